@@ -1,0 +1,50 @@
+//! Who may use whom, as data (LAYOUT §3). Adding an edge is a design change with its own commit.
+
+/// Each crate of ours and the crates of ours it may name in `[dependencies]`. Development
+/// dependencies are free.
+pub const LAYERS: &[(&str, &[&str])] = &[
+    ("brooklet-types", &[]),
+    ("brooklet-wire", &["brooklet-types"]),
+    ("brooklet-meta", &["brooklet-types"]),
+    ("brooklet-group", &["brooklet-types"]),
+    ("brooklet-log", &["brooklet-types", "brooklet-wire"]),
+    (
+        "brooklet-shard",
+        &["brooklet-types", "brooklet-wire", "brooklet-log", "brooklet-meta", "brooklet-group"],
+    ),
+    ("brooklet-io", &["brooklet-types", "brooklet-log"]),
+    ("brooklet-hook", &["brooklet-types", "brooklet-wire"]),
+    (
+        "brooklet-broker",
+        &[
+            "brooklet-types",
+            "brooklet-wire",
+            "brooklet-log",
+            "brooklet-meta",
+            "brooklet-group",
+            "brooklet-shard",
+            "brooklet-io",
+            "brooklet-hook",
+        ],
+    ),
+    ("brooklet-client", &["brooklet-types", "brooklet-wire"]),
+    (
+        "brooklet",
+        &[
+            "brooklet-types",
+            "brooklet-wire",
+            "brooklet-log",
+            "brooklet-meta",
+            "brooklet-group",
+            "brooklet-shard",
+            "brooklet-io",
+            "brooklet-hook",
+            "brooklet-broker",
+            "brooklet-client",
+        ],
+    ),
+];
+
+/// Crates that a core never names: they are the world.
+pub const WORLD: &[&str] =
+    &["tokio", "quinn", "rustls", "wasmtime", "rand", "getrandom", "ron", "serde", "tracing"];
