@@ -1,1 +1,3 @@
-//! Skeleton: replaced by the first commit of this room.
+//! Other people's clients against our broker: their own suites, and short scenarios.
+
+pub mod librdkafka;
