@@ -1,0 +1,384 @@
+//! A disk in memory, for tests and as the base of the simulation's.
+//!
+//! **Where it sits.** Beside the real disk; it is handed out only in tests.
+//!
+//! **What it decides.** What is left after a loss of power: for each file the content of its last
+//! sync, under the names of the last sync of its folder. [`MemoryDisk::crash`] keeps a prefix of
+//! the writes since then, as an operating system does that was writing back while the power went.
+//!
+//! **What it never does.** Order the write-back of different files: each file keeps its own prefix.
+
+use std::collections::BTreeMap;
+use std::io;
+#[expect(
+    clippy::disallowed_types,
+    reason = "stands in for the kernel, which every thread may ask"
+)]
+use std::sync::Mutex;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use brooklet_types::ByteSize;
+
+use super::{Disk, DiskFile};
+
+/// A folder tree in memory. Clones share it.
+#[derive(Clone)]
+pub struct MemoryDisk {
+    #[expect(clippy::disallowed_types, reason = "stands in for the kernel")]
+    tree: Arc<Mutex<Tree>>,
+}
+
+/// An open file of a [`MemoryDisk`].
+#[derive(Clone)]
+pub struct MemoryFile {
+    #[expect(clippy::disallowed_types, reason = "stands in for the kernel")]
+    tree: Arc<Mutex<Tree>>,
+    node: u64,
+}
+
+struct Tree {
+    /// Name to node, as a running program sees it.
+    names: BTreeMap<String, u64>,
+    /// Name to node, as a loss of power leaves it.
+    names_durable: BTreeMap<String, u64>,
+    nodes: BTreeMap<u64, Node>,
+    next_node: u64,
+    capacity: u64,
+    writes: u64,
+}
+
+#[derive(Default)]
+struct Node {
+    bytes: Vec<u8>,
+    durable: Vec<u8>,
+    /// Changes since the last sync, oldest first.
+    pending: Vec<Change>,
+}
+
+enum Change {
+    Write { position: usize, bytes: Vec<u8> },
+    Resize { len: usize },
+}
+
+impl Node {
+    fn change(bytes: &mut Vec<u8>, change: &Change) {
+        match change {
+            Change::Write { position, bytes: written } => {
+                let end = position + written.len();
+                if bytes.len() < end {
+                    bytes.resize(end, 0);
+                }
+                bytes[*position..end].copy_from_slice(written);
+            }
+            Change::Resize { len } => bytes.resize(*len, 0),
+        }
+    }
+
+    fn apply(&mut self, change: Change) {
+        Node::change(&mut self.bytes, &change);
+        self.pending.push(change);
+    }
+}
+
+impl Default for MemoryDisk {
+    fn default() -> MemoryDisk {
+        MemoryDisk::new(ByteSize::gib(1))
+    }
+}
+
+impl MemoryDisk {
+    /// An empty disk on which `capacity` bytes fit.
+    pub fn new(capacity: ByteSize) -> MemoryDisk {
+        let tree = Tree {
+            names: BTreeMap::new(),
+            names_durable: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            next_node: 0,
+            capacity: capacity.0,
+            writes: 0,
+        };
+        #[expect(clippy::disallowed_types, reason = "stands in for the kernel")]
+        let tree = Mutex::new(tree);
+        MemoryDisk { tree: Arc::new(tree) }
+    }
+
+    /// Changes how much fits, to play a disk that fills up.
+    pub fn set_capacity(&self, capacity: ByteSize) {
+        self.tree().capacity = capacity.0;
+    }
+
+    /// The power goes. Of each file's unsynced changes the first `keep(path, count)` are kept, the
+    /// last of these torn after half its bytes when `tear` says so. Open files become strangers.
+    pub fn crash(&self, mut keep: impl FnMut(&str, usize) -> usize, tear: bool) {
+        let mut tree = self.tree();
+        tree.names = tree.names_durable.clone();
+        let names = tree.names.clone();
+        let mut kept = BTreeMap::new();
+        for (name, number) in &names {
+            let Some(mut node) = tree.nodes.remove(number) else { continue };
+            let count = keep(name, node.pending.len()).min(node.pending.len());
+            let mut bytes = std::mem::take(&mut node.durable);
+            for (index, change) in node.pending.iter().take(count).enumerate() {
+                let torn = tear && index + 1 == count;
+                if let (true, Change::Write { position, bytes: written }) = (torn, change) {
+                    let half = written[..written.len() / 2].to_vec();
+                    let change = Change::Write { position: *position, bytes: half };
+                    Node::change(&mut bytes, &change);
+                } else {
+                    Node::change(&mut bytes, change);
+                }
+            }
+            kept.insert(*number, Node { durable: bytes.clone(), bytes, pending: Vec::new() });
+        }
+        tree.nodes = kept;
+    }
+
+    /// Everything in the tree survives: what a `kill -9` leaves, where the kernel lives on.
+    pub fn settle(&self) {
+        let mut tree = self.tree();
+        tree.names_durable = tree.names.clone();
+        for node in tree.nodes.values_mut() {
+            node.durable = node.bytes.clone();
+            node.pending.clear();
+        }
+    }
+
+    /// A disk of its own with the same content.
+    pub fn copy(&self) -> MemoryDisk {
+        let tree = self.tree();
+        let copy = MemoryDisk::new(ByteSize(tree.capacity));
+        let mut fresh = copy.tree();
+        fresh.names = tree.names.clone();
+        fresh.names_durable = tree.names_durable.clone();
+        fresh.next_node = tree.next_node;
+        for (number, node) in &tree.nodes {
+            let (bytes, durable) = (node.bytes.clone(), node.durable.clone());
+            fresh.nodes.insert(*number, Node { bytes, durable, pending: Vec::new() });
+        }
+        drop(fresh);
+        copy
+    }
+
+    /// Every file with its content.
+    pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        let tree = self.tree();
+        let named = tree.names.iter();
+        named.map(|(name, node)| (name.clone(), tree.nodes[node].bytes.clone())).collect()
+    }
+
+    /// Replaces a file's content behind everyone's back, or creates it.
+    pub fn put(&self, path: &str, bytes: Vec<u8>) {
+        let mut tree = self.tree();
+        let number = match tree.names.get(path) {
+            Some(number) => *number,
+            None => tree.add(path),
+        };
+        tree.names_durable.insert(path.to_owned(), number);
+        tree.nodes.insert(number, Node { durable: bytes.clone(), bytes, pending: Vec::new() });
+    }
+
+    /// How many changes were made to files: the points at which a crash test may cut.
+    pub fn writes(&self) -> u64 {
+        self.tree().writes
+    }
+
+    fn tree(&self) -> MutexGuard<'_, Tree> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tree {
+    fn add(&mut self, path: &str) -> u64 {
+        let number = self.next_node;
+        self.next_node += 1;
+        self.nodes.insert(number, Node::default());
+        self.names.insert(path.to_owned(), number);
+        number
+    }
+
+    fn used(&self) -> u64 {
+        self.nodes.values().map(|node| node.bytes.len() as u64).sum()
+    }
+
+    /// Refuses what would not fit.
+    fn reserve(&self, node: u64, end: usize) -> io::Result<()> {
+        let grows = end.saturating_sub(self.nodes.get(&node).map_or(0, |node| node.bytes.len()));
+        if grows > 0 && self.used() + grows as u64 > self.capacity {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, node: u64, change: Change) -> io::Result<()> {
+        self.writes += 1;
+        let node = self.nodes.get_mut(&node).ok_or_else(|| not_found("file of a crashed disk"))?;
+        node.apply(change);
+        Ok(())
+    }
+}
+
+fn not_found(path: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("{path}: not found"))
+}
+
+fn folder_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+impl Disk for MemoryDisk {
+    type File = MemoryFile;
+
+    fn open(&self, path: &str) -> io::Result<MemoryFile> {
+        let node = self.tree().names.get(path).copied().ok_or_else(|| not_found(path))?;
+        Ok(MemoryFile { tree: Arc::clone(&self.tree), node })
+    }
+
+    fn create(&self, path: &str) -> io::Result<MemoryFile> {
+        let mut tree = self.tree();
+        let node = match tree.names.get(path).copied() {
+            Some(node) => {
+                tree.change(node, Change::Resize { len: 0 })?;
+                node
+            }
+            None => tree.add(path),
+        };
+        Ok(MemoryFile { tree: Arc::clone(&self.tree), node })
+    }
+
+    fn create_folder(&self, _path: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn list(&self, folder: &str) -> io::Result<Vec<String>> {
+        let tree = self.tree();
+        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let below = tree.names.keys().filter_map(|name| name.strip_prefix(&prefix));
+        let mut names: Vec<_> =
+            below.filter_map(|rest| rest.split('/').next()).map(str::to_owned).collect();
+        names.dedup();
+        Ok(names)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut tree = self.tree();
+        if let Some(node) = tree.names.remove(from) {
+            tree.names.insert(to.to_owned(), node);
+            return Ok(());
+        }
+        let prefix = format!("{from}/");
+        let moved: Vec<_> =
+            tree.names.keys().filter(|name| name.starts_with(&prefix)).cloned().collect();
+        if moved.is_empty() {
+            return Err(not_found(from));
+        }
+        for name in moved {
+            let node = tree.names.remove(&name).expect("listed under the same lock");
+            tree.names.insert(format!("{to}/{}", &name[prefix.len()..]), node);
+        }
+        Ok(())
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        let prefix = format!("{path}/");
+        self.tree().names.retain(|name, _| name != path && !name.starts_with(&prefix));
+        Ok(())
+    }
+
+    fn sync_folder(&self, folder: &str) -> io::Result<()> {
+        let mut tree = self.tree();
+        let Tree { names, names_durable, .. } = &mut *tree;
+        names_durable.retain(|name, _| folder_of(name) != folder || names.contains_key(name));
+        for (name, node) in names.iter().filter(|(name, _)| folder_of(name) == folder) {
+            names_durable.insert(name.clone(), *node);
+        }
+        Ok(())
+    }
+
+    fn free(&self) -> io::Result<ByteSize> {
+        let tree = self.tree();
+        Ok(ByteSize(tree.capacity.saturating_sub(tree.used())))
+    }
+}
+
+impl MemoryFile {
+    fn tree(&self) -> MutexGuard<'_, Tree> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl DiskFile for MemoryFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.tree().nodes.get(&self.node).map_or(0, |node| node.bytes.len() as u64))
+    }
+
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let tree = self.tree();
+        let Some(node) = tree.nodes.get(&self.node) else { return Ok(0) };
+        let start = usize::try_from(position).unwrap_or(usize::MAX).min(node.bytes.len());
+        let count = buffer.len().min(node.bytes.len() - start);
+        buffer[..count].copy_from_slice(&node.bytes[start..start + count]);
+        Ok(count)
+    }
+
+    fn write_at(&self, parts: &[&[u8]], position: u64) -> io::Result<()> {
+        let mut tree = self.tree();
+        let bytes = parts.concat();
+        let position = usize::try_from(position).expect("tests stay within memory");
+        tree.reserve(self.node, position + bytes.len())?;
+        tree.change(self.node, Change::Write { position, bytes })
+    }
+
+    fn allocate(&self, end: u64) -> io::Result<()> {
+        let mut tree = self.tree();
+        let end = usize::try_from(end).expect("tests stay within memory");
+        tree.reserve(self.node, end)?;
+        if tree.nodes.get(&self.node).is_some_and(|node| node.bytes.len() >= end) {
+            return Ok(());
+        }
+        tree.change(self.node, Change::Resize { len: end })
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        let len = usize::try_from(len).expect("tests stay within memory");
+        self.tree().change(self.node, Change::Resize { len })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut tree = self.tree();
+        if let Some(node) = tree.nodes.get_mut(&self.node) {
+            node.durable = node.bytes.clone();
+            node.pending.clear();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_synced_is_gone_after_a_crash() {
+        let disk = MemoryDisk::default();
+        let file = disk.create("a/one").unwrap();
+        file.write_at(&[b"safe"], 0).unwrap();
+        file.sync().unwrap();
+        disk.sync_folder("a").unwrap();
+        file.write_at(&[b"lost"], 4).unwrap();
+        disk.create("a/nameless").unwrap().sync().unwrap();
+        disk.crash(|_, _| 0, false);
+        assert_eq!(disk.list("a").unwrap(), ["one"]);
+        assert_eq!(disk.files()["a/one"], b"safe");
+    }
+
+    #[test]
+    fn a_full_disk_says_so_and_still_serves() {
+        let disk = MemoryDisk::new(ByteSize(6));
+        let file = disk.create("a").unwrap();
+        file.write_at(&[b"1234"], 0).unwrap();
+        let error = file.write_at(&[b"567"], 4).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        let mut buffer = [0; 8];
+        assert_eq!(file.read_at(&mut buffer, 1).unwrap(), 3);
+    }
+}
