@@ -1,1 +1,8 @@
-//! Skeleton: replaced by the first commit of this room.
+//! The operating system: files, sockets, clocks, entropy, signals.
+//!
+//! **Where it sits.** At the very outside. Nothing here decides anything, and nothing else may
+//! ask the system for the time, for chance, or for a file.
+
+pub mod disk;
+
+pub use disk::{DataFile, DataFolder, DataFolderError};
