@@ -1,3 +1,4 @@
 //! Other people's clients against our broker: their own suites, and short scenarios.
 
 pub mod librdkafka;
+pub mod scenarios;
