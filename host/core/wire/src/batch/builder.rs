@@ -1,0 +1,216 @@
+//! Makes a batch, record by record.
+
+use brooklet_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
+use bytes::Bytes;
+
+use super::{
+    Attributes, BatchError, BatchHeader, HEADER_BYTES, LENGTH_MIN, TimestampType, crc, put,
+};
+use crate::compress::{Codec, compress};
+
+/// A batch under construction. Records are given in the order of their offsets.
+#[derive(Clone, Debug)]
+pub struct BatchBuilder {
+    header: BatchHeader,
+    codec: Codec,
+    level: Option<i32>,
+    /// Whether the last offset and the timestamps are an older batch's rather than the records'.
+    keeps_header: bool,
+    body: Vec<u8>,
+    scratch: Vec<u8>,
+}
+
+impl BatchBuilder {
+    /// An empty batch at offset 0, without producer.
+    pub fn new(codec: Codec) -> BatchBuilder {
+        let header = BatchHeader {
+            base_offset: Offset::ZERO,
+            batch_length: LENGTH_MIN,
+            partition_leader_epoch: None,
+            crc: 0,
+            attributes: Attributes::default().with_codec(codec),
+            last_offset_delta: 0,
+            base_timestamp: Timestamp::NONE,
+            max_timestamp: Timestamp::NONE,
+            producer_id: None,
+            producer_epoch: None,
+            base_sequence: -1,
+            record_count: 0,
+        };
+        let (body, scratch) = (Vec::new(), Vec::new());
+        BatchBuilder { header, codec, level: None, keeps_header: false, body, scratch }
+    }
+
+    /// A batch in place of another one, as compaction makes it: offsets spanned, epoch, producer and
+    /// flags are kept, the records are those pushed, possibly none.
+    pub fn replacing(header: &BatchHeader) -> Result<BatchBuilder, BatchError> {
+        let codec = header.attributes.codec()?;
+        let mut builder = BatchBuilder::new(codec);
+        builder.header = BatchHeader { record_count: 0, ..header.clone() };
+        builder.keeps_header = true;
+        Ok(builder)
+    }
+
+    /// Compresses with this level instead of the codec's default.
+    pub fn level(mut self, level: i32) -> BatchBuilder {
+        self.level = Some(level);
+        self
+    }
+
+    /// Offset of the first record.
+    pub fn base_offset(mut self, offset: Offset) -> BatchBuilder {
+        self.header.base_offset = offset;
+        self
+    }
+
+    /// Leader epoch it belongs to.
+    pub fn leader_epoch(mut self, epoch: LeaderEpoch) -> BatchBuilder {
+        self.header.partition_leader_epoch = Some(epoch);
+        self
+    }
+
+    /// The idempotent producer and the sequence of the first record.
+    pub fn producer(mut self, id: ProducerId, epoch: ProducerEpoch, sequence: i32) -> BatchBuilder {
+        self.header.producer_id = Some(id);
+        self.header.producer_epoch = Some(epoch);
+        self.header.base_sequence = sequence;
+        self
+    }
+
+    /// The flags; the codec stays what it is.
+    pub fn attributes(mut self, attributes: Attributes) -> BatchBuilder {
+        self.header.attributes = attributes.with_codec(self.codec);
+        self
+    }
+
+    /// The broker's time for every record.
+    pub fn log_append_time(mut self, now: Timestamp) -> BatchBuilder {
+        let kind = TimestampType::LogAppendTime;
+        self.header.attributes = self.header.attributes.with_timestamp_type(kind);
+        self.header.max_timestamp = now;
+        self
+    }
+
+    /// Tombstones may go from `horizon` on. Before the first record.
+    pub fn delete_horizon(mut self, horizon: Timestamp) -> BatchBuilder {
+        self.header.attributes = self.header.attributes.with_delete_horizon(true);
+        self.header.base_timestamp = horizon;
+        self
+    }
+
+    /// Adds a record at the next offset.
+    pub fn push(
+        &mut self,
+        timestamp: Timestamp,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&[u8], Option<&[u8]>)],
+    ) -> Result<(), BatchError> {
+        let next = match self.header.record_count {
+            0 => 0,
+            _ => self.header.last_offset_delta.saturating_add(1),
+        };
+        let offset = self.header.base_offset.value().saturating_add(u64::from(next));
+        let offset = i64::try_from(offset).ok().and_then(Offset::from_wire);
+        let offset = offset.ok_or(BatchError::Build { problem: "offset beyond the range" })?;
+        self.push_at(offset, timestamp, key, value, headers.len(), headers.iter().copied())
+    }
+
+    /// Adds a record at a given offset, as compaction needs it.
+    pub fn push_at<'h>(
+        &mut self,
+        offset: Offset,
+        timestamp: Timestamp,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        header_count: usize,
+        headers: impl Iterator<Item = (&'h [u8], Option<&'h [u8]>)>,
+    ) -> Result<(), BatchError> {
+        let delta = offset.since(self.header.base_offset).map(|count| count.0);
+        let delta = delta.filter(|&it| i32::try_from(it).is_ok());
+        let delta = delta.ok_or(BatchError::Build { problem: "offset outside the batch" })?;
+        let first = self.header.record_count == 0;
+        if first && !self.header.attributes.has_delete_horizon() {
+            self.header.base_timestamp = timestamp;
+        }
+        if self.header.attributes.timestamp_type() == TimestampType::CreateTime {
+            let highest = self.header.max_timestamp.max(timestamp);
+            // What was kept from a replaced batch holds for records that are gone.
+            self.header.max_timestamp = if first { timestamp } else { highest };
+        }
+        if !self.keeps_header || delta > self.header.last_offset_delta {
+            self.header.last_offset_delta = delta;
+        }
+        self.scratch.clear();
+        self.scratch.push(0);
+        let since = timestamp.0.wrapping_sub(self.header.base_timestamp.0);
+        put_varint(&mut self.scratch, since);
+        put_varint(&mut self.scratch, i64::from(delta));
+        put_nullable(&mut self.scratch, key);
+        put_nullable(&mut self.scratch, value);
+        put_varint(&mut self.scratch, length(header_count));
+        for (name, value) in headers {
+            put_nullable(&mut self.scratch, Some(name));
+            put_nullable(&mut self.scratch, value);
+        }
+        put_varint(&mut self.body, length(self.scratch.len()));
+        self.body.extend_from_slice(&self.scratch);
+        self.header.record_count = self.header.record_count.saturating_add(1);
+        Ok(())
+    }
+
+    /// Records so far.
+    pub fn record_count(&self) -> u32 {
+        self.header.record_count
+    }
+
+    /// Bytes the batch would have without compression.
+    pub fn uncompressed_bytes(&self) -> usize {
+        self.body.len().saturating_add(HEADER_BYTES)
+    }
+
+    /// The batch, checksum and all.
+    pub fn build(self) -> Result<Bytes, BatchError> {
+        let mut header = self.header;
+        let body = match self.codec {
+            _ if self.body.is_empty() => Vec::new(),
+            Codec::None => self.body,
+            codec => compress(codec, self.level, &self.body)?,
+        };
+        let counted = body.len().saturating_add(HEADER_BYTES).saturating_sub(super::OVERHEAD_BYTES);
+        let fits = i32::try_from(counted).ok().and_then(|it| u32::try_from(it).ok());
+        header.batch_length = fits.ok_or(BatchError::Build { problem: "batch beyond 2 GiB" })?;
+        let mut batch = Vec::with_capacity(body.len().saturating_add(HEADER_BYTES));
+        batch.extend_from_slice(&header.encode());
+        batch.extend_from_slice(&body);
+        header.crc = crc(&batch);
+        if let Some(head) = batch.first_chunk_mut::<HEADER_BYTES>() {
+            put(head, 17, header.crc.to_be_bytes());
+        }
+        Ok(batch.into())
+    }
+}
+
+fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    match bytes {
+        None => put_varint(out, -1),
+        Some(bytes) => {
+            put_varint(out, length(bytes.len()));
+            out.extend_from_slice(bytes);
+        }
+    }
+}
+
+fn length(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// Zigzag.
+fn put_varint(out: &mut Vec<u8>, value: i64) {
+    let mut raw = (value.wrapping_shl(1) ^ (value >> 63)).cast_unsigned();
+    while raw >= 0x80 {
+        out.push(u8::try_from(raw & 0x7f).unwrap_or(0) | 0x80);
+        raw >>= 7;
+    }
+    out.push(u8::try_from(raw).unwrap_or(0));
+}

@@ -1,0 +1,186 @@
+//! Kafka's messages under our names and limits.
+//!
+//! **Decides** what a decoder may believe and how a frame is put together. **Never** interprets a
+//! field. Record data of a decoded Produce request is a slice of the frame, never a copy.
+//!
+//! Bytes behind a complete request body are ignored, as Kafka's `AbstractRequest.parseRequest`
+//! ignores them. A length field is believed only as far as bytes back it: strings, byte fields
+//! and arrays are each bounded by the body, and the codec grows an array only as its elements
+//! decode, so memory stays within a constant factor of the bytes received.
+
+use brooklet_types::limits;
+pub use bytes::{Bytes, BytesMut};
+pub use kafka_wire::{
+    AlterConfigsRequest, AlterConfigsResponse, ApiVersionsRequest, ApiVersionsResponse,
+    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
+    DeleteGroupsRequest, DeleteGroupsResponse, DeleteRecordsRequest, DeleteRecordsResponse,
+    DeleteTopicsRequest, DeleteTopicsResponse, DescribeClusterRequest, DescribeClusterResponse,
+    DescribeConfigsRequest, DescribeConfigsResponse, DescribeGroupsRequest, DescribeGroupsResponse,
+    DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeProducersRequest,
+    DescribeProducersResponse, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
+    FetchRequest, FetchResponse, FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest,
+    HeartbeatResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+    InitProducerIdRequest, InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse,
+    LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse,
+    ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
+    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse,
+    OffsetFetchRequest, OffsetFetchResponse, OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse, SyncGroupRequest,
+    SyncGroupResponse,
+};
+pub use kafka_wire::{
+    ConsumerProtocolAssignment, ConsumerProtocolSubscription, KafkaMessage, KafkaRequest,
+    KafkaResponse, RequestResponsePair, consumer_protocol_assignment,
+    consumer_protocol_subscription, decode_consumer_protocol_assignment,
+    decode_consumer_protocol_subscription, encode_consumer_protocol_assignment,
+    encode_consumer_protocol_subscription,
+};
+use kafka_wire::{OutboundFrameLimits, response_header_version};
+pub use kafka_wire::{
+    alter_configs_request, alter_configs_response, api_versions_request, api_versions_response,
+    create_partitions_request, create_partitions_response, create_topics_request,
+    create_topics_response, delete_groups_request, delete_groups_response, delete_records_request,
+    delete_records_response, delete_topics_request, delete_topics_response,
+    describe_cluster_request, describe_cluster_response, describe_configs_request,
+    describe_configs_response, describe_groups_request, describe_groups_response,
+    describe_log_dirs_request, describe_log_dirs_response, describe_producers_request,
+    describe_producers_response, describe_topic_partitions_request,
+    describe_topic_partitions_response, fetch_request, fetch_response, find_coordinator_request,
+    find_coordinator_response, heartbeat_request, heartbeat_response,
+    incremental_alter_configs_request, incremental_alter_configs_response,
+    init_producer_id_request, init_producer_id_response, join_group_request, join_group_response,
+    leave_group_request, leave_group_response, list_groups_request, list_groups_response,
+    list_offsets_request, list_offsets_response, metadata_request, metadata_response,
+    offset_commit_request, offset_commit_response, offset_delete_request, offset_delete_response,
+    offset_fetch_request, offset_fetch_response, offset_for_leader_epoch_request,
+    offset_for_leader_epoch_response, produce_request, produce_response, sync_group_request,
+    sync_group_response,
+};
+pub use kafka_wire_core::{ApiVersion, DecodeError, DecodeLimits, EncodeError, StrBytes, Uuid};
+use kafka_wire_core::Decoder;
+
+use crate::WireError;
+use crate::version::Api;
+
+/// The largest body of a request that carries no records. Elements of its arrays take more room
+/// decoded than encoded, so the frame limit that is right for record data is not for these; the
+/// largest honest one is a group leader's SyncGroup, below a few MiB.
+pub const PLAIN_REQUEST_BYTES_MAX: usize = 16 << 20;
+
+/// The most elements one array may have: more than any honest request (Kafka's own advice ends at
+/// 200,000 partitions a cluster).
+pub const ARRAY_ELEMENTS_MAX: usize = 1_000_000;
+
+/// The most unknown tagged fields one structure may have; today's Kafka has three at most.
+pub const TAGGED_FIELDS_MAX: usize = 64;
+
+/// Reads a request's body, which is what `frame::parse_header` left.
+pub fn decode_request<R: KafkaRequest>(body: Bytes, version: i16) -> Result<R, WireError> {
+    let limit = if R::API_KEY.value() == Api::Produce.key() {
+        limits::FRAME_BYTES_MAX
+    } else {
+        PLAIN_REQUEST_BYTES_MAX
+    };
+    if body.len() > limit {
+        return Err(WireError::TooLarge { message: R::NAME, bytes: body.len(), limit });
+    }
+    let mut decoder = decoder(body)?;
+    R::decode(&mut decoder, ApiVersion::new(version)).map_err(|source| WireError::Decode {
+        message: R::NAME,
+        version,
+        source,
+    })
+}
+
+/// A response as a whole frame: length, header and body.
+pub fn encode_response<R: KafkaResponse>(
+    correlation: i32,
+    version: i16,
+    response: &R,
+) -> Result<Bytes, WireError> {
+    let error = |source| WireError::Encode { message: R::NAME, version, source };
+    let at = ApiVersion::new(version);
+    let header = response_header(R::API_KEY.value(), version, R::is_flexible(at));
+    let body = response.encoded_len(at).map_err(error)?;
+    let length = body.saturating_add(header);
+    let prefix = i32::try_from(length).map_err(|_| WireError::TooLarge {
+        message: R::NAME,
+        bytes: length,
+        limit: limits::FRAME_BYTES_MAX,
+    })?;
+    let mut frame = BytesMut::with_capacity(length.saturating_add(4));
+    frame.extend_from_slice(&prefix.to_be_bytes());
+    frame.extend_from_slice(&correlation.to_be_bytes());
+    if header > 4 {
+        // An empty section of tagged fields.
+        frame.extend_from_slice(&[0]);
+    }
+    response.encode_into(&mut frame, at).map_err(error)?;
+    Ok(frame.freeze())
+}
+
+/// A request as a whole frame, for a client.
+pub fn encode_request<R: KafkaRequest>(
+    correlation: i32,
+    version: i16,
+    client_id: Option<&str>,
+    request: &R,
+) -> Result<Bytes, WireError> {
+    let mut frame = BytesMut::new();
+    let limits = OutboundFrameLimits::new(limits::FRAME_BYTES_MAX);
+    let client_id = client_id.map(StrBytes::from);
+    let at = ApiVersion::new(version);
+    kafka_wire::encode_request(&mut frame, correlation, client_id, request, at, limits)
+        .map_err(|source| WireError::Encode { message: R::NAME, version, source })?;
+    Ok(frame.freeze())
+}
+
+/// Reads a response frame (without its length) and the correlation id it answers, for a client.
+/// Bytes behind the body are refused: a client that misreads its broker should say so.
+pub fn decode_response<R: KafkaResponse>(
+    frame_body: Bytes,
+    version: i16,
+) -> Result<(i32, R), WireError> {
+    let error = |source| WireError::Decode { message: R::NAME, version, source };
+    let at = ApiVersion::new(version);
+    let mut decoder = decoder(frame_body)?;
+    let correlation = decoder.read_i32().map_err(error)?;
+    if response_header(R::API_KEY.value(), version, R::is_flexible(at)) > 4 {
+        decoder.read_tagged_fields().map_err(error)?;
+    }
+    let response = R::decode(&mut decoder, at).map_err(error)?;
+    decoder.finish().map_err(error)?;
+    Ok((correlation, response))
+}
+
+/// A message made by filling its defaults: Kafka adds fields, so none can be written out whole.
+pub fn make<T: Default>(fill: impl FnOnce(&mut T)) -> T {
+    let mut value = T::default();
+    fill(&mut value);
+    value
+}
+
+/// The size of a response header: v1 adds a section of tagged fields, always empty here.
+/// ApiVersions has v0 in every version, so that a client can read the answer to a version the
+/// broker does not know.
+pub(crate) fn response_header(api: i16, version: i16, flexible: bool) -> usize {
+    let key = kafka_wire_core::ApiKey::new(api);
+    match response_header_version(key, ApiVersion::new(version), flexible) {
+        0 => 4,
+        _ => 5,
+    }
+}
+
+/// A decoder that believes no length beyond the bytes it was given.
+pub(crate) fn decoder(input: Bytes) -> Result<Decoder, WireError> {
+    let bytes = input.len();
+    let mut limits = DecodeLimits::default();
+    limits.max_frame_bytes = limits::FRAME_BYTES_MAX;
+    limits.max_string_bytes = bytes;
+    limits.max_bytes_bytes = bytes;
+    limits.max_array_elements = bytes.min(ARRAY_ELEMENTS_MAX);
+    limits.max_tagged_fields = TAGGED_FIELDS_MAX;
+    limits.max_tag_bytes = bytes;
+    limits.max_total_tag_bytes = bytes;
+    Decoder::new(input, limits).map_err(|source| WireError::Frame { source })
+}
