@@ -22,6 +22,7 @@
 pub mod batch;
 pub mod compress;
 mod error;
+pub mod fetch;
 pub mod frame;
 pub mod message;
 pub mod version;
