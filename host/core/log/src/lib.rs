@@ -8,6 +8,7 @@
 //! a topic's name or a client.
 
 pub mod disk;
+pub mod journal;
 pub mod settings;
 
 pub use disk::{Disk, DiskFile};

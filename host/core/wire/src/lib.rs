@@ -20,6 +20,7 @@
 )]
 
 pub mod batch;
+pub mod checksum;
 pub mod compress;
 mod error;
 pub mod fetch;
