@@ -26,6 +26,7 @@ mod error;
 pub mod fetch;
 pub mod frame;
 pub mod message;
+pub mod stored;
 pub mod version;
 
 pub use error::WireError;
