@@ -9,7 +9,9 @@
 
 pub mod disk;
 pub mod journal;
+pub mod producer;
 pub mod settings;
+pub mod validate;
 
 pub use disk::{Disk, DiskFile};
 pub use settings::LogSettings;
