@@ -20,13 +20,10 @@
 )]
 
 pub mod batch;
-pub mod checksum;
 pub mod compress;
 mod error;
-pub mod fetch;
 pub mod frame;
 pub mod message;
-pub mod stored;
 pub mod version;
 
 pub use error::WireError;

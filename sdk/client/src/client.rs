@@ -1,0 +1,391 @@
+//! The cluster seen from a client: connections, who leads what, and patience.
+//!
+//! **What it decides.** Which broker a request goes to, when what it remembers is out of date, and
+//! how often something is tried again. **What it never does.** Know what a record is.
+//!
+//! A *lane* is a connection of one's own to each broker. Answers come in order, so a request that
+//! may be held back (a fetch, a join) would hold back everything behind it; whoever sends such
+//! requests takes a lane for them.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use brooklet_types::{BrokerId, ErrorCode};
+use brooklet_wire::message::{
+    FindCoordinatorRequest, MetadataRequest, make, metadata_request::MetadataRequestTopic,
+};
+use tokio::time::{Instant, sleep};
+
+use crate::config::{Address, ClientConfig};
+use crate::connection::Connection;
+use crate::error::{ApiError, Code, Peer};
+use crate::metadata::{Metadata, TopicMetadata};
+use crate::request::Call;
+use crate::transport::Transport;
+
+/// The wait before the second attempt; it doubles up to [`BACKOFF_MAX`].
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+
+/// The longest wait between two attempts: Kafka's `retry.backoff.max.ms`.
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// Topics remembered at once. Beyond that the memory starts anew; a client uses few.
+const TOPICS_REMEMBERED_MAX: usize = 10_000;
+
+/// A client of one cluster; clones share everything.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+/// A set of connections that nobody else's requests hold back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lane(u32);
+
+impl Lane {
+    /// The lane for requests that are answered at once.
+    pub const COMMON: Lane = Lane(0);
+}
+
+struct Shared {
+    config: ClientConfig,
+    transport: Transport,
+    /// What brokers said about the cluster. Held for look-ups and updates only, never over a wait.
+    memory: Mutex<Memory>,
+    /// One place per broker and lane. Held to find the place only; the place has its own lock,
+    /// which is held while dialling so that nobody dials twice.
+    places: Mutex<BTreeMap<(Target, Lane), Place>>,
+    lanes: AtomicU32,
+    /// Whether any broker was ever reached: before that, a wrong address is more likely than a
+    /// restart, and nobody should wait for it.
+    reached: AtomicBool,
+}
+
+type Place = Arc<tokio::sync::Mutex<Option<Connection>>>;
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Target {
+    Given(usize),
+    Known(BrokerId),
+}
+
+#[derive(Default)]
+struct Memory {
+    cluster: Metadata,
+    topics: BTreeMap<String, (Instant, Arc<TopicMetadata>)>,
+    coordinators: BTreeMap<String, BrokerId>,
+}
+
+impl Client {
+    /// A client that has not spoken to anybody yet.
+    pub fn new(config: ClientConfig) -> Client {
+        Client {
+            shared: Arc::new(Shared {
+                config,
+                transport: Transport::default(),
+                memory: Mutex::default(),
+                places: Mutex::default(),
+                lanes: AtomicU32::new(1),
+                reached: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// What it was made with.
+    pub fn config(&self) -> &ClientConfig {
+        &self.shared.config
+    }
+
+    /// A lane nobody else has.
+    pub fn new_lane(&self) -> Lane {
+        Lane(self.shared.lanes.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A connection to any broker: the addresses given first, then what the cluster told us.
+    pub async fn any(&self) -> Result<Connection, ApiError> {
+        let mut tried = Vec::new();
+        for (index, address) in self.shared.config.brokers.iter().enumerate() {
+            let peer = Peer { address: address.clone(), id: None };
+            match self.connect(Target::Given(index), Lane::COMMON, peer).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => tried.push(error),
+            }
+        }
+        let known: Vec<_> =
+            self.memory(|memory| memory.cluster.brokers.values().cloned().collect());
+        for broker in known {
+            let peer = Peer { address: broker.address, id: Some(broker.id) };
+            match self.connect(Target::Known(broker.id), Lane::COMMON, peer).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => tried.push(error),
+            }
+        }
+        Err(ApiError::NoBroker { tried })
+    }
+
+    /// A connection to one broker at the address it advertises.
+    pub async fn broker(&self, id: BrokerId, lane: Lane) -> Result<Connection, ApiError> {
+        let address = self.address(id).ok_or(ApiError::UnknownBroker { id })?;
+        let peer = Peer { address: address.clone(), id: Some(id) };
+        let outcome = self.connect(Target::Known(id), lane, peer).await;
+        outcome.map_err(|source| ApiError::AdvertisedUnreachable { id, address, source })
+    }
+
+    /// A connection to the broker that takes administrative requests.
+    pub async fn controller(&self) -> Result<Connection, ApiError> {
+        if self.memory(|memory| memory.cluster.brokers.is_empty()) {
+            self.ask_metadata(Some(Vec::new())).await?;
+        }
+        // A cluster that names no controller lets any broker take these requests.
+        match self.memory(|memory| memory.cluster.controller) {
+            Some(id) if self.address(id).is_some() => self.broker(id, Lane::COMMON).await,
+            Some(_) | None => self.any().await,
+        }
+    }
+
+    /// A connection to the coordinator of `group`.
+    pub async fn coordinator(&self, group: &str, lane: Lane) -> Result<Connection, ApiError> {
+        let known = self.memory(|memory| memory.coordinators.get(group).copied());
+        let id = match known {
+            Some(id) => id,
+            None => self.find_coordinator(group).await?,
+        };
+        self.broker(id, lane).await
+    }
+
+    /// Forgets who coordinates `group`: it has moved.
+    pub fn forget_coordinator(&self, group: &str) {
+        self.memory(|memory| memory.coordinators.remove(group));
+    }
+
+    /// The cluster and the named topics (all with `None`), as a broker describes them now.
+    pub async fn metadata(&self, topics: Option<&[String]>) -> Result<Metadata, ApiError> {
+        self.retry(|| self.ask_metadata(topics.map(<[String]>::to_vec))).await
+    }
+
+    /// One topic, as remembered or else as a broker describes it now. A topic that does not exist
+    /// is an error at once.
+    pub async fn topic(&self, name: &str) -> Result<Arc<TopicMetadata>, ApiError> {
+        let now = Instant::now();
+        let age_max = self.shared.config.metadata_age_max;
+        let known = self.memory(|memory| memory.topics.get(name).cloned());
+        if let Some((asked, topic)) = known
+            && now.duration_since(asked) < age_max
+        {
+            return Ok(topic);
+        }
+        let metadata = self.ask_metadata(Some(vec![name.to_owned()])).await?;
+        let peer = self.any().await?.peer().clone();
+        let subject = format!("topic {name}");
+        let Some(topic) = metadata.topics.get(name).cloned() else {
+            return Err(ApiError::Incomplete { peer, api: MetadataRequest::API, subject });
+        };
+        topic.code.check().map_err(|code| ApiError::Refused {
+            peer,
+            api: MetadataRequest::API,
+            subject,
+            code,
+            message: None,
+        })?;
+        Ok(topic)
+    }
+
+    /// Who leads a partition, and its term.
+    pub async fn leader(&self, topic: &str, partition: u32) -> Result<(BrokerId, i32), ApiError> {
+        let metadata = self.topic(topic).await?;
+        let missing = |why| ApiError::NoLeader { topic: topic.to_owned(), partition, why };
+        let index = usize::try_from(partition).expect("usize has at least 32 bits");
+        let found = metadata.partitions.get(index);
+        let found = found.ok_or_else(|| missing("does not exist"))?;
+        let leader = found.leader.ok_or_else(|| missing("has no leader"));
+        if leader.is_err() {
+            self.forget_topic(topic);
+        }
+        Ok((leader?, found.leader_epoch))
+    }
+
+    /// Forgets a topic: its leaders have moved, or it is gone.
+    pub fn forget_topic(&self, topic: &str) {
+        self.memory(|memory| memory.topics.remove(topic));
+    }
+
+    /// Tries until it succeeds, fails for good, or the configured time is over. What is remembered
+    /// of the cluster is forgotten whenever the error may come of it.
+    pub async fn retry<T, F, A>(&self, mut attempt: F) -> Result<T, ApiError>
+    where
+        F: FnMut() -> A,
+        A: Future<Output = Result<T, ApiError>>,
+    {
+        let after = self.shared.config.retry_timeout;
+        let deadline = Instant::now() + after;
+        let mut backoff = Backoff::new();
+        loop {
+            let error = match attempt().await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            if error.suggests_stale_metadata() {
+                self.memory(|memory| {
+                    memory.topics.clear();
+                    memory.coordinators.clear();
+                });
+            }
+            if !self.may_retry(&error) {
+                return Err(error);
+            }
+            let wait = backoff.next();
+            if Instant::now() + wait >= deadline {
+                return Err(ApiError::Deadline { after, last: Box::new(error) });
+            }
+            sleep(wait).await;
+        }
+    }
+
+    /// As [`retry`](Client::retry), but a topic that is not known is an error at once: whoever names
+    /// one has made it before, or mistyped it.
+    pub async fn retry_known<T, F, A>(&self, mut attempt: F) -> Result<T, ApiError>
+    where
+        F: FnMut() -> A,
+        A: Future<Output = Result<T, ApiError>>,
+    {
+        let outcome = self.retry(|| {
+            let attempt = attempt();
+            async move {
+                match attempt.await {
+                    Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) => {
+                        Ok(Err(error))
+                    }
+                    outcome => outcome.map(Ok),
+                }
+            }
+        });
+        outcome.await?
+    }
+
+    /// Whether `error` may heal by itself. A cluster that was reached once may come back.
+    pub fn may_retry(&self, error: &ApiError) -> bool {
+        let lost_sight = matches!(error, ApiError::NoBroker { .. });
+        error.is_retriable() || (lost_sight && self.shared.reached.load(Ordering::Relaxed))
+    }
+
+    /// Asks a broker about `topics` and remembers what it says.
+    async fn ask_metadata(&self, topics: Option<Vec<String>>) -> Result<Metadata, ApiError> {
+        let connection = self.any().await?;
+        let named =
+            |name: String| make::<MetadataRequestTopic>(|topic| topic.name = Some(name.into()));
+        let request = make::<MetadataRequest>(|request| {
+            request.topics = topics.map(|topics| topics.into_iter().map(named).collect());
+            request.allow_auto_topic_creation = false;
+        });
+        let metadata = Metadata::from_wire(&connection.call(&request).await?);
+        self.memory(|memory| memory.remember(&metadata));
+        Ok(metadata)
+    }
+
+    async fn find_coordinator(&self, group: &str) -> Result<BrokerId, ApiError> {
+        const GROUP: i8 = 0;
+        let connection = self.any().await?;
+        let request = make::<FindCoordinatorRequest>(|request| {
+            request.key_type = GROUP;
+            request.coordinator_keys = vec![group.into()];
+        });
+        let response = connection.call(&request).await?;
+        let peer = connection.peer().clone();
+        let api = FindCoordinatorRequest::API;
+        let subject = format!("group {group}");
+        let Some(found) = response.coordinators.into_iter().next() else {
+            return Err(ApiError::Incomplete { peer, api, subject });
+        };
+        let message = found.error_message.map(|text| text.to_string());
+        Code(found.error_code).check().map_err(|code| ApiError::Refused {
+            peer,
+            api,
+            subject,
+            code,
+            message,
+        })?;
+        let id = BrokerId(found.node_id);
+        if self.address(id).is_none() {
+            self.ask_metadata(Some(Vec::new())).await?;
+        }
+        self.memory(|memory| memory.coordinators.insert(group.to_owned(), id));
+        Ok(id)
+    }
+
+    async fn connect(
+        &self,
+        target: Target,
+        lane: Lane,
+        peer: Peer,
+    ) -> Result<Connection, crate::error::ConnectError> {
+        let place = {
+            let mut places = self.shared.places.lock().unwrap_or_else(PoisonError::into_inner);
+            places.entry((target, lane)).or_default().clone()
+        };
+        let mut place = place.lock().await;
+        if let Some(connection) = place.as_ref()
+            && !connection.is_closed()
+            && connection.peer().address == peer.address
+        {
+            return Ok(connection.clone());
+        }
+        let connection = Connection::open(self.shared.transport, peer, &self.shared.config).await?;
+        self.shared.reached.store(true, Ordering::Relaxed);
+        *place = Some(connection.clone());
+        Ok(connection)
+    }
+
+    fn address(&self, id: BrokerId) -> Option<Address> {
+        let address = |memory: &mut Memory| {
+            memory.cluster.brokers.get(&id).map(|broker| broker.address.clone())
+        };
+        self.memory(address)
+    }
+
+    fn memory<T>(&self, act: impl FnOnce(&mut Memory) -> T) -> T {
+        // Each update is complete in itself, so a panic elsewhere leaves nothing half done.
+        let mut memory = self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        act(&mut memory)
+    }
+}
+
+impl Memory {
+    fn remember(&mut self, metadata: &Metadata) {
+        let now = Instant::now();
+        if self.topics.len() + metadata.topics.len() > TOPICS_REMEMBERED_MAX {
+            self.topics.clear();
+        }
+        for (name, topic) in &metadata.topics {
+            if topic.code == Code::NONE {
+                self.topics.insert(name.clone(), (now, topic.clone()));
+            } else {
+                self.topics.remove(name);
+            }
+        }
+        self.cluster = Metadata { topics: BTreeMap::new(), ..metadata.clone() };
+    }
+}
+
+/// Waits that grow, and differ between clients that lost the same broker.
+pub(crate) struct Backoff {
+    wait: Duration,
+}
+
+impl Backoff {
+    pub(crate) fn new() -> Backoff {
+        Backoff { wait: BACKOFF_MIN }
+    }
+
+    /// The next wait: between a half and the whole of a step that doubles.
+    pub(crate) fn next(&mut self) -> Duration {
+        let step = self.wait;
+        self.wait = (step * 2).min(BACKOFF_MAX);
+        // The standard library's random keys are chance enough to spread a crowd.
+        let chance = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0) % 512;
+        let chance = u32::try_from(chance).expect("below 512");
+        step / 2 + step / 1024 * chance
+    }
+}
