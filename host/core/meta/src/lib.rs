@@ -1,1 +1,23 @@
-//! Skeleton: replaced by the first commit of this room.
+//! The cluster as data: topics, brokers and settings, and every decision about them.
+//!
+//! **Where it sits.** Requests of administrators → *here* → records → the metadata log → *here*
+//! again. The shard that holds the metadata log drives it; everybody else reads [`Cluster`]
+//! snapshots.
+//!
+//! **What it decides.** Whether a topic may be created, changed or deleted, what its settings are,
+//! which producer ids are given out, when leader epochs grow. A decision borrows the state and
+//! hands back records; only [`Cluster::apply`] changes it, so replaying the records rebuilds it.
+//!
+//! **What it never does.** Know how records are written down, name a wire structure, ask for the
+//! time or for randomness: new ids are arguments.
+
+mod apply;
+pub mod cluster;
+pub mod decide;
+pub mod record;
+pub mod setting;
+
+pub use cluster::{Broker, Cluster, Partition, Topic};
+pub use decide::Decision;
+pub use record::MetaRecord;
+pub use setting::effective::EffectiveTopicSettings;

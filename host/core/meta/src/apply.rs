@@ -1,0 +1,110 @@
+//! The fold: what each record does to the state. It cannot fail; what is written has happened.
+//!
+//! Placement is here too: a partition is led by the broker with the lowest number until there is
+//! more than one to choose from.
+
+use std::sync::Arc;
+
+use brooklet_types::{BrokerId, LeaderEpoch, TopicId};
+
+use crate::cluster::{Broker, Cluster, Partition, Settings, Topic};
+use crate::record::{MetaRecord, SettingChange};
+
+impl Cluster {
+    /// Folds one fact into the state.
+    pub fn apply(&mut self, record: &MetaRecord) {
+        self.version += 1;
+        match record {
+            MetaRecord::BrokerStarted { broker, clean } => self.broker_started(*broker, *clean),
+            MetaRecord::TopicCreated { id, name, partitions, settings } => {
+                let created = Topic {
+                    id: *id,
+                    name: name.clone(),
+                    partitions: self.placed(*partitions),
+                    settings: settings.iter().cloned().collect(),
+                };
+                let topics = Arc::make_mut(&mut self.topics);
+                if let Some(replaced) = topics.insert(name.clone(), Arc::new(created)) {
+                    Arc::make_mut(&mut self.names).remove(&replaced.id);
+                }
+                Arc::make_mut(&mut self.names).insert(*id, name.clone());
+            }
+            MetaRecord::PartitionsAdded { id, total } => {
+                let placed = self.placed(*total);
+                self.change_topic(*id, |topic| {
+                    let old = topic.partitions.len();
+                    topic.partitions.extend(placed.into_iter().skip(old));
+                });
+            }
+            MetaRecord::TopicDeleted { id } => {
+                if let Some(name) = Arc::make_mut(&mut self.names).remove(id) {
+                    Arc::make_mut(&mut self.topics).remove(&name);
+                }
+            }
+            MetaRecord::TopicSettingsChanged { id, changes } => {
+                self.change_topic(*id, |topic| change_settings(&mut topic.settings, changes));
+            }
+            MetaRecord::BrokerSettingsChanged { broker: None, changes } => {
+                change_settings(Arc::make_mut(&mut self.broker_defaults), changes);
+            }
+            MetaRecord::BrokerSettingsChanged { broker: Some(id), changes } => {
+                if let Some(broker) = Arc::make_mut(&mut self.brokers).get_mut(id) {
+                    change_settings(&mut broker.settings, changes);
+                }
+            }
+            MetaRecord::ProducerIdsAllotted { next } => {
+                self.next_producer_id = self.next_producer_id.max(*next);
+            }
+        }
+        debug_assert_eq!(self.names.len(), self.topics.len());
+    }
+
+    fn broker_started(&mut self, id: BrokerId, clean: bool) {
+        let brokers = Arc::make_mut(&mut self.brokers);
+        let broker = brokers.entry(id).or_insert_with(|| Broker {
+            id,
+            starts: 0,
+            settings: Settings::new(),
+        });
+        broker.starts += 1;
+        if clean {
+            return;
+        }
+        for topic in Arc::make_mut(&mut self.topics).values_mut() {
+            for partition in &mut Arc::make_mut(topic).partitions {
+                if partition.leader == Some(id) {
+                    partition.leader_epoch = LeaderEpoch(partition.leader_epoch.0 + 1);
+                }
+            }
+        }
+    }
+
+    fn placed(&self, partitions: u32) -> Vec<Partition> {
+        let leader = self.brokers.keys().next().copied();
+        let replicas: Vec<BrokerId> = leader.into_iter().collect();
+        (0..partitions)
+            .map(|_| Partition {
+                leader,
+                leader_epoch: LeaderEpoch(0),
+                replicas: replicas.clone(),
+                in_sync: replicas.clone(),
+            })
+            .collect()
+    }
+
+    fn change_topic(&mut self, id: TopicId, change: impl FnOnce(&mut Topic)) {
+        let Some(name) = self.names.get(&id) else { return };
+        if let Some(topic) = Arc::make_mut(&mut self.topics).get_mut(name) {
+            change(Arc::make_mut(topic));
+        }
+    }
+}
+
+fn change_settings(settings: &mut Settings, changes: &[SettingChange]) {
+    for (name, value) in changes {
+        match value {
+            Some(value) => settings.insert(name.clone(), value.clone()),
+            None => settings.remove(name),
+        };
+    }
+}

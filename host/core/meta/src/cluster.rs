@@ -1,0 +1,173 @@
+//! What the cluster is at one version: the state that [`MetaRecord`](crate::MetaRecord)s fold into.
+//!
+//! A [`Cluster`] is cloned for every change and shared as `Arc<Cluster>`; its maps are shared
+//! between versions, so a clone costs a few reference counts and a change one copy of what changed.
+//!
+//! **Invariants.** `names` holds exactly the topics of `topics`, by id. A topic has at least one
+//! partition. `version` grows by one with every applied record.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use brooklet_types::{
+    BrokerId, LeaderEpoch, PartitionIndex, ProducerId, TopicId, TopicName, TopicPartition,
+};
+
+/// Names and values of settings.
+pub type Settings = BTreeMap<String, String>;
+
+/// The cluster at one version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    pub(crate) version: u64,
+    /// This broker's configuration file, as Kafka's broker settings: not replicated, so not part
+    /// of the log. What is read from it is only ever a default.
+    pub(crate) configured: Arc<Settings>,
+    pub(crate) brokers: Arc<BTreeMap<BrokerId, Broker>>,
+    pub(crate) topics: Arc<BTreeMap<TopicName, Arc<Topic>>>,
+    pub(crate) names: Arc<BTreeMap<TopicId, TopicName>>,
+    /// Settings of all brokers, set while running.
+    pub(crate) broker_defaults: Arc<Settings>,
+    pub(crate) next_producer_id: ProducerId,
+}
+
+/// A broker that has been up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    /// Its number.
+    pub id: BrokerId,
+    /// How often it has started, as this log saw it.
+    pub starts: u64,
+    /// Its own settings, set while running.
+    pub settings: Settings,
+}
+
+/// One topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// This incarnation.
+    pub id: TopicId,
+    /// Its name.
+    pub name: TopicName,
+    /// Where each partition is, by its number.
+    pub partitions: Vec<Partition>,
+    /// What was set for this topic and nothing else.
+    pub settings: Settings,
+}
+
+/// Who keeps one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// Who takes writes; none while nobody can.
+    pub leader: Option<BrokerId>,
+    /// The leader's term.
+    pub leader_epoch: LeaderEpoch,
+    /// Who should have a copy, the preferred leader first.
+    pub replicas: Vec<BrokerId>,
+    /// Who has every acknowledged record.
+    pub in_sync: Vec<BrokerId>,
+}
+
+impl Default for Cluster {
+    fn default() -> Cluster {
+        Cluster::new(Settings::new())
+    }
+}
+
+impl Cluster {
+    /// A cluster of which nothing is known yet, on a broker whose configuration file says
+    /// `configured` (names and values of Kafka's broker settings, checked with
+    /// [`crate::setting::broker::check`]).
+    pub fn new(configured: Settings) -> Cluster {
+        Cluster {
+            version: 0,
+            configured: Arc::new(configured),
+            brokers: Arc::default(),
+            topics: Arc::default(),
+            names: Arc::default(),
+            broker_defaults: Arc::default(),
+            next_producer_id: ProducerId(0),
+        }
+    }
+
+    /// How many records made this state.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Every topic, by name.
+    pub fn topics(&self) -> impl ExactSizeIterator<Item = &Arc<Topic>> {
+        self.topics.values()
+    }
+
+    /// Topics from `name` on, by name: where a listing that was cut goes on.
+    pub fn topics_from<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<Topic>> {
+        use std::ops::Bound;
+        let range: (Bound<&str>, Bound<&str>) = (Bound::Included(name), Bound::Unbounded);
+        self.topics.range::<str, _>(range).map(|(_, topic)| topic)
+    }
+
+    /// The topic of that name.
+    pub fn topic(&self, name: &str) -> Option<&Arc<Topic>> {
+        self.topics.get(name)
+    }
+
+    /// The topic of that id.
+    pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<Topic>> {
+        self.topics.get(self.names.get(&id)?)
+    }
+
+    /// One partition of one incarnation of a topic.
+    pub fn partition(&self, id: TopicPartition) -> Option<&Partition> {
+        self.topic_by_id(id.topic)?.partition(id.partition)
+    }
+
+    /// Whether that partition exists.
+    pub fn has(&self, id: TopicPartition) -> bool {
+        self.partition(id).is_some()
+    }
+
+    /// Partitions of all topics.
+    pub fn partition_count(&self) -> usize {
+        self.topics.values().map(|topic| topic.partitions.len()).sum()
+    }
+
+    /// Every broker that has been up.
+    pub fn brokers(&self) -> impl ExactSizeIterator<Item = &Broker> {
+        self.brokers.values()
+    }
+
+    /// The broker of that number.
+    pub fn broker(&self, id: BrokerId) -> Option<&Broker> {
+        self.brokers.get(&id)
+    }
+
+    /// What was set for all brokers while running.
+    pub fn broker_defaults(&self) -> &Settings {
+        &self.broker_defaults
+    }
+
+    /// What this broker's configuration file says.
+    pub fn configured(&self) -> &Settings {
+        &self.configured
+    }
+
+    /// The first producer id that nobody was given.
+    pub fn next_producer_id(&self) -> ProducerId {
+        self.next_producer_id
+    }
+}
+
+impl Topic {
+    /// The partition of that number.
+    pub fn partition(&self, index: PartitionIndex) -> Option<&Partition> {
+        self.partitions.get(usize::try_from(index.0).ok()?)
+    }
+
+    /// Partitions with their numbers.
+    pub fn indexed(&self) -> impl ExactSizeIterator<Item = (PartitionIndex, &Partition)> {
+        self.partitions.iter().enumerate().map(|(index, partition)| {
+            (PartitionIndex(u32::try_from(index).expect("partitions are limited")), partition)
+        })
+    }
+}

@@ -1,0 +1,48 @@
+//! Decisions about the cluster, one file per kind of change.
+//!
+//! `&Cluster` is the proof that deciding changes nothing. Where one request asks for several
+//! changes, each is decided on a scratch copy that has the earlier ones in it.
+//!
+//! The texts of the errors here are Kafka's, with its capitals and full stops: clients show them
+//! to people and tests compare them.
+
+pub mod broker;
+pub mod partition;
+pub mod producer_id;
+pub mod setting;
+pub mod topic;
+
+use crate::cluster::Cluster;
+use crate::record::MetaRecord;
+
+/// What a decision hands back: facts to write down, and what to say once they are safe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision<Reply> {
+    /// To be appended to the metadata log, in this order, as one batch.
+    pub records: Vec<MetaRecord>,
+    /// To be sent when `records` are committed, not before.
+    pub reply: Reply,
+}
+
+/// The state as it will be after the records decided so far.
+struct Draft {
+    cluster: Cluster,
+    records: Vec<MetaRecord>,
+}
+
+impl Draft {
+    fn of(cluster: &Cluster) -> Draft {
+        Draft { cluster: cluster.clone(), records: Vec::new() }
+    }
+
+    fn push(&mut self, record: MetaRecord) {
+        self.cluster.apply(&record);
+        self.records.push(record);
+    }
+
+    /// The decision; without its records if the request was only to be validated.
+    fn decide<Reply>(self, validate_only: bool, reply: Reply) -> Decision<Reply> {
+        let records = if validate_only { Vec::new() } else { self.records };
+        Decision { records, reply }
+    }
+}

@@ -1,0 +1,154 @@
+//! Topics grow.
+
+use brooklet_types::{BrokerId, ErrorCode, TopicName, limits};
+
+use super::{Decision, Draft};
+use crate::cluster::Cluster;
+use crate::record::MetaRecord;
+
+/// One topic that somebody wants to be larger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MorePartitions {
+    /// The topic's name.
+    pub name: String,
+    /// How many partitions it is to have in all.
+    pub total: i32,
+    /// Who is to keep each new one; none leaves it to us.
+    pub assignments: Option<Vec<Vec<i32>>>,
+}
+
+/// Why somebody cannot be given a partition.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AssignmentError {
+    /// Nobody is to keep it.
+    #[error("The manual partition assignment includes an empty replica list.")]
+    Empty,
+    /// There is no such broker.
+    #[error(
+        "The manual partition assignment includes broker {0}, but no such broker is registered."
+    )]
+    UnknownBroker(i32),
+    /// One broker is to keep two copies.
+    #[error("The manual partition assignment includes the broker {0} more than once.")]
+    Twice(i32),
+    /// The partitions are not 0, 1, 2 and so on.
+    #[error("partitions should be a consecutive 0-based integer sequence")]
+    NotConsecutive,
+    /// Not one list for each new partition.
+    #[error(
+        "Attempted to add {added} additional partition(s), but only {assigned} assignment(s) were \
+         specified."
+    )]
+    Count { added: u32, assigned: usize },
+}
+
+/// Why a topic was not made larger.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CreatePartitionsError {
+    /// There is none of that name.
+    #[error("This server does not host this topic-partition.")]
+    UnknownTopic,
+    /// The request names it twice.
+    #[error("Duplicate topic in request.")]
+    Duplicate,
+    /// It is just that large.
+    #[error("Topic already has {0} partition(s).")]
+    Same(usize),
+    /// It would shrink.
+    #[error(
+        "The topic {name} currently has {current} partition(s); {wanted} would not be an increase."
+    )]
+    NoIncrease { name: TopicName, current: usize, wanted: i32 },
+    /// More than one topic may have. Kafka answers UNKNOWN_SERVER_ERROR here, which some clients
+    /// take for the end of the world.
+    #[error("{0} partitions are more than one topic may have ({limit})", limit = limits::PARTITIONS_PER_TOPIC_MAX)]
+    TooMany(u32),
+    /// The assignment makes no sense.
+    #[error(transparent)]
+    Assignment(#[from] AssignmentError),
+}
+
+impl AssignmentError {
+    /// What the client is told.
+    pub fn code(&self) -> ErrorCode {
+        ErrorCode::InvalidReplicaAssignment
+    }
+}
+
+impl CreatePartitionsError {
+    /// What the client is told.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            CreatePartitionsError::UnknownTopic => ErrorCode::UnknownTopicOrPartition,
+            CreatePartitionsError::Duplicate => ErrorCode::InvalidRequest,
+            CreatePartitionsError::Same(_)
+            | CreatePartitionsError::NoIncrease { .. }
+            | CreatePartitionsError::TooMany(_) => ErrorCode::InvalidPartitions,
+            CreatePartitionsError::Assignment(error) => error.code(),
+        }
+    }
+}
+
+/// Makes topics larger, each by itself.
+pub fn create_partitions(
+    cluster: &Cluster,
+    topics: &[MorePartitions],
+    validate_only: bool,
+) -> Decision<Vec<Result<(), CreatePartitionsError>>> {
+    let mut draft = Draft::of(cluster);
+    let mut reply = Vec::with_capacity(topics.len());
+    for topic in topics {
+        if topics.iter().filter(|other| other.name == topic.name).count() > 1 {
+            reply.push(Err(CreatePartitionsError::Duplicate));
+        } else {
+            reply.push(grow(&mut draft, topic));
+        }
+    }
+    draft.decide(validate_only, reply)
+}
+
+fn grow(draft: &mut Draft, wanted: &MorePartitions) -> Result<(), CreatePartitionsError> {
+    let topic = draft.cluster.topic(&wanted.name).ok_or(CreatePartitionsError::UnknownTopic)?;
+    let (id, current) = (topic.id, topic.partitions.len());
+    let no_increase = || CreatePartitionsError::NoIncrease {
+        name: topic.name.clone(),
+        current,
+        wanted: wanted.total,
+    };
+    let total = u32::try_from(wanted.total).map_err(|_| no_increase())?;
+    let known = u32::try_from(current).expect("partitions are limited");
+    if total == known {
+        return Err(CreatePartitionsError::Same(current));
+    }
+    let added = total.checked_sub(known).ok_or_else(no_increase)?;
+    if total > limits::PARTITIONS_PER_TOPIC_MAX {
+        return Err(CreatePartitionsError::TooMany(total));
+    }
+    if let Some(assignments) = &wanted.assignments {
+        let assigned = assignments.len();
+        if u32::try_from(assigned) != Ok(added) {
+            return Err(AssignmentError::Count { added, assigned }.into());
+        }
+        for replicas in assignments {
+            check_assignment(&draft.cluster, replicas)?;
+        }
+    }
+    draft.push(MetaRecord::PartitionsAdded { id, total });
+    Ok(())
+}
+
+/// Whether these brokers can keep a partition.
+pub(super) fn check_assignment(cluster: &Cluster, replicas: &[i32]) -> Result<(), AssignmentError> {
+    if replicas.is_empty() {
+        return Err(AssignmentError::Empty);
+    }
+    for (place, replica) in replicas.iter().enumerate() {
+        if cluster.broker(BrokerId(*replica)).is_none() {
+            return Err(AssignmentError::UnknownBroker(*replica));
+        }
+        if replicas.iter().take(place).any(|earlier| earlier == replica) {
+            return Err(AssignmentError::Twice(*replica));
+        }
+    }
+    Ok(())
+}

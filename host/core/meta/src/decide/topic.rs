@@ -1,0 +1,290 @@
+//! Topics come and go.
+
+use brooklet_types::{BrokerId, ErrorCode, NameError, TopicId, TopicName, limits};
+
+use super::partition::{self, AssignmentError};
+use super::setting::{AlterError, check_topic_settings};
+use super::{Decision, Draft};
+use crate::cluster::{Cluster, Topic};
+use crate::record::MetaRecord;
+
+/// One topic somebody wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTopic {
+    /// Its id, if it comes to be.
+    pub id: TopicId,
+    /// Its name, unchecked.
+    pub name: String,
+    /// How many partitions; -1 for the default.
+    pub partitions: i32,
+    /// How many copies; -1 for the default.
+    pub replication_factor: i16,
+    /// Partitions and who is to keep them; empty leaves it to us.
+    pub assignments: Vec<(i32, Vec<i32>)>,
+    /// Its own settings.
+    pub settings: Vec<(String, Option<String>)>,
+}
+
+/// Which topic is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicRef {
+    /// The one of that name now.
+    Name(String),
+    /// That very incarnation.
+    Id(TopicId),
+}
+
+/// Why a topic was not created.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CreateTopicError {
+    /// The request names it twice.
+    #[error("Duplicate topic name.")]
+    Duplicate,
+    /// There is one.
+    #[error("Topic '{0}' already exists.")]
+    Exists(TopicName),
+    /// The name cannot be a topic's.
+    #[error("{}", name_message(.name, .error))]
+    Name { name: String, error: NameError },
+    /// Kafka's metrics cannot tell `.` from `_`, so names that differ in nothing else collide.
+    #[error("Topic '{name}' collides with existing topic: {other}")]
+    Collides { name: TopicName, other: TopicName },
+    /// Zero, or below -1.
+    #[error("Number of partitions was set to an invalid non-positive value.")]
+    NoPartitions,
+    /// More than one request may ask for, or one topic may have.
+    #[error("Excessively large number of partitions per request.")]
+    TooManyPartitions,
+    /// Zero, or below -1.
+    #[error("Replication factor must be larger than 0, or -1 to use the default value.")]
+    NoReplicas,
+    /// More copies than there are brokers.
+    #[error(
+        "Unable to replicate the partition {wanted} time(s): The target replication factor of \
+         {wanted} cannot be reached because only {brokers} broker(s) are registered."
+    )]
+    TooManyReplicas { wanted: i16, brokers: usize },
+    /// Numbers besides an assignment.
+    #[error("A manual partition assignment was specified, but {what} was not set to -1.")]
+    NumbersAndAssignment { what: &'static str },
+    /// The assignment makes no sense.
+    #[error(transparent)]
+    Assignment(#[from] AssignmentError),
+    /// Its settings make no sense.
+    #[error(transparent)]
+    Setting(#[from] AlterError),
+}
+
+/// Why a topic was not deleted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeleteTopicError {
+    /// None of that name.
+    #[error("This server does not host this topic-partition.")]
+    UnknownName,
+    /// None of that id.
+    #[error("This server does not host this topic ID.")]
+    UnknownId,
+    /// The request names it twice, by name, id or both.
+    #[error("The provided topic name maps to an ID that was already supplied.")]
+    Duplicate,
+}
+
+/// What the creator of a topic is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreatedTopic {
+    /// The topic as it is, or would be.
+    pub topic: Topic,
+}
+
+impl CreateTopicError {
+    /// What the client is told.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            CreateTopicError::Duplicate => ErrorCode::InvalidRequest,
+            CreateTopicError::Exists(_) => ErrorCode::TopicAlreadyExists,
+            CreateTopicError::Name { .. } | CreateTopicError::Collides { .. } => {
+                ErrorCode::InvalidTopicException
+            }
+            CreateTopicError::NoPartitions => ErrorCode::InvalidPartitions,
+            CreateTopicError::TooManyPartitions => ErrorCode::PolicyViolation,
+            CreateTopicError::NoReplicas | CreateTopicError::TooManyReplicas { .. } => {
+                ErrorCode::InvalidReplicationFactor
+            }
+            CreateTopicError::NumbersAndAssignment { .. } => ErrorCode::InvalidRequest,
+            CreateTopicError::Assignment(error) => error.code(),
+            CreateTopicError::Setting(error) => error.code(),
+        }
+    }
+}
+
+impl DeleteTopicError {
+    /// What the client is told.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            DeleteTopicError::UnknownName => ErrorCode::UnknownTopicOrPartition,
+            DeleteTopicError::UnknownId => ErrorCode::UnknownTopicId,
+            DeleteTopicError::Duplicate => ErrorCode::InvalidRequest,
+        }
+    }
+}
+
+/// Kafka's sentence about a name that is not a topic's.
+pub fn name_message(name: &str, error: &NameError) -> String {
+    match error {
+        NameError::Empty => "Topic name is invalid: the empty string is not allowed".to_owned(),
+        NameError::Dots { .. } => format!("Topic name is invalid: '{name}' is not allowed"),
+        NameError::TooLong { limit, .. } => format!(
+            "Topic name is invalid: the length of '{name}' is longer than the max allowed length \
+             {limit}"
+        ),
+        NameError::IllegalCharacter { .. } => format!(
+            "Topic name is invalid: '{name}' contains one or more characters other than ASCII \
+             alphanumerics, '.', '_' and '-'"
+        ),
+    }
+}
+
+/// Creates topics, each by itself: one that cannot be does not hinder the others.
+pub fn create_topics(
+    cluster: &Cluster,
+    topics: &[NewTopic],
+    validate_only: bool,
+) -> Decision<Vec<Result<CreatedTopic, CreateTopicError>>> {
+    let mut draft = Draft::of(cluster);
+    let asked = topics.iter().map(|topic| asked_partitions(cluster, topic));
+    let excessive =
+        asked.fold(0u64, u64::saturating_add) > u64::from(limits::PARTITIONS_PER_TOPIC_MAX);
+    let mut reply = Vec::with_capacity(topics.len());
+    for topic in topics {
+        if topics.iter().filter(|other| other.name == topic.name).count() > 1 {
+            reply.push(Err(CreateTopicError::Duplicate));
+        } else if excessive {
+            reply.push(Err(CreateTopicError::TooManyPartitions));
+        } else {
+            reply.push(create_topic(&mut draft, topic));
+        }
+    }
+    draft.decide(validate_only, reply)
+}
+
+fn create_topic(draft: &mut Draft, wanted: &NewTopic) -> Result<CreatedTopic, CreateTopicError> {
+    let name = TopicName::new(&wanted.name)
+        .map_err(|error| CreateTopicError::Name { name: wanted.name.clone(), error })?;
+    if draft.cluster.topic(name.as_str()).is_some() {
+        return Err(CreateTopicError::Exists(name));
+    }
+    if let Some(other) = colliding(&draft.cluster, &name) {
+        return Err(CreateTopicError::Collides { name, other });
+    }
+    let partitions = partition_count(&draft.cluster, wanted)?;
+    let settings = check_topic_settings(&wanted.settings)?;
+    draft.push(MetaRecord::TopicCreated { id: wanted.id, name, partitions, settings });
+    let topic = draft.cluster.topic_by_id(wanted.id).expect("it was just created");
+    Ok(CreatedTopic { topic: topic.as_ref().clone() })
+}
+
+fn asked_partitions(cluster: &Cluster, topic: &NewTopic) -> u64 {
+    if !topic.assignments.is_empty() {
+        return u64::try_from(topic.assignments.len()).unwrap_or(u64::MAX);
+    }
+    u64::try_from(topic.partitions).unwrap_or_else(|_| u64::from(default_partitions(cluster)))
+}
+
+/// Another topic whose name is the same once `.` is written `_`.
+fn colliding(cluster: &Cluster, name: &TopicName) -> Option<TopicName> {
+    let folded = name.as_str().replace('.', "_");
+    if !folded.contains('_') {
+        return None;
+    }
+    let same = |other: &str| other.replace('.', "_") == folded;
+    cluster.topics().map(|topic| &topic.name).find(|other| same(other.as_str())).cloned()
+}
+
+fn partition_count(cluster: &Cluster, wanted: &NewTopic) -> Result<u32, CreateTopicError> {
+    if !wanted.assignments.is_empty() {
+        if wanted.replication_factor != -1 {
+            let what = "replication factor";
+            return Err(CreateTopicError::NumbersAndAssignment { what });
+        }
+        if wanted.partitions != -1 {
+            return Err(CreateTopicError::NumbersAndAssignment { what: "number of partitions" });
+        }
+        return Ok(assigned_count(cluster, &wanted.assignments)?);
+    }
+    if wanted.replication_factor < -1 || wanted.replication_factor == 0 {
+        return Err(CreateTopicError::NoReplicas);
+    }
+    let partitions = match wanted.partitions {
+        -1 => default_partitions(cluster),
+        count => {
+            let count = u32::try_from(count).ok().filter(|count| *count > 0);
+            count.ok_or(CreateTopicError::NoPartitions)?
+        }
+    };
+    // One broker, one copy: the default is taken as what can be had, the number as a demand.
+    if wanted.replication_factor > 1 {
+        let brokers = cluster.brokers().len();
+        return Err(CreateTopicError::TooManyReplicas {
+            wanted: wanted.replication_factor,
+            brokers,
+        });
+    }
+    Ok(partitions)
+}
+
+fn default_partitions(cluster: &Cluster) -> u32 {
+    let configured = cluster.configured().get("num.partitions");
+    configured.and_then(|value| value.trim().parse().ok()).unwrap_or(1)
+}
+
+fn assigned_count(
+    cluster: &Cluster,
+    assignments: &[(i32, Vec<i32>)],
+) -> Result<u32, AssignmentError> {
+    for (_, replicas) in assignments {
+        partition::check_assignment(cluster, replicas)?;
+    }
+    let mut numbers: Vec<i32> = assignments.iter().map(|(number, _)| *number).collect();
+    numbers.sort_unstable();
+    let count = u32::try_from(numbers.len()).map_err(|_| AssignmentError::NotConsecutive)?;
+    let in_order = (0i32..).zip(&numbers).all(|(expected, number)| expected == *number);
+    if in_order { Ok(count) } else { Err(AssignmentError::NotConsecutive) }
+}
+
+/// Deletes topics, each by itself.
+pub fn delete_topics(
+    cluster: &Cluster,
+    topics: &[TopicRef],
+) -> Decision<Vec<Result<(TopicName, TopicId), DeleteTopicError>>> {
+    let mut draft = Draft::of(cluster);
+    let mut reply = Vec::with_capacity(topics.len());
+    for topic in topics {
+        reply.push(delete_topic(cluster, &mut draft, topic));
+    }
+    draft.decide(false, reply)
+}
+
+fn delete_topic(
+    before: &Cluster,
+    draft: &mut Draft,
+    wanted: &TopicRef,
+) -> Result<(TopicName, TopicId), DeleteTopicError> {
+    let (found, unknown) = match wanted {
+        TopicRef::Name(name) => (before.topic(name), DeleteTopicError::UnknownName),
+        TopicRef::Id(id) => (before.topic_by_id(*id), DeleteTopicError::UnknownId),
+    };
+    let topic = found.ok_or(unknown)?;
+    if draft.cluster.topic_by_id(topic.id).is_none() {
+        return Err(DeleteTopicError::Duplicate);
+    }
+    draft.push(MetaRecord::TopicDeleted { id: topic.id });
+    Ok((topic.name.clone(), topic.id))
+}
+
+impl CreatedTopic {
+    /// Copies of each partition.
+    pub fn replication_factor(&self) -> i16 {
+        let replicas: &[BrokerId] = self.topic.partitions.first().map_or(&[], |one| &one.replicas);
+        i16::try_from(replicas.len()).expect("a cluster has few brokers")
+    }
+}
