@@ -1,0 +1,220 @@
+//! A connection over a pipe, with frames as no honest client cuts them.
+
+use std::sync::Mutex;
+
+use tokio::io::{DuplexStream, duplex, split};
+use tokio::sync::Notify;
+
+use super::*;
+
+/// Answers each frame with itself; the first byte of a frame says what else happens.
+#[derive(Default)]
+struct Echo {
+    begun: Mutex<Vec<Bytes>>,
+    gate: Arc<Notify>,
+}
+
+impl Dispatch for Echo {
+    async fn dispatch(
+        &self,
+        frame: Bytes,
+        started: Started,
+    ) -> Result<Dispatched, CloseConnection> {
+        if frame.first() == Some(&b'!') {
+            return Err(CloseConnection { reason: "bang".to_owned() });
+        }
+        let in_line = frame.first() == Some(&b'p') && started == Started::Now;
+        self.begun.lock().unwrap().push(frame.clone());
+        let gate = Arc::clone(&self.gate);
+        let pending = Box::pin(async move {
+            match frame.first() {
+                Some(b's') => Answer::Silence,
+                Some(b'c') => Answer::Close,
+                Some(b'w') => {
+                    gate.notified().await;
+                    reply(&frame)
+                }
+                _ => reply(&frame),
+            }
+        });
+        Ok(Dispatched { pending, in_line })
+    }
+}
+
+fn reply(frame: &Bytes) -> Answer {
+    let length = u32::try_from(frame.len()).unwrap().to_be_bytes();
+    let middle = frame.len() / 2;
+    let pieces = vec![Bytes::copy_from_slice(&length), Bytes::new(), frame.slice(..middle)];
+    Answer::Reply([pieces, vec![frame.slice(middle..)]].concat())
+}
+
+fn framed(body: &[u8]) -> Vec<u8> {
+    [&u32::try_from(body.len()).unwrap().to_be_bytes(), body].concat()
+}
+
+struct Bench {
+    client: DuplexStream,
+    echo: Arc<Echo>,
+    shutdown: CancellationToken,
+    done: tokio::task::JoinHandle<Result<(), ConnectionError>>,
+}
+
+fn start(limits: ConnectionLimits, budget: Budget, pipe: usize) -> Bench {
+    let (client, server) = duplex(pipe);
+    let echo = Arc::new(Echo::default());
+    let shutdown = CancellationToken::new();
+    let (dispatch, stop) = (Arc::clone(&echo), shutdown.clone());
+    let done = tokio::spawn(async move {
+        let (reader, writer) = split(server);
+        serve(reader, writer, &*dispatch, &limits, &budget, &stop).await
+    });
+    Bench { client, echo, shutdown, done }
+}
+
+fn plain() -> Bench {
+    start(ConnectionLimits::default(), Budget::new(1 << 30), 64 << 10)
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_cut_anywhere_are_answered_in_order() {
+    let bench = plain();
+    let bodies: Vec<Vec<u8>> = (0..40).map(|size| vec![b'x'; size * size * 40]).collect();
+    let sent: Vec<u8> = bodies.iter().flat_map(|body| framed(body)).collect();
+    let (mut from, mut to) = split(bench.client);
+    let expected = sent.clone();
+    let writing = tokio::spawn(async move {
+        for (index, piece) in sent.chunks(977).enumerate() {
+            to.write_all(piece).await.unwrap();
+            if index % 3 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        to.shutdown().await.unwrap();
+    });
+    let mut received = Vec::new();
+    from.read_to_end(&mut received).await.unwrap();
+    assert!(received == expected, "the replies are the requests, in order");
+    writing.await.unwrap();
+    bench.done.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_a_request_closes_the_connection() {
+    let table: &[(&[u8], &str)] = &[
+        (&[0xff, 0xff, 0xff, 0xff], "frame of -1 bytes, the limit is 104857600"),
+        (&[0x7f, 0, 0, 0], "frame of 2130706432 bytes, the limit is 104857600"),
+        (&[0, 0, 0, 1, b'!'], "request refused: bang"),
+        (&[0, 0, 0, 1, b'c'], "request without an answer"),
+        (&[0, 0, 0, 9, b'x'], "frame stalled after 5 of 13 bytes"),
+        (&[], "idle for 600s"),
+    ];
+    for (bytes, expected) in table {
+        let mut bench = plain();
+        bench.client.write_all(bytes).await.unwrap();
+        let error = bench.done.await.unwrap().unwrap_err();
+        assert_eq!(error.to_string(), *expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_half_frame_at_the_end_is_an_error_and_none_is_not() {
+    let mut bench = plain();
+    bench.client.write_all(&[0, 0]).await.unwrap();
+    drop(bench.client);
+    assert!(matches!(bench.done.await.unwrap(), Err(ConnectionError::Socket(_))));
+    let bench = plain();
+    drop(bench.client);
+    bench.done.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_produce_starts_before_its_turn_and_not_past_others() {
+    let mut bench = plain();
+    for body in [b"p1", b"w2", b"p3"] {
+        bench.client.write_all(&framed(body)).await.unwrap();
+    }
+    let mut first = [0; 6];
+    bench.client.read_exact(&mut first).await.unwrap();
+    bench.echo.gate.notify_one();
+    let mut rest = [0; 12];
+    bench.client.read_exact(&mut rest).await.unwrap();
+    assert_eq!(&rest, [framed(b"w2"), framed(b"p3")].concat().as_slice());
+    assert_eq!(bench.echo.begun.lock().unwrap().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_accepted_is_answered_after_a_stop() {
+    let mut bench = plain();
+    bench.client.write_all(&framed(b"w1")).await.unwrap();
+    while bench.echo.begun.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    bench.shutdown.cancel();
+    bench.echo.gate.notify_one();
+    let mut reply = Vec::new();
+    bench.client.read_to_end(&mut reply).await.unwrap();
+    assert_eq!(reply, framed(b"w1"));
+    bench.done.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_never_comes_does_not_hold_up_a_stop() {
+    let mut bench = plain();
+    bench.client.write_all(&framed(b"w1")).await.unwrap();
+    while bench.echo.begun.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    bench.shutdown.cancel();
+    let error = bench.done.await.unwrap().unwrap_err();
+    assert!(matches!(error, ConnectionError::Undrained { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_no_replies_is_let_go() {
+    let mut bench = start(ConnectionLimits::default(), Budget::new(1 << 30), 64);
+    bench.client.write_all(&framed(&[b'x'; 500])).await.unwrap();
+    let error = bench.done.await.unwrap().unwrap_err();
+    assert!(matches!(error, ConnectionError::SlowReader { .. }), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_in_flight_are_bounded() {
+    let limits = ConnectionLimits { requests_in_flight_max: 4, ..ConnectionLimits::default() };
+    let mut bench = start(limits, Budget::new(1 << 30), 1 << 20);
+    for _ in 0..10_000 {
+        bench.client.write_all(&framed(b"w")).await.unwrap();
+    }
+    while bench.echo.begun.lock().unwrap().len() < 4 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bench.echo.begun.lock().unwrap().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn peers_with_big_unfinished_frames_go_and_small_requests_pass() {
+    let budget = Budget::new(128 << 20);
+    let mut hoarders = Vec::new();
+    for _ in 0..50 {
+        let mut bench = start(ConnectionLimits::default(), budget.clone(), 1 << 20);
+        bench.client.write_all(&(99u32 << 20).to_be_bytes()).await.unwrap();
+        // Enough to be charged twice over, so that together they want more than there is.
+        let sending = tokio::spawn(async move {
+            let _ = bench.client.write_all(&vec![b'x'; 3 << 20]).await;
+            bench.done.await.unwrap()
+        });
+        hoarders.push(sending);
+    }
+    let mut honest = start(ConnectionLimits::default(), budget.clone(), 64 << 10);
+    honest.client.write_all(&framed(b"metadata")).await.unwrap();
+    let mut reply = [0; 12];
+    honest.client.read_exact(&mut reply).await.unwrap();
+    assert!(budget.taken() <= 128 << 20);
+    for hoarder in hoarders {
+        let error = hoarder.await.unwrap().unwrap_err();
+        assert!(matches!(error, ConnectionError::Stalled { .. }), "{error}");
+    }
+    assert_eq!(budget.taken(), 0);
+}
