@@ -7,37 +7,18 @@ leaves and another comes. Counted per origin, once each (a row that a rebalance 
 offset says), and in order per key.
 """
 
-import csv
-import io
 import json
 import sys
 import time
-import zipfile
 from collections import Counter
 
 from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from flight_rows import rows
+
 PARTITIONS = 12
 DEADLINE_S = 240
-
-
-def rows(path, limit):
-    if path.endswith(".zip"):
-        with zipfile.ZipFile(path) as archive:
-            name = archive.namelist()[0]
-            text = io.TextIOWrapper(archive.open(name), encoding="utf-8")
-            yield from limited(csv.DictReader(text), limit)
-    else:
-        with open(path, encoding="utf-8") as text:
-            yield from limited(csv.DictReader(text), limit)
-
-
-def limited(reader, limit):
-    for number, row in enumerate(reader):
-        if limit is not None and number >= limit:
-            return
-        yield number, row
 
 
 def produce(broker, path, topic, limit):

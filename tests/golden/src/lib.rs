@@ -1,1 +1,46 @@
-//! Skeleton: replaced by the first commit of this room.
+//! What a real Apache Kafka answers, recorded once and replayed against Brooklet.
+//!
+//! `scripts/` says what is asked, `kafka/` holds what Kafka 4.3.1 answered, and
+//! `kafka/differences.txt` every place where we answer otherwise, with the reason. `cargo test`
+//! replays without Java; `cargo run -p brooklet-golden --bin record` records again.
+//!
+//! Messages are encoded and decoded here by Kafka's own definitions (`schema/`), so that the
+//! broker's codec is tested by something other than itself.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a value has nine shapes, and most functions care about one"
+)]
+
+pub mod batch;
+pub mod codec;
+pub mod difference;
+mod normal;
+pub mod play;
+pub mod schema;
+pub mod script;
+pub mod transcript;
+pub mod value;
+mod wire;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A file or folder of this package.
+pub fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// The scripts' names in order.
+///
+/// # Panics
+/// If the folder cannot be read: it is part of the source.
+pub fn script_names() -> Vec<String> {
+    let entries = fs::read_dir(path("scripts")).expect("the scripts' folder can be read");
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.expect("the scripts' folder can be read").path())
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .collect();
+    names.sort();
+    names
+}

@@ -8,7 +8,10 @@
 //! a topic's name or a client.
 
 pub mod disk;
+pub mod journal;
+pub mod producer;
 pub mod settings;
+pub mod validate;
 
 pub use disk::{Disk, DiskFile};
 pub use settings::LogSettings;

@@ -20,10 +20,13 @@
 )]
 
 pub mod batch;
+pub mod checksum;
 pub mod compress;
 mod error;
+pub mod fetch;
 pub mod frame;
 pub mod message;
+pub mod stored;
 pub mod version;
 
 pub use error::WireError;

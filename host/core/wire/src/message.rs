@@ -56,8 +56,8 @@ pub use kafka_wire::{
     offset_for_leader_epoch_response, produce_request, produce_response, sync_group_request,
     sync_group_response,
 };
-pub use kafka_wire_core::{ApiVersion, DecodeError, DecodeLimits, EncodeError, StrBytes, Uuid};
 use kafka_wire_core::Decoder;
+pub use kafka_wire_core::{ApiVersion, DecodeError, DecodeLimits, EncodeError, StrBytes, Uuid};
 
 use crate::WireError;
 use crate::version::Api;
@@ -183,4 +183,24 @@ pub(crate) fn decoder(input: Bytes) -> Result<Decoder, WireError> {
     limits.max_tag_bytes = bytes;
     limits.max_total_tag_bytes = bytes;
     Decoder::new(input, limits).map_err(|source| WireError::Frame { source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_that_no_bytes_back_is_refused() {
+        let body = Bytes::from_static(&[0xff, 0xff, 0xff, 0xff, 0x0f]);
+        assert!(decode_request::<MetadataRequest>(body, 13).is_err());
+    }
+
+    #[test]
+    fn an_answer_to_an_unknown_api_versions_request_has_the_oldest_header() {
+        let response = ApiVersionsResponse::default();
+        assert_eq!(encode_response(7, 0, &response).unwrap().len(), 4 + 4 + 2 + 4);
+        let newest = encode_response(7, 4, &response).unwrap();
+        let read = decode_response::<ApiVersionsResponse>(newest.slice(4..), 4).unwrap();
+        assert_eq!(read, (7, response));
+    }
 }

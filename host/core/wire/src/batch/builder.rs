@@ -175,7 +175,9 @@ impl BatchBuilder {
         let body = match self.codec {
             _ if self.body.is_empty() => Vec::new(),
             Codec::None => self.body,
-            codec => compress(codec, self.level, &self.body)?,
+            codec @ (Codec::Gzip | Codec::Snappy | Codec::Lz4 | Codec::Zstd) => {
+                compress(codec, self.level, &self.body)?
+            }
         };
         let counted = body.len().saturating_add(HEADER_BYTES).saturating_sub(super::OVERHEAD_BYTES);
         let fits = i32::try_from(counted).ok().and_then(|it| u32::try_from(it).ok());

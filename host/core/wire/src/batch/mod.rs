@@ -14,6 +14,7 @@ use brooklet_types::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, 
 pub use builder::BatchBuilder;
 pub use record::{Headers, Record, RecordIter, Records, records};
 
+use crate::checksum;
 use crate::compress::{Codec, CompressError};
 
 /// The bytes before the records.
@@ -275,7 +276,7 @@ const _: () = assert!(LENGTH_MIN as usize + OVERHEAD_BYTES == HEADER_BYTES);
 
 /// The CRC-32C of a whole batch, as its header should have it.
 pub fn crc(batch: &[u8]) -> u32 {
-    crc_fast::crc32_iscsi(batch.get(CRC_FROM..).unwrap_or_default())
+    checksum::of(batch.get(CRC_FROM..).unwrap_or_default())
 }
 
 /// Whether a whole batch (no more and no less) is what was written.

@@ -61,7 +61,9 @@ fn records_within(batch: &[u8], limit: usize) -> Result<Records<'_>, BatchError>
         Codec::None => Cow::Borrowed(body),
         // A batch that compaction emptied has no compressed bytes either.
         _ if body.is_empty() => Cow::Borrowed(body),
-        codec => Cow::Owned(decompress(codec, body, limit)?),
+        codec @ (Codec::Gzip | Codec::Snappy | Codec::Lz4 | Codec::Zstd) => {
+            Cow::Owned(decompress(codec, body, limit)?)
+        }
     };
     Ok(Records { header, bytes })
 }

@@ -1,0 +1,155 @@
+//! What a topic takes and what it refuses, as tables.
+
+use brooklet_types::{ProducerEpoch, ProducerId};
+
+use super::*;
+
+const NOW: Timestamp = Timestamp(1_000_000);
+
+fn rules() -> TopicRules {
+    TopicRules {
+        batch_bytes_max: 1_048_588,
+        segment_bytes: 1 << 30,
+        compacted: false,
+        timestamp_type: TimestampType::CreateTime,
+        timestamp_before_max_ms: i64::MAX,
+        timestamp_after_max_ms: 3_600_000,
+        compression: None,
+    }
+}
+
+fn batch_of(codec: Codec, records: &[(Option<&[u8]>, &[u8])], at: Timestamp) -> Bytes {
+    let mut builder = BatchBuilder::new(codec);
+    for (key, value) in records {
+        builder.push(at, *key, Some(value), &[(b"h", Some(b"v"))]).unwrap();
+    }
+    builder.build().unwrap()
+}
+
+fn simple() -> Bytes {
+    batch_of(Codec::None, &[(Some(b"k"), b"one"), (None, b"two")], NOW)
+}
+
+/// The batch with its header changed and its checksum right again.
+fn with(change: impl FnOnce(&mut BatchHeader)) -> Bytes {
+    let bytes = simple();
+    let mut header = BatchHeader::parse(&bytes).unwrap();
+    change(&mut header);
+    let mut copy = BytesMut::from(&bytes[..]);
+    copy[..HEADER_BYTES].copy_from_slice(&header.encode());
+    header.crc = batch::crc(&copy);
+    copy[..HEADER_BYTES].copy_from_slice(&header.encode());
+    copy.freeze()
+}
+
+#[test]
+fn what_a_topic_takes_passes_through_untouched() {
+    for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        let bytes = batch_of(codec, &[(None, b"value")], NOW);
+        let taken = validate(bytes.clone(), &rules(), NOW).unwrap();
+        assert_eq!(taken.bytes(), &bytes);
+        assert_eq!(taken.bytes().as_ptr(), bytes.as_ptr(), "not a copy");
+    }
+}
+
+#[test]
+fn every_refusal_has_its_code() {
+    let twice = [simple(), simple()].concat();
+    let mut flipped = BytesMut::from(&simple()[..]);
+    flipped[70] ^= 1;
+    let producer = |epoch, sequence| {
+        with(|header| {
+            header.producer_id = Some(ProducerId(1));
+            header.producer_epoch = epoch;
+            header.base_sequence = sequence;
+        })
+    };
+    let control = Attributes::default().with_control(true);
+    let append_time = Attributes::default().with_timestamp_type(TimestampType::LogAppendTime);
+    let table: Vec<(&str, Bytes, ErrorCode)> = vec![
+        ("nothing", Bytes::new(), ErrorCode::InvalidRecord),
+        ("two batches", twice.into(), ErrorCode::InvalidRecord),
+        ("half a header", simple().slice(..30), ErrorCode::CorruptMessage),
+        ("half a batch", simple().slice(..80), ErrorCode::CorruptMessage),
+        ("a flipped bit", flipped.freeze(), ErrorCode::CorruptMessage),
+        ("a control batch", with(|header| header.attributes = control), ErrorCode::InvalidRecord),
+        ("broker's time", with(|header| header.attributes = append_time), ErrorCode::InvalidRecord),
+        ("no records", with(|header| header.record_count = 0), ErrorCode::InvalidRecord),
+        ("a wrong count", with(|header| header.record_count = 9), ErrorCode::InvalidRecord),
+        ("no epoch", producer(None, 0), ErrorCode::InvalidRecord),
+        ("no sequence", producer(Some(ProducerEpoch(0)), -1), ErrorCode::InvalidRecord),
+        (
+            "from the future",
+            with(|header| header.max_timestamp = NOW.plus_millis(3_600_001)),
+            ErrorCode::InvalidTimestamp,
+        ),
+    ];
+    for (name, bytes, code) in table {
+        let error = validate(bytes, &rules(), NOW).unwrap_err();
+        assert_eq!(error.code(), code, "{name}: {error}");
+    }
+}
+
+#[test]
+fn sizes_are_the_topics() {
+    let small = TopicRules { batch_bytes_max: 80, ..rules() };
+    assert_eq!(validate(simple(), &small, NOW).unwrap_err().code(), ErrorCode::MessageTooLarge);
+    let segment = TopicRules { segment_bytes: 80, ..rules() };
+    assert_eq!(
+        validate(simple(), &segment, NOW).unwrap_err().code(),
+        ErrorCode::RecordListTooLarge
+    );
+}
+
+#[test]
+fn old_records_are_refused_where_the_topic_says_so() {
+    let strict = TopicRules { timestamp_before_max_ms: 1000, ..rules() };
+    let old = batch_of(Codec::None, &[(None, b"v")], NOW.plus_millis(-1001));
+    assert_eq!(validate(old, &strict, NOW).unwrap_err().code(), ErrorCode::InvalidTimestamp);
+    let timeless = batch_of(Codec::None, &[(None, b"v")], Timestamp::NONE);
+    assert!(validate(timeless, &strict, NOW).is_ok());
+}
+
+#[test]
+fn a_compacted_topic_names_the_record_without_a_key() {
+    let compacted = TopicRules { compacted: true, ..rules() };
+    let error = validate(simple(), &compacted, NOW).unwrap_err();
+    assert_eq!((error.code(), error.record_index()), (ErrorCode::InvalidRecord, Some(1)));
+    let keyed = batch_of(Codec::Lz4, &[(Some(b"k"), b"v")], NOW);
+    assert!(validate(keyed, &compacted, NOW).is_ok());
+}
+
+#[test]
+fn the_brokers_time_is_stamped_and_the_checksum_true() {
+    let stamped = TopicRules { timestamp_type: TimestampType::LogAppendTime, ..rules() };
+    let old = batch_of(Codec::Gzip, &[(None, b"v")], Timestamp(5));
+    let taken = validate(old, &stamped, NOW).unwrap();
+    batch::check_crc(taken.bytes()).unwrap();
+    let header = BatchHeader::parse(taken.bytes()).unwrap();
+    assert_eq!(&header, taken.header());
+    assert_eq!(header.max_timestamp, NOW);
+    let records = batch::records(taken.bytes()).unwrap();
+    assert!(records.iter().all(|record| record.unwrap().timestamp == NOW));
+}
+
+#[test]
+fn another_codec_changes_nothing_but_the_codec() {
+    let zstd = TopicRules { compression: Some((Codec::Zstd, Some(3))), ..rules() };
+    let mut builder = BatchBuilder::new(Codec::Lz4).producer(ProducerId(7), ProducerEpoch(2), 40);
+    for number in 0..100i64 {
+        let value = format!("value {number}");
+        let at = NOW.plus_millis(number);
+        builder.push(at, Some(b"k"), Some(value.as_bytes()), &[(b"h", None)]).unwrap();
+    }
+    let sent = builder.build().unwrap();
+    let taken = validate(sent.clone(), &zstd, NOW).unwrap();
+    assert_eq!(taken.header().attributes.codec(), Ok(Codec::Zstd));
+    batch::check_crc(taken.bytes()).unwrap();
+    let (before, after) = (batch::records(&sent).unwrap(), batch::records(taken.bytes()).unwrap());
+    let plain = |records: &batch::Records<'_>| -> Vec<String> {
+        records.iter().map(|record| format!("{:?}", record.unwrap())).collect()
+    };
+    assert_eq!(plain(&before), plain(&after));
+    let header = taken.header();
+    assert_eq!((header.producer_id, header.base_sequence), (Some(ProducerId(7)), 40));
+}

@@ -1,0 +1,7 @@
+//! Real processes. One binary, a module for each subject.
+
+#![expect(clippy::unwrap_used, reason = "a test speaks by failing")]
+
+mod folder;
+mod hostile;
+mod program;
