@@ -7,11 +7,27 @@
 //! **What it never does.** Read a clock, start a thread, open a file on its own, or know a group,
 //! a topic's name or a client.
 
+mod checkpoint;
 pub mod disk;
+pub mod epoch;
+mod frame;
 pub mod journal;
+pub mod log;
+mod offset_index;
+pub mod plan;
 pub mod producer;
+mod recovery;
+mod segment;
 pub mod settings;
+mod tail;
+mod time_index;
 pub mod validate;
 
 pub use disk::{Disk, DiskFile};
+pub use frame::Hole;
+pub use log::{Dirty, Log, Stored, SyncToken, WriteError};
+pub use plan::{FilePiece, Piece, ReadError, ReadPlan};
+pub use recovery::OpenError;
+pub use segment::Closed;
 pub use settings::LogSettings;
+pub use tail::TailBudget;

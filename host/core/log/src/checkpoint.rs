@@ -1,0 +1,142 @@
+//! Where recovery begins, and where the log does: a small file with two slots, written in turn.
+//!
+//! **Where it sits.** Inside a log, as `brooklet-checkpoint` in the partition's folder.
+//!
+//! **What it decides.** Nothing: the log says what to store.
+//!
+//! **Invariants.** A slot that was torn fails its CRC and the other, older one counts. An older
+//! recovery point is never wrong, only slower. A log start must not be forgotten: it is synced
+//! before anyone is told.
+//!
+//! ```text
+//! slot: "brkckpt1" · serial u64 · log start u64 · recovery offset u64 · segment base u64
+//!       · position u64 · newest timestamp i64 · its offset u64 · oldest timestamp i64
+//!       · clean u32 · crc32c u32, all big-endian; slots at 0 and 512
+//! ```
+
+use std::io;
+
+use brooklet_types::{Offset, Timestamp};
+
+use crate::disk::{Disk, DiskFile, read_small};
+use crate::frame::crc;
+use crate::segment::open_or_create;
+
+const NAME: &str = "brooklet-checkpoint";
+const MAGIC: &[u8; 8] = b"brkckpt1";
+const SLOT_BYTES: usize = 80;
+/// Slots lie in sectors of their own, so that tearing one leaves the other whole.
+const SLOT_DISTANCE: u64 = 512;
+
+/// What is remembered between runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Checkpoint {
+    pub(crate) serial: u64,
+    pub(crate) log_start: Offset,
+    /// Everything before this offset was synced, indexes included.
+    pub(crate) recovered: Offset,
+    /// The segment that was active then, and how long it was.
+    pub(crate) segment: Offset,
+    pub(crate) position: u64,
+    /// The newest record of that segment and the last offset of its batch.
+    pub(crate) newest: Option<(Timestamp, Offset)>,
+    pub(crate) oldest: Option<Timestamp>,
+    pub(crate) clean: bool,
+}
+
+impl Checkpoint {
+    fn to_bytes(self) -> [u8; SLOT_BYTES] {
+        let (newest, newest_offset) = self.newest.unwrap_or((Timestamp::NONE, Offset::ZERO));
+        let numbers = [
+            self.serial,
+            self.log_start.value(),
+            self.recovered.value(),
+            self.segment.value(),
+            self.position,
+            newest.0.cast_unsigned(),
+            newest_offset.value(),
+            self.oldest.unwrap_or(Timestamp::NONE).0.cast_unsigned(),
+        ];
+        let mut bytes = [0; SLOT_BYTES];
+        bytes[..8].copy_from_slice(MAGIC);
+        for (index, number) in numbers.iter().enumerate() {
+            bytes[8 + index * 8..16 + index * 8].copy_from_slice(&number.to_be_bytes());
+        }
+        bytes[72..76].copy_from_slice(&u32::from(self.clean).to_be_bytes());
+        let sum = crc(&bytes[..76]);
+        bytes[76..].copy_from_slice(&sum.to_be_bytes());
+        bytes
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Checkpoint> {
+        let bytes: &[u8; SLOT_BYTES] = bytes.get(..SLOT_BYTES)?.try_into().ok()?;
+        let sum = u32::from_be_bytes(bytes[76..].try_into().ok()?);
+        if &bytes[..8] != MAGIC || crc(&bytes[..76]) != sum {
+            return None;
+        }
+        let number = |index: usize| -> Option<i64> {
+            let field = bytes.get(8 + index * 8..16 + index * 8)?;
+            Some(i64::from_be_bytes(field.try_into().ok()?))
+        };
+        let offset = |index| Offset::from_wire(number(index)?);
+        let time = |index| Some(Timestamp(number(index)?));
+        Some(Checkpoint {
+            serial: u64::try_from(number(0)?).ok()?,
+            log_start: offset(1)?,
+            recovered: offset(2)?,
+            segment: offset(3)?,
+            position: u64::try_from(number(4)?).ok()?,
+            newest: Some((time(5)?, offset(6)?)).filter(|newest| newest.0 > Timestamp::NONE),
+            oldest: time(7).filter(|oldest| *oldest > Timestamp::NONE),
+            clean: bytes[75] == 1,
+        })
+    }
+
+    /// The newest whole slot.
+    pub(crate) fn load<D: Disk>(disk: &D, folder: &str) -> io::Result<Option<Checkpoint>> {
+        let bytes = read_small(disk, &format!("{folder}/{NAME}"), 4096)?.unwrap_or_default();
+        let second = usize::try_from(SLOT_DISTANCE).expect("a sector");
+        let slots = [Checkpoint::parse(&bytes), bytes.get(second..).and_then(Checkpoint::parse)];
+        Ok(slots.into_iter().flatten().max_by_key(|slot| slot.serial))
+    }
+
+    /// Writes the slot that is not the newest; gives back the file, for who wants it synced.
+    pub(crate) fn store<D: Disk>(self, disk: &D, folder: &str) -> io::Result<D::File> {
+        let file = open_or_create(disk, &format!("{folder}/{NAME}"))?;
+        file.write_at(&[&self.to_bytes()], (self.serial % 2) * SLOT_DISTANCE)?;
+        Ok(file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::memory::MemoryDisk;
+
+    #[test]
+    fn a_damaged_slot_leaves_the_older_one() {
+        let disk = MemoryDisk::default();
+        let slot = |serial| Checkpoint {
+            serial,
+            log_start: Offset::new(3),
+            recovered: Offset::new(10 + serial),
+            segment: Offset::ZERO,
+            position: 77,
+            newest: Some((Timestamp(5), Offset::new(9))),
+            oldest: None,
+            clean: serial == 2,
+        };
+        for serial in 1..=2 {
+            slot(serial).store(&disk, "p").unwrap();
+        }
+        assert_eq!(Checkpoint::load(&disk, "p").unwrap(), Some(slot(2)));
+        let path = "p/brooklet-checkpoint";
+        let whole = disk.files()[path].clone();
+        for index in 0..SLOT_BYTES {
+            let mut damaged = whole.clone();
+            damaged[index] ^= 1;
+            disk.put(path, damaged);
+            assert_eq!(Checkpoint::load(&disk, "p").unwrap(), Some(slot(1)), "byte {index}");
+        }
+    }
+}

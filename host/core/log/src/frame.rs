@@ -1,0 +1,267 @@
+//! A stored batch as the storage sees it: where it lies, what it covers, whether it is whole.
+//!
+//! **Where it sits.** Between the bytes of a segment and everything that walks over them:
+//! recovery, reads, lookups.
+//!
+//! **What it decides.** Whether bytes are a batch, and what to do at bytes that are not: find the
+//! next batch that is, so that one bad batch takes nothing along ([`Step::Bad`]).
+//!
+//! **What it never does.** Decompress, look at records, or believe a length before it is compared
+//! with what is there.
+//!
+//! **How flips are found.** The CRC covers a batch from its attributes on. Before it stand four
+//! fields. A wrong length moves the CRC's end and fails it; a wrong magic is no batch. A wrong base
+//! offset leaves a gap or an overlap with what lies around it: an overlap is refused, and a gap
+//! only believed when the next batch does not contradict it, or never where batches must adjoin
+//! (the active segment). A wrong leader epoch is compared with the epochs on record. What remains
+//! undetectable in Kafka's format is an offset flipped within a gap that compaction left.
+
+use std::io;
+
+use brooklet_types::{LeaderEpoch, Offset, Timestamp, limits};
+
+use crate::disk::DiskFile;
+
+/// Bytes of a batch header. Kafka's `RECORD_BATCH_OVERHEAD`.
+pub(crate) const HEADER_BYTES: usize = 61;
+
+/// Bytes before the ones that the length field counts: base offset and length.
+const LENGTH_OVERHEAD: u64 = 12;
+
+/// Bytes read ahead at once while walking.
+const WINDOW_BYTES: usize = 256 << 10;
+
+/// A page: what a lost write leaves as zeroes.
+const PAGE_BYTES: u64 = 4096;
+
+/// Bytes of false candidates that a search behind a bad batch may checksum, so that a segment
+/// full of headers that lead nowhere cannot make recovery quadratic.
+const SEARCH_BYTES_MAX: u64 = 256 << 20;
+
+/// What a batch says about itself, as far as storage cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) position: u64,
+    pub(crate) base: Offset,
+    pub(crate) last: Offset,
+    pub(crate) bytes: u64,
+    pub(crate) epoch: LeaderEpoch,
+    pub(crate) max_timestamp: Timestamp,
+}
+
+/// A stretch of a segment that is no batch, and the offsets it would have held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// The segment's file.
+    pub file: String,
+    /// Where the damage begins in it, and the next whole batch.
+    pub position: u64,
+    /// Where the next whole batch begins, or the file ends.
+    pub end: u64,
+    /// The first offset that is lost.
+    pub from: Offset,
+    /// The first offset behind the damage.
+    pub next: Offset,
+}
+
+/// What a walk finds next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Batch(Frame),
+    /// Not a batch; `next` is the base of the whole one at `end`.
+    Bad {
+        position: u64,
+        end: u64,
+        next: Offset,
+    },
+    /// Nothing valid from here on.
+    End {
+        position: u64,
+    },
+}
+
+impl Frame {
+    /// Reads a header; none when no batch of ours begins so. Does not look at the CRC.
+    pub(crate) fn parse(bytes: &[u8], position: u64) -> Option<Frame> {
+        let field = |at: usize| bytes.get(at..at + 8).and_then(|field| field.try_into().ok());
+        let short = |at: usize| bytes.get(at..at + 4).and_then(|field| field.try_into().ok());
+        if bytes.len() < HEADER_BYTES || bytes[16] != 2 {
+            return None;
+        }
+        let length = u64::try_from(i32::from_be_bytes(short(8)?)).ok()?;
+        let total = length + LENGTH_OVERHEAD;
+        if total < HEADER_BYTES as u64 || total > limits::FRAME_BYTES_MAX as u64 {
+            return None;
+        }
+        let base = Offset::from_wire(i64::from_be_bytes(field(0)?))?;
+        let delta = i32::from_be_bytes(short(23)?);
+        let last = base.to_wire().checked_add(i64::from(delta)).filter(|_| delta >= 0)?;
+        Some(Frame {
+            position,
+            base,
+            // One beyond must be an offset too: it is where the log ends.
+            last: Offset::from_wire(last).filter(|last| *last < Offset::MAX)?,
+            bytes: total,
+            epoch: LeaderEpoch::from_wire(i32::from_be_bytes(short(12)?))?,
+            max_timestamp: Timestamp(i64::from_be_bytes(field(35)?)),
+        })
+    }
+
+    /// Whether the CRC of a whole batch is right.
+    pub(crate) fn is_intact(batch: &[u8]) -> bool {
+        let Some(stored) = batch.get(17..21).and_then(|field| field.try_into().ok()) else {
+            return false;
+        };
+        crc(&batch[21..]) == u32::from_be_bytes(stored)
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.position + self.bytes
+    }
+}
+
+/// CRC-32C.
+pub(crate) fn crc(bytes: &[u8]) -> u32 {
+    brooklet_wire::checksum::of(bytes)
+}
+
+/// A walk over the batches of one segment file, checking each.
+pub(crate) struct Walk<'a, F> {
+    file: &'a F,
+    position: u64,
+    limit: u64,
+    expected: Offset,
+    /// Whether batches must adjoin: nothing was ever compacted here.
+    adjoining: bool,
+    window: Vec<u8>,
+    window_start: u64,
+}
+
+impl<'a, F: DiskFile> Walk<'a, F> {
+    /// From `position`, where the first batch may not begin before offset `expected`, to `limit`.
+    pub(crate) fn new(
+        file: &'a F,
+        position: u64,
+        limit: u64,
+        expected: Offset,
+        adjoining: bool,
+    ) -> Walk<'a, F> {
+        let (window, window_start) = (Vec::new(), position);
+        Walk { file, position, limit, expected, adjoining, window, window_start }
+    }
+
+    /// The next batch, or what is there instead.
+    pub(crate) fn step(&mut self) -> io::Result<Step> {
+        let position = self.position;
+        if position + HEADER_BYTES as u64 > self.limit {
+            return Ok(Step::End { position });
+        }
+        if let Some(frame) = self.whole_at(position)?
+            && self.fits(&frame)?
+        {
+            self.position = frame.end();
+            self.expected = frame.last.next();
+            return Ok(Step::Batch(frame));
+        }
+        let Some(next) = self.search()? else { return Ok(Step::End { position }) };
+        self.position = next.position;
+        self.expected = next.base;
+        Ok(Step::Bad { position, end: next.position, next: next.base })
+    }
+
+    /// Whether a page of `[from, to)` holds nothing but zeroes: space that was reserved and whose
+    /// write was lost with the power, rather than data that went bad.
+    pub(crate) fn has_lost_page(&mut self, from: u64, to: u64) -> io::Result<bool> {
+        let mut page = from.next_multiple_of(PAGE_BYTES);
+        while page + PAGE_BYTES <= to {
+            if self.bytes_at(page, PAGE_BYTES as usize)?.iter().all(|byte| *byte == 0) {
+                return Ok(true);
+            }
+            page += PAGE_BYTES;
+        }
+        // Damage within one page: lost when nothing of it was written.
+        let length = usize::try_from((to - from).min(PAGE_BYTES)).expect("at most a page");
+        Ok(self.bytes_at(from, length)?.iter().all(|byte| *byte == 0))
+    }
+
+    /// The batch at `position`, if a whole one with the right CRC is there.
+    fn whole_at(&mut self, position: u64) -> io::Result<Option<Frame>> {
+        let limit = self.limit;
+        let Some(frame) = Frame::parse(self.bytes_at(position, HEADER_BYTES)?, position) else {
+            return Ok(None);
+        };
+        if frame.end() > limit {
+            return Ok(None);
+        }
+        let length = usize::try_from(frame.bytes).expect("at most a frame");
+        let batch = self.bytes_at(position, length)?;
+        Ok((batch.len() == length && Frame::is_intact(batch)).then_some(frame))
+    }
+
+    /// Whether the offsets of a whole batch agree with what lies around it.
+    fn fits(&mut self, frame: &Frame) -> io::Result<bool> {
+        if frame.base == self.expected {
+            return Ok(true);
+        }
+        if frame.base < self.expected || self.adjoining {
+            return Ok(false);
+        }
+        let next = Frame::parse(self.bytes_at(frame.end(), HEADER_BYTES)?, frame.end());
+        Ok(next.is_none_or(|next| next.base > frame.last))
+    }
+
+    /// The first whole batch behind the bad bytes at `self.position`.
+    fn search(&mut self) -> io::Result<Option<Frame>> {
+        let from = self.position;
+        // Where the length is unhurt it says where the next batch is.
+        let header = Frame::parse(self.bytes_at(from, HEADER_BYTES)?, from);
+        if let Some(end) = header.map(|frame| frame.end())
+            && let Some(next) = self.candidate(end)?
+        {
+            return Ok(Some(next));
+        }
+        let (expected, limit) = (self.expected, self.limit);
+        let mut budget = SEARCH_BYTES_MAX;
+        let mut position = from + 1;
+        while position + HEADER_BYTES as u64 <= limit {
+            let header = Frame::parse(self.bytes_at(position, HEADER_BYTES)?, position);
+            let plausible = header.filter(|frame| {
+                frame.end() <= limit
+                    && frame.base > expected
+                    && frame.base.since(expected).is_some()
+            });
+            if let Some(frame) = plausible {
+                let Some(rest) = budget.checked_sub(frame.bytes) else { return Ok(None) };
+                budget = rest;
+                if let Some(next) = self.candidate(position)? {
+                    return Ok(Some(next));
+                }
+            }
+            position += 1;
+        }
+        Ok(None)
+    }
+
+    /// A whole batch at `position` that can follow something bad at `self.expected`.
+    fn candidate(&mut self, position: u64) -> io::Result<Option<Frame>> {
+        let expected = self.expected;
+        Ok(self.whole_at(position)?.filter(|next| next.base > expected))
+    }
+
+    /// `length` bytes at `position`, or fewer where the limit is.
+    fn bytes_at(&mut self, position: u64, length: usize) -> io::Result<&[u8]> {
+        let room = usize::try_from(self.limit.saturating_sub(position)).unwrap_or(usize::MAX);
+        let length = length.min(room);
+        let held = position.checked_sub(self.window_start).and_then(|at| usize::try_from(at).ok());
+        let held = held.filter(|at| at.checked_add(length).is_some_and(|e| e <= self.window.len()));
+        if let Some(at) = held {
+            return Ok(&self.window[at..at + length]);
+        }
+        let wanted = length.max(WINDOW_BYTES.min(room));
+        self.window.resize(wanted, 0);
+        let read = self.file.read_at(&mut self.window, position)?;
+        self.window.truncate(read);
+        self.window_start = position;
+        Ok(&self.window[..length.min(read)])
+    }
+}

@@ -1,0 +1,486 @@
+//! One partition's log: append, roll, truncate, delete, and the plans for reading it.
+//!
+//! **Where it sits.** A shard owns it and calls it from one thread. `recovery` makes one from
+//! whatever is on the disk; `plan` reads it from any thread.
+//!
+//! **What it decides.** The offset of every batch, which segment it goes to, and what counts as
+//! durable.
+//!
+//! **What it never does.** Sync on the append path: [`Log::take_dirty`] hands out what is to be
+//! synced, on any thread, and [`Log::synced`] hears that it was.
+//!
+//! **Invariants.**
+//! 1. `start_offset <= end_offset`, `durable_end <= end_offset`, and only `truncate_to` moves the
+//!    end back.
+//! 2. The active segment holds no stale bytes: behind its end lie zeroes, or the file ends.
+//! 3. A failed write leaves the log as it was: what it left in the file is overwritten next.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use brooklet_types::{ErrorCode, LeaderEpoch, Offset, Timestamp};
+use bytes::{Bytes, BytesMut};
+
+use crate::checkpoint::Checkpoint;
+use crate::disk::{Disk, DiskFile};
+use crate::epoch::{self, Epochs};
+use crate::frame::{Frame, HEADER_BYTES, Hole};
+use crate::plan::{FilePiece, Piece, ReadError, ReadPlan};
+use crate::segment::{self, Active, Closed};
+use crate::settings::LogSettings;
+use crate::tail::{COPY_BYTES_MAX, Cached, Tail};
+
+/// A recovery point is worth storing when this much more is synced: the most that is walked twice
+/// after a crash.
+const CHECKPOINT_BYTES: u64 = 1 << 20;
+
+/// Segments a plan may reach into. Each is a file to open, and one usually fills an answer.
+const PLAN_SEGMENTS_MAX: usize = 16;
+
+/// One partition's log.
+#[derive(Debug)]
+pub struct Log<D: Disk> {
+    pub(crate) disk: D,
+    pub(crate) folder: String,
+    pub(crate) settings: LogSettings,
+    pub(crate) start: Offset,
+    pub(crate) end: Offset,
+    pub(crate) durable: Offset,
+    pub(crate) closed: BTreeMap<Offset, Closed>,
+    pub(crate) active: Active<D::File>,
+    pub(crate) epochs: Epochs,
+    pub(crate) holes: Vec<Hole>,
+    pub(crate) tail: Tail,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) unsynced: Unsynced<D::File>,
+}
+
+/// What was written since the last [`Log::take_dirty`].
+#[derive(Debug)]
+pub(crate) struct Unsynced<F> {
+    /// Files of closed segments.
+    pub(crate) files: Vec<F>,
+    /// The active segment has unsynced batches.
+    pub(crate) active: bool,
+    /// The folder has new names.
+    pub(crate) folder: bool,
+    /// Grows with every truncation, so that an older sync vouches for nothing.
+    pub(crate) generation: u64,
+}
+
+/// Files to sync, on whatever thread; then tell [`Log::synced`] with the token.
+#[derive(Clone, Debug)]
+pub struct Dirty<D: Disk> {
+    disk: D,
+    folder: Option<String>,
+    files: Vec<D::File>,
+    /// What to hand to [`Log::synced`] afterwards.
+    pub token: SyncToken,
+}
+
+/// What a finished sync vouches for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncToken {
+    up_to: Offset,
+    segment: Offset,
+    position: u64,
+    newest: Option<(Timestamp, Offset)>,
+    oldest: Option<Timestamp>,
+    generation: u64,
+}
+
+impl<D: Disk> Dirty<D> {
+    /// Syncs everything. An error means that nobody knows what is on the disk: end the process.
+    pub fn sync(&self) -> io::Result<()> {
+        self.files.iter().try_for_each(DiskFile::sync)?;
+        self.folder.iter().try_for_each(|folder| self.disk.sync_folder(folder))
+    }
+
+    /// How many syncs this takes.
+    pub fn sync_count(&self) -> usize {
+        self.files.len() + usize::from(self.folder.is_some())
+    }
+}
+
+/// Where a batch went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its first and last offset.
+    pub base: Offset,
+    pub last: Offset,
+    /// The patched header and the rest, as they are in the file; for the journal.
+    pub header: [u8; HEADER_BYTES],
+}
+
+/// Why a batch was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Too little is left on the disk. Reads, and what frees space, go on.
+    #[error("append to {file}: no space left")]
+    StorageFull { file: String },
+    /// The disk refused.
+    #[error("append to {file}: {source}")]
+    Disk { file: String, source: io::Error },
+    /// The bytes are no batch; whoever validated them was wrong.
+    #[error("append to {folder}: {bytes} bytes that are no batch")]
+    NotABatch { folder: String, bytes: usize },
+}
+
+impl WriteError {
+    /// What a client is told.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            WriteError::StorageFull { .. } | WriteError::Disk { .. } => {
+                ErrorCode::KafkaStorageError
+            }
+            WriteError::NotABatch { .. } => ErrorCode::CorruptMessage,
+        }
+    }
+}
+
+impl<D: Disk> Log<D> {
+    /// Stores one validated batch at the end: the offset and the epoch are written into its first
+    /// bytes, which no CRC covers, and everything goes to the page cache in one call.
+    pub fn write(&mut self, batch: &Bytes, epoch: LeaderEpoch) -> Result<Stored, WriteError> {
+        let mut header = [0; HEADER_BYTES];
+        let Some((first, rest)) = batch.split_at_checked(HEADER_BYTES) else {
+            return Err(self.not_a_batch(batch));
+        };
+        header.copy_from_slice(first);
+        header[..8].copy_from_slice(&self.end.to_wire().to_be_bytes());
+        header[12..16].copy_from_slice(&epoch.to_wire().to_be_bytes());
+        let frame = self.place(&header, batch)?;
+        let frame = Frame { position: self.active.size, ..frame };
+        let parts: [&[u8]; 2] = [&header, rest];
+        let written = self.active.file.write_at(&parts, frame.position);
+        written.map_err(|source| self.write_error(source))?;
+        self.stored(&frame);
+        self.tail.push(cached(&frame, &header, batch));
+        Ok(Stored { base: frame.base, last: frame.last, header })
+    }
+
+    /// Makes room for a batch, in a new segment if need be.
+    fn place(&mut self, header: &[u8; HEADER_BYTES], batch: &Bytes) -> Result<Frame, WriteError> {
+        let frame = Frame::parse(header, self.active.size);
+        let frame = frame.filter(|frame| frame.bytes == batch.len() as u64);
+        let frame = frame.ok_or_else(|| self.not_a_batch(batch))?;
+        let newest = frame.max_timestamp;
+        if self.active.is_full_for(frame.bytes, frame.last, newest, &self.settings) {
+            self.roll().map_err(|source| self.write_error(source))?;
+        }
+        let (disk, reserve) = (&self.disk, self.settings.disk_reserve.0);
+        let room = || Ok(disk.free()?.0.saturating_sub(reserve));
+        let segment_bytes = u64::from(self.settings.segment_bytes);
+        let reserved = self.active.reserve(frame.bytes, segment_bytes, room);
+        reserved.map_err(|source| self.write_error(source))?;
+        Ok(frame)
+    }
+
+    /// Counts a batch that is in the file.
+    pub(crate) fn stored(&mut self, frame: &Frame) {
+        assert!(frame.base >= self.end, "offsets only grow");
+        self.active.note(frame, self.settings.index_interval_bytes);
+        self.epochs.note(frame.epoch, frame.base);
+        self.end = frame.last.next();
+        self.unsynced.active = true;
+    }
+
+    fn not_a_batch(&self, batch: &Bytes) -> WriteError {
+        WriteError::NotABatch { folder: self.folder.clone(), bytes: batch.len() }
+    }
+
+    fn write_error(&self, source: io::Error) -> WriteError {
+        let file = self.path(self.active.base, "log");
+        if source.kind() == io::ErrorKind::StorageFull {
+            return WriteError::StorageFull { file };
+        }
+        WriteError::Disk { file, source }
+    }
+
+    pub(crate) fn path(&self, base: Offset, extension: &str) -> String {
+        segment::path(&self.folder, base, extension)
+    }
+
+    /// Closes the active segment and begins one at the end of the log.
+    pub(crate) fn roll(&mut self) -> io::Result<()> {
+        // The new file first: a disk that refuses it leaves the log as it was.
+        let fresh = self.disk.create(&self.path(self.end, "log"))?;
+        let indexes = self.active.close(&self.disk, &self.folder)?;
+        let fresh = Active::new(self.end, fresh, 0);
+        let old = std::mem::replace(&mut self.active, fresh);
+        let (base, size, newest) = (old.base, old.size, old.newest);
+        self.closed.insert(base, Closed { base, size, newest });
+        self.unsynced.files.push(old.file);
+        self.unsynced.files.extend(indexes);
+        self.unsynced.folder = true;
+        self.unsynced.active = true;
+        Ok(())
+    }
+
+    /// What has to be synced so that everything before `end_offset` is durable; none when it is.
+    pub fn take_dirty(&mut self) -> Option<Dirty<D>> {
+        if !self.is_dirty() {
+            return None;
+        }
+        let mut files = std::mem::take(&mut self.unsynced.files);
+        if std::mem::take(&mut self.unsynced.active) {
+            files.push(self.active.file.clone());
+        }
+        let folder = std::mem::take(&mut self.unsynced.folder).then(|| self.folder.clone());
+        let token = SyncToken {
+            up_to: self.end,
+            segment: self.active.base,
+            position: self.active.size,
+            newest: self.active.newest,
+            oldest: self.active.oldest,
+            generation: self.unsynced.generation,
+        };
+        Some(Dirty { disk: self.disk.clone(), folder, files, token })
+    }
+
+    /// Whether there is anything to sync.
+    pub fn is_dirty(&self) -> bool {
+        self.unsynced.active || self.unsynced.folder || !self.unsynced.files.is_empty()
+    }
+
+    /// The syncs of a [`Dirty`] are done. Now and then this stores a recovery point, without
+    /// syncing it: an older one is only slower.
+    pub fn synced(&mut self, token: SyncToken) -> io::Result<()> {
+        if token.generation != self.unsynced.generation {
+            return Ok(());
+        }
+        self.durable = self.durable.max(token.up_to);
+        let same = token.segment == self.checkpoint.segment;
+        let grown = token.position.saturating_sub(self.checkpoint.position);
+        if token.segment == self.active.base && (!same || grown >= CHECKPOINT_BYTES) {
+            self.store_checkpoint(token, false)?;
+        }
+        Ok(())
+    }
+
+    /// The journal holds everything before `up_to` durably; the segments may lag behind.
+    pub fn journaled(&mut self, up_to: Offset) {
+        self.durable = self.durable.max(up_to.min(self.end));
+    }
+
+    /// Stores the epochs and the indexes, durably, and then the recovery point that needs them.
+    fn store_checkpoint(&mut self, token: SyncToken, clean: bool) -> io::Result<()> {
+        let stored = crate::disk::read_small(
+            &self.disk,
+            &format!("{}/{}", self.folder, epoch::NAME),
+            epoch::FILE_BYTES_MAX,
+        )?;
+        let text = self.epochs.to_text();
+        if stored.as_deref() != Some(text.as_bytes()) {
+            crate::disk::replace(&self.disk, &self.folder, epoch::NAME, text.as_bytes())?;
+        }
+        for index in self.active.store_indexes(&self.disk, &self.folder)? {
+            index.sync()?;
+        }
+        self.checkpoint = Checkpoint {
+            serial: self.checkpoint.serial + 1,
+            log_start: self.start,
+            recovered: token.up_to,
+            segment: token.segment,
+            position: token.position,
+            newest: token.newest,
+            oldest: token.oldest,
+            clean,
+        };
+        let file = self.checkpoint.store(&self.disk, &self.folder)?;
+        if clean { file.sync() } else { Ok(()) }
+    }
+
+    /// Syncs everything here and now, and stores a recovery point.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.sync_as(false)
+    }
+
+    fn sync_as(&mut self, clean: bool) -> io::Result<()> {
+        self.unsynced.active = true;
+        let dirty = self.take_dirty().expect("just marked");
+        dirty.sync()?;
+        self.durable = self.end;
+        self.store_checkpoint(dirty.token, clean)
+    }
+
+    /// Ends the log in order: no padding, everything synced, the next start has nothing to walk.
+    pub fn close(mut self) -> io::Result<()> {
+        self.active.cut_padding()?;
+        self.sync_as(true)?;
+        self.disk.sync_folder(&self.folder)
+    }
+
+    /// Plans a read of whole batches: from the one that holds `from`, only such as end before
+    /// `up_to`, at most `max_bytes` unless `at_least_one` wants the first whatever its size.
+    pub fn read(
+        &self,
+        from: Offset,
+        up_to: Offset,
+        max_bytes: u32,
+        at_least_one: bool,
+    ) -> Result<ReadPlan<D::File>, ReadError> {
+        if from < self.start || from > self.end {
+            let (offset, start, end) = (from, self.start, self.end);
+            return Err(ReadError::OutOfRange { offset, start, end });
+        }
+        let up_to = up_to.min(self.end);
+        let epochs = self.epochs.clone();
+        let pieces = Vec::new();
+        let mut plan = ReadPlan { pieces, from, up_to, max_bytes, at_least_one, epochs };
+        if from >= up_to || (max_bytes == 0 && !at_least_one) {
+            return Ok(plan);
+        }
+        plan.pieces = match self.cached_pieces(&plan) {
+            Some(cached) => cached,
+            None => self.file_pieces(&plan)?,
+        };
+        Ok(plan)
+    }
+
+    fn cached_pieces(&self, plan: &ReadPlan<D::File>) -> Option<Vec<Piece<D::File>>> {
+        let mut pieces = Vec::new();
+        let mut bytes = 0;
+        for batch in self.tail.from(plan.from)? {
+            let first = pieces.is_empty() && plan.at_least_one;
+            bytes += batch.bytes() as u64;
+            if batch.last >= plan.up_to || (bytes > u64::from(plan.max_bytes) && !first) {
+                break;
+            }
+            pieces.push(Piece::Cached(batch.header.clone()));
+            if !batch.rest.is_empty() {
+                pieces.push(Piece::Cached(batch.rest.clone()));
+            }
+        }
+        Some(pieces)
+    }
+
+    fn file_pieces(&self, plan: &ReadPlan<D::File>) -> Result<Vec<Piece<D::File>>, ReadError> {
+        let first = self.closed.range(..=plan.from).next_back().map_or(plan.from, |(b, _)| *b);
+        let closed = self.closed.range(first..).map(|(_, segment)| segment);
+        let mut pieces = Vec::new();
+        let mut bytes = 0;
+        let enough = u64::from(plan.max_bytes);
+        for segment in closed.take(PLAN_SEGMENTS_MAX) {
+            let until = self.next_base(segment.base);
+            if until <= plan.from || segment.size == 0 {
+                continue;
+            }
+            if segment.base >= plan.up_to || bytes > enough {
+                return Ok(pieces);
+            }
+            let piece = self.closed_piece(segment, plan.from, until)?;
+            bytes += piece.end - piece.hint.map_or(0, |hint| hint.0);
+            pieces.push(Piece::File(piece));
+        }
+        if self.active.base < plan.up_to && self.active.size > 0 && bytes <= enough {
+            pieces.push(Piece::File(FilePiece {
+                path: self.path(self.active.base, "log"),
+                file: self.active.file.clone(),
+                end: self.active.size,
+                base: self.active.base,
+                until: self.end,
+                hint: self.active.hint(plan.from),
+                adjoining: self.holes.is_empty(),
+            }));
+        }
+        Ok(pieces)
+    }
+
+    /// The whole of a closed segment, entered where its index says.
+    pub(crate) fn closed_piece(
+        &self,
+        segment: &Closed,
+        from: Offset,
+        until: Offset,
+    ) -> Result<FilePiece<D::File>, ReadError> {
+        let path = self.path(segment.base, "log");
+        let disk = |source| ReadError::Disk { file: path.clone(), source };
+        let file = self.disk.open(&path).map_err(disk)?;
+        // A lost or unreadable index costs a longer walk, no answer.
+        let index = self.disk.open(&self.path(segment.base, "index")).ok();
+        let entry = index.and_then(|index| {
+            crate::offset_index::floor_in_file(&index, segment.base, from).ok().flatten()
+        });
+        let hint = entry.filter(|entry| u64::from(entry.position) < segment.size).map(|entry| {
+            let last = Offset::new(segment.base.value() + u64::from(entry.relative));
+            (u64::from(entry.position), last)
+        });
+        // Compaction leaves gaps, and may have done so before the policy changed.
+        let (base, end, adjoining) = (segment.base, segment.size, false);
+        Ok(FilePiece { path, file, end, base, until, hint, adjoining })
+    }
+
+    pub(crate) fn next_base(&self, base: Offset) -> Offset {
+        let next = self.closed.range(base.next()..).next();
+        next.map_or(self.active.base, |(base, _)| *base)
+    }
+
+    /// The first offset that can be read.
+    pub fn start_offset(&self) -> Offset {
+        self.start
+    }
+
+    /// The offset of the next record.
+    pub fn end_offset(&self) -> Offset {
+        self.end
+    }
+
+    /// Everything before this offset survives a loss of power.
+    pub fn durable_end(&self) -> Offset {
+        self.durable
+    }
+
+    /// Where epoch `epoch` ends: Kafka's `endOffsetFor`.
+    pub fn epoch_end(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        self.epochs.end_of(epoch, self.end)
+    }
+
+    /// The epoch that wrote `offset`.
+    pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.epochs.at(offset)
+    }
+
+    /// Damage that recovery found. What lies behind it is served.
+    pub fn holes(&self) -> &[Hole] {
+        &self.holes
+    }
+
+    /// Bytes of batches.
+    pub fn size(&self) -> u64 {
+        self.active.size + self.closed.values().map(|segment| segment.size).sum::<u64>()
+    }
+
+    /// How many segments there are.
+    pub fn segment_count(&self) -> usize {
+        self.closed.len() + 1
+    }
+
+    /// The partition's folder, relative to the data folder.
+    pub fn folder(&self) -> &str {
+        &self.folder
+    }
+
+    /// The values in effect.
+    pub fn settings(&self) -> &LogSettings {
+        &self.settings
+    }
+
+    /// Puts other values into effect, from the next append on.
+    pub fn set_settings(&mut self, settings: LogSettings) {
+        self.settings = settings;
+    }
+}
+
+/// A batch for the tail: copied when it is small, so that it does not pin its whole request.
+fn cached(frame: &Frame, header: &[u8; HEADER_BYTES], batch: &Bytes) -> Cached {
+    let (base, last) = (frame.base, frame.last);
+    if batch.len() > COPY_BYTES_MAX {
+        let header = Bytes::copy_from_slice(header);
+        return Cached { base, last, header, rest: batch.slice(HEADER_BYTES..) };
+    }
+    let mut whole = BytesMut::with_capacity(batch.len());
+    whole.extend_from_slice(header);
+    whole.extend_from_slice(&batch[HEADER_BYTES..]);
+    Cached { base, last, header: whole.freeze(), rest: Bytes::new() }
+}

@@ -1,0 +1,307 @@
+//! From whatever is on the disk to a log. The only start-up path.
+//!
+//! **Where it sits.** [`Log::open`]; everything that was ever written goes through here again.
+//!
+//! **What it decides.** Where the log ends: behind the last batch whose CRC is right, walking from
+//! the recovery point on. And what damage means:
+//! - a page of nothing but zeroes is space that was reserved and whose write was lost with the
+//!   power: the log is cut there, since nothing behind it can have been acknowledged;
+//! - anything else is data gone bad: whole batches behind it stay, and the stretch is a [`Hole`];
+//! - data missing before the recovery point was durable once: its offsets are not given out again,
+//!   the log goes on behind them, and the missing stretch is a [`Hole`].
+//!
+//! **What it never does.** Read what lies before the recovery point (a read checks it), believe an
+//! index that does not fit its segment (it is rebuilt), or panic over what it finds.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use brooklet_types::{LeaderEpoch, Offset};
+
+use crate::checkpoint::Checkpoint;
+use crate::disk::{Disk, DiskFile, read_small};
+use crate::epoch::{self, Epochs};
+use crate::frame::{Hole, Step, Walk};
+use crate::log::{Log, Unsynced};
+use crate::segment::{self, Active, Closed};
+use crate::settings::LogSettings;
+use crate::tail::{Tail, TailBudget};
+use crate::{offset_index, time_index};
+
+/// An index of a segment of 4 GiB with an entry per smallest batch would be longer than anything
+/// we write; Kafka's default limit is 10 MiB.
+const INDEX_BYTES_MAX: usize = 64 << 20;
+
+/// Why a partition cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The disk refused.
+    #[error("open {path}: {source}")]
+    Disk { path: String, source: io::Error },
+}
+
+impl<D: Disk> Log<D> {
+    /// Opens the log in `folder`, or begins one.
+    pub fn open(
+        disk: D,
+        folder: &str,
+        settings: LogSettings,
+        budget: TailBudget,
+    ) -> Result<Log<D>, OpenError> {
+        let failed = |source| OpenError::Disk { path: folder.to_owned(), source };
+        Log::recover(disk, folder, settings, budget).map_err(failed)
+    }
+
+    fn recover(
+        disk: D,
+        folder: &str,
+        settings: LogSettings,
+        budget: TailBudget,
+    ) -> io::Result<Log<D>> {
+        disk.create_folder(folder)?;
+        let checkpoint = Checkpoint::load(&disk, folder)?;
+        let mut bases = segment_bases(&disk.list(folder)?);
+        let fresh = bases.is_empty();
+        if fresh {
+            bases.push(checkpoint.map_or(Offset::ZERO, |checkpoint| checkpoint.recovered));
+        }
+        let epochs =
+            read_small(&disk, &format!("{folder}/{}", epoch::NAME), epoch::FILE_BYTES_MAX)?
+                .and_then(|text| Epochs::parse(&text));
+        let first = bases[0];
+        let active = segment::open_or_create(&disk, &segment::path(folder, first, "log"))?;
+        let mut log = Log {
+            folder: folder.to_owned(),
+            settings,
+            start: first,
+            end: first,
+            durable: first,
+            closed: BTreeMap::new(),
+            active: Active::new(first, active.clone(), active.len()?),
+            epochs: epochs.unwrap_or_default(),
+            holes: Vec::new(),
+            tail: Tail::new(budget),
+            checkpoint: checkpoint.unwrap_or(Checkpoint {
+                serial: 0,
+                log_start: first,
+                recovered: first,
+                segment: first,
+                position: 0,
+                newest: None,
+                oldest: None,
+                clean: false,
+            }),
+            unsynced: Unsynced { files: Vec::new(), active: true, folder: true, generation: 0 },
+            disk,
+        };
+        log.recover_segments(&bases)?;
+        log.skip_missing()?;
+        log.start = log.checkpoint.log_start.clamp(first, log.end);
+        log.epochs.truncate_to(log.end);
+        // Everything that was walked may be in the page cache only.
+        Ok(log)
+    }
+
+    fn recover_segments(&mut self, bases: &[Offset]) -> io::Result<()> {
+        for (index, base) in bases.iter().enumerate() {
+            let next = bases.get(index + 1).copied();
+            if index > 0 && !self.begin_segment(*base)? {
+                return self.drop_segments(&bases[index..]);
+            }
+            let path = self.path(*base, "log");
+            let length = self.active.file.len()?;
+            let trusted = *base < self.checkpoint.segment && next.is_some();
+            if let (true, Some(next)) = (trusted, next)
+                && let Some(newest) = self.sane_closed(*base, length, next)?
+            {
+                // Not walked: a read checks what it returns.
+                (self.active.size, self.active.newest, self.end) = (length, newest, next);
+                continue;
+            }
+            self.walk_segment(&path, length, next)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the segment so far a closed one and the one at `base` active; false when what should
+    /// lie between was lost with the power, so that nothing from `base` on was acknowledged.
+    fn begin_segment(&mut self, base: Offset) -> io::Result<bool> {
+        let compacted = self.settings.compact || base <= self.checkpoint.recovered;
+        if base < self.end || (base > self.end && !compacted && !self.ends_in_damage()) {
+            return Ok(false);
+        }
+        let file = self.disk.open(&self.path(base, "log"))?;
+        let length = file.len()?;
+        let old = std::mem::replace(&mut self.active, Active::new(base, file, length));
+        self.closed.insert(old.base, Closed { base: old.base, size: old.size, newest: old.newest });
+        self.unsynced.files.push(old.file);
+        self.end = base;
+        Ok(true)
+    }
+
+    /// Whether the segment just walked ended in bytes that were data once.
+    fn ends_in_damage(&self) -> bool {
+        self.holes.last().is_some_and(|hole| hole.from >= self.end)
+    }
+
+    fn drop_segments(&mut self, bases: &[Offset]) -> io::Result<()> {
+        for base in bases {
+            for extension in ["log", "index", "timeindex", "snapshot"] {
+                self.disk.remove(&self.path(*base, extension))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A closed segment that was durable: its newest timestamp, if its indexes fit it. The outer
+    /// option is none when they have to be rebuilt.
+    #[expect(clippy::type_complexity, reason = "none, or a segment that may be without times")]
+    fn sane_closed(
+        &self,
+        base: Offset,
+        length: u64,
+        next: Offset,
+    ) -> io::Result<Option<Option<(brooklet_types::Timestamp, Offset)>>> {
+        let (Ok(index), Ok(times)) = (
+            self.disk.open(&self.path(base, "index")),
+            self.disk.open(&self.path(base, "timeindex")),
+        ) else {
+            return Ok(None);
+        };
+        let width = next.distance_from(base);
+        let entries = index.len()?;
+        let mut last = [0; offset_index::ENTRY_BYTES];
+        if entries > 0 {
+            index.read_at(&mut last, entries.saturating_sub(offset_index::ENTRY_BYTES as u64))?;
+            let entry = offset_index::Entry::parse(&last);
+            let fits = entry.is_some_and(|entry| {
+                u64::from(entry.position) < length && u64::from(entry.relative) < width
+            });
+            if !fits || !entries.is_multiple_of(offset_index::ENTRY_BYTES as u64) {
+                return Ok(None);
+            }
+        }
+        let newest = time_index::last_in_file(&times)?;
+        let newest = newest.filter(|newest| u64::from(newest.relative) < width);
+        if newest.is_none() && length > 0 {
+            return Ok(None);
+        }
+        Ok(Some(
+            newest.map(|entry| {
+                (entry.timestamp, Offset::new(base.value() + u64::from(entry.relative)))
+            }),
+        ))
+    }
+
+    /// Walks the active segment from the recovery point, or from its start, and cuts what lies
+    /// behind the last whole batch.
+    fn walk_segment(&mut self, path: &str, length: u64, next: Option<Offset>) -> io::Result<()> {
+        self.restore_indexes(length)?;
+        let adjoining = next.is_none();
+        let file = self.active.file.clone();
+        let mut walk = Walk::new(&file, self.active.size, length, self.end, adjoining);
+        let mut epoch: Option<(LeaderEpoch, Offset)> = None;
+        let cut = loop {
+            match walk.step()? {
+                Step::Batch(frame) => {
+                    // No CRC covers the epoch: a new one is believed when the next batch agrees.
+                    if let Some((new, base)) = epoch.take().filter(|new| new.0 <= frame.epoch) {
+                        self.epochs.note(new, base);
+                    }
+                    if self.epochs.latest().is_none_or(|latest| latest < frame.epoch) {
+                        epoch = Some((frame.epoch, frame.base));
+                    }
+                    self.active.note(&frame, self.settings.index_interval_bytes);
+                    self.end = frame.last.next();
+                }
+                Step::Bad { position, end, next } => {
+                    if walk.has_lost_page(position, end)? {
+                        break position;
+                    }
+                    let (file, from) = (path.to_owned(), self.end);
+                    self.holes.push(Hole { file, position, end, from, next });
+                    self.active.size = end;
+                    self.end = next;
+                }
+                Step::End { position } => {
+                    self.note_damage(&mut walk, path, position, length, next)?;
+                    break position;
+                }
+            }
+        };
+        if let Some((new, base)) = epoch {
+            self.epochs.note(new, base);
+        }
+        self.active.size = cut;
+        self.active.cut_padding()?;
+        if next.is_some() {
+            let indexes = self.active.close(&self.disk, &self.folder)?;
+            self.unsynced.files.extend(indexes);
+        }
+        Ok(())
+    }
+
+    /// The end of a segment that others follow: bytes that were data once are a hole.
+    fn note_damage(
+        &mut self,
+        walk: &mut Walk<'_, D::File>,
+        path: &str,
+        position: u64,
+        length: u64,
+        next: Option<Offset>,
+    ) -> io::Result<()> {
+        let Some(next) = next.filter(|next| *next > self.end && position < length) else {
+            return Ok(());
+        };
+        if !walk.has_lost_page(position, length)? {
+            let (file, from) = (path.to_owned(), self.end);
+            self.holes.push(Hole { file, position, end: length, from, next });
+        }
+        Ok(())
+    }
+
+    /// Starts the walk at the recovery point when it lies in this segment and the indexes up to
+    /// it are whole.
+    fn restore_indexes(&mut self, length: u64) -> io::Result<()> {
+        let point = self.checkpoint;
+        let base = self.active.base;
+        if point.segment != base || point.position > length || point.recovered < base {
+            return Ok(());
+        }
+        let offsets = read_small(&self.disk, &self.path(base, "index"), INDEX_BYTES_MAX)?;
+        let times = read_small(&self.disk, &self.path(base, "timeindex"), INDEX_BYTES_MAX)?;
+        let (Some(offsets), Some(times)) = (offsets, times) else { return Ok(()) };
+        let offsets = offset_index::parse_all(&offsets, u64::MAX);
+        let (Some(mut offsets), Some(mut times)) = (offsets, time_index::parse_all(&times)) else {
+            return Ok(());
+        };
+        let width = point.recovered.distance_from(base);
+        offsets.retain(|e| u64::from(e.position) < point.position && u64::from(e.relative) < width);
+        times.retain(|e| u64::from(e.relative) < width);
+        self.active.restore(point.position, offsets, times, point.newest, point.oldest);
+        self.end = point.recovered;
+        Ok(())
+    }
+
+    /// Offsets that were durable are not given out again, even when their records are gone.
+    fn skip_missing(&mut self) -> io::Result<()> {
+        let recovered = self.checkpoint.recovered;
+        if self.end >= recovered {
+            return Ok(());
+        }
+        let (file, position) = (self.path(self.active.base, "log"), self.active.size);
+        let (from, end) = (self.end, position);
+        self.holes.push(Hole { file, position, end, from, next: recovered });
+        self.end = recovered;
+        self.roll()
+    }
+}
+
+/// The base offsets of the segments among `names`, sorted.
+fn segment_bases(names: &[String]) -> Vec<Offset> {
+    let logs = names.iter().filter_map(|name| name.strip_suffix(".log"));
+    let numbers = logs.filter(|stem| stem.len() == 20).filter_map(|stem| stem.parse().ok());
+    let mut bases: Vec<Offset> = numbers.filter_map(Offset::from_wire).collect();
+    bases.sort();
+    bases
+}

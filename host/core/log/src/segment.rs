@@ -1,0 +1,265 @@
+//! One segment: a `.log` of batches with its two indexes.
+//!
+//! **Where it sits.** Below the log, which has one active segment and any number of closed ones.
+//!
+//! **What it decides.** When a segment is full, how far space is reserved ahead of the writes, and
+//! when an index gets an entry (as Kafka: after `index.interval.bytes`).
+//!
+//! **What it never does.** Keep a file of a closed segment open, or read one.
+//!
+//! **Space.** Reserved in steps that double from [`STEP_BYTES_MIN`] to [`STEP_BYTES_MAX`] while
+//! they are used up, and halve with every idle [`Active::relax`], which also cuts idle padding. The
+//! file grows with the reservation, so that a sync carries no new length. Freed files are not kept
+//! for later: rewriting written blocks was measured to be no faster than `fallocate`d ones, the
+//! file system recycles the space by itself, and no stale batch can then lie behind a log's end.
+
+use std::io;
+
+use brooklet_types::{Offset, Timestamp};
+
+use crate::disk::{Disk, DiskFile};
+use crate::frame::Frame;
+use crate::settings::LogSettings;
+use crate::{offset_index, time_index};
+
+/// The first reservation: a trickle does not need more for hours.
+const STEP_BYTES_MIN: u64 = 16 << 10;
+
+/// The largest step: a quarter second's worth at the speed of a flash disk's page cache writes.
+const STEP_BYTES_MAX: u64 = 8 << 20;
+
+/// The file that holds the batches from `base` on.
+pub(crate) fn path(folder: &str, base: Offset, extension: &str) -> String {
+    format!("{folder}/{:020}.{extension}", base.value())
+}
+
+/// A segment that is no longer written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// The offset it is named after.
+    pub base: Offset,
+    /// Bytes of batches.
+    pub size: u64,
+    /// Its newest record's timestamp, and the last offset of the batch that holds it.
+    pub newest: Option<(Timestamp, Offset)>,
+}
+
+/// The segment that is being written.
+#[derive(Debug)]
+pub(crate) struct Active<F> {
+    pub(crate) base: Offset,
+    pub(crate) file: F,
+    pub(crate) size: u64,
+    pub(crate) newest: Option<(Timestamp, Offset)>,
+    /// The first batch's timestamp, from which `segment.ms` counts, as in Kafka.
+    pub(crate) oldest: Option<Timestamp>,
+    pub(crate) offsets: Vec<offset_index::Entry>,
+    times: Vec<time_index::Entry>,
+    offsets_stored: usize,
+    times_stored: usize,
+    bytes_since_entry: u64,
+    allocated: u64,
+    step: u64,
+    grown: bool,
+    written: bool,
+}
+
+impl<F: DiskFile> Active<F> {
+    /// A segment without batches; `file` may hold some, which are then [`Active::note`]d.
+    pub(crate) fn new(base: Offset, file: F, allocated: u64) -> Active<F> {
+        Active {
+            base,
+            file,
+            size: 0,
+            newest: None,
+            oldest: None,
+            offsets: Vec::new(),
+            times: Vec::new(),
+            offsets_stored: 0,
+            times_stored: 0,
+            bytes_since_entry: 0,
+            allocated,
+            step: STEP_BYTES_MIN,
+            grown: false,
+            written: false,
+        }
+    }
+
+    /// Takes over what the index files say about the first `size` bytes; false when they do not
+    /// fit together.
+    pub(crate) fn restore(
+        &mut self,
+        size: u64,
+        offsets: Vec<offset_index::Entry>,
+        times: Vec<time_index::Entry>,
+        newest: Option<(Timestamp, Offset)>,
+        oldest: Option<Timestamp>,
+    ) {
+        self.size = size;
+        (self.offsets_stored, self.times_stored) = (offsets.len(), times.len());
+        self.bytes_since_entry = size - offsets.last().map_or(0, |entry| u64::from(entry.position));
+        (self.offsets, self.times) = (offsets, times);
+        (self.newest, self.oldest) = (newest, oldest);
+    }
+
+    /// Whether a batch of `bytes` ending at `last` belongs into a new segment.
+    pub(crate) fn is_full_for(
+        &self,
+        bytes: u64,
+        last: Offset,
+        newest: Timestamp,
+        settings: &LogSettings,
+    ) -> bool {
+        let entries = u64::from(settings.segment_index_bytes) / time_index::ENTRY_BYTES as u64;
+        let too_big = self.size + bytes > u64::from(settings.segment_bytes);
+        let too_wide = last.distance_from(self.base) > i32::MAX as u64;
+        let index_full = self.offsets.len().max(self.times.len()) as u64 + 1 >= entries.max(2);
+        let too_old = self.oldest.is_some_and(|oldest| {
+            newest > oldest && newest.millis_since(oldest) > settings.segment_ms
+        });
+        self.size > 0 && (too_big || too_wide || index_full || too_old)
+    }
+
+    /// Reserves room for `bytes` more; `room` says how much the disk can spare.
+    pub(crate) fn reserve(
+        &mut self,
+        bytes: u64,
+        segment_bytes: u64,
+        room: impl FnOnce() -> io::Result<u64>,
+    ) -> io::Result<()> {
+        let needed = self.size + bytes;
+        if needed <= self.allocated {
+            return Ok(());
+        }
+        // Not beyond the end of a full segment, which would be cut again at once.
+        let generous = (self.allocated.max(self.size) + self.step).min(segment_bytes).max(needed);
+        let room = room()?;
+        let target = if generous - self.allocated <= room { generous } else { needed };
+        if target - self.allocated > room {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        self.file.allocate(target)?;
+        self.allocated = target;
+        self.step = (self.step * 2).min(STEP_BYTES_MAX);
+        self.grown = true;
+        Ok(())
+    }
+
+    /// Counts a batch that lies at the end of the file.
+    pub(crate) fn note(&mut self, frame: &Frame, interval: u32) {
+        assert_eq!(frame.position, self.size, "batches adjoin in a segment");
+        let known = self.newest.map_or(Timestamp::NONE, |newest| newest.0);
+        if frame.max_timestamp > known {
+            self.newest = Some((frame.max_timestamp, frame.last));
+        }
+        if self.oldest.is_none() && frame.max_timestamp > Timestamp::NONE {
+            self.oldest = Some(frame.max_timestamp);
+        }
+        if self.bytes_since_entry > u64::from(interval) {
+            self.add_entry(frame);
+        }
+        self.bytes_since_entry += frame.bytes;
+        self.size += frame.bytes;
+        self.allocated = self.allocated.max(self.size);
+        self.written = true;
+    }
+
+    fn add_entry(&mut self, frame: &Frame) {
+        let relative = self.relative(frame.last);
+        let Ok(position) = u32::try_from(frame.position) else { return };
+        self.offsets.push(offset_index::Entry { relative, position });
+        self.add_time_entry();
+        self.bytes_since_entry = 0;
+    }
+
+    fn add_time_entry(&mut self) {
+        let Some((timestamp, offset)) = self.newest else { return };
+        if self.times.last().is_none_or(|last| last.timestamp < timestamp) {
+            let relative = self.relative(offset);
+            self.times.push(time_index::Entry { timestamp, relative });
+        }
+    }
+
+    fn relative(&self, offset: Offset) -> u32 {
+        u32::try_from(offset.distance_from(self.base)).expect("rolled before it is too wide")
+    }
+
+    /// The last entry at or before `offset`, as position and offset.
+    pub(crate) fn hint(&self, offset: Offset) -> Option<(u64, Offset)> {
+        let entry = offset_index::floor(&self.offsets, self.base, offset)?;
+        let last = Offset::new(self.base.value() + u64::from(entry.relative));
+        Some((u64::from(entry.position), last))
+    }
+
+    /// The offset before which every record is older than `timestamp`.
+    pub(crate) fn offset_before(&self, timestamp: Timestamp) -> Offset {
+        time_index::offset_before(&self.times, self.base, timestamp)
+    }
+
+    /// Writes the index entries that are not in the files yet; gives back the files.
+    pub(crate) fn store_indexes<D: Disk<File = F>>(
+        &mut self,
+        disk: &D,
+        folder: &str,
+    ) -> io::Result<[F; 2]> {
+        let offsets = open_or_create(disk, &path(folder, self.base, "index"))?;
+        let bytes: Vec<u8> =
+            self.offsets[self.offsets_stored..].iter().flat_map(|e| e.to_bytes()).collect();
+        store(&offsets, self.offsets_stored * offset_index::ENTRY_BYTES, &bytes)?;
+        self.offsets_stored = self.offsets.len();
+
+        let times = open_or_create(disk, &path(folder, self.base, "timeindex"))?;
+        let bytes: Vec<u8> =
+            self.times[self.times_stored..].iter().flat_map(|e| e.to_bytes()).collect();
+        store(&times, self.times_stored * time_index::ENTRY_BYTES, &bytes)?;
+        self.times_stored = self.times.len();
+        Ok([offsets, times])
+    }
+
+    /// Cuts the padding, so that Kafka's tools read the file to its end.
+    pub(crate) fn cut_padding(&mut self) -> io::Result<()> {
+        self.file.truncate(self.size)?;
+        self.allocated = self.size;
+        Ok(())
+    }
+
+    /// Ends the segment: its newest record gets a time entry, as in Kafka, and the padding goes.
+    pub(crate) fn close<D: Disk<File = F>>(
+        &mut self,
+        disk: &D,
+        folder: &str,
+    ) -> io::Result<[F; 2]> {
+        self.add_time_entry();
+        self.cut_padding()?;
+        self.store_indexes(disk, folder)
+    }
+
+    /// Called now and then: an idle segment reserves less, and gives back what it does not use.
+    pub(crate) fn relax(&mut self) -> io::Result<()> {
+        if !self.grown {
+            self.step = (self.step / 2).max(STEP_BYTES_MIN);
+        }
+        if !self.written && self.allocated - self.size > STEP_BYTES_MIN {
+            self.cut_padding()?;
+        }
+        (self.grown, self.written) = (false, false);
+        Ok(())
+    }
+}
+
+/// Opens a file that may not be there yet.
+pub(crate) fn open_or_create<D: Disk>(disk: &D, path: &str) -> io::Result<D::File> {
+    match disk.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(path),
+        other => other,
+    }
+}
+
+/// Puts `bytes` at `position` and ends the file there.
+fn store<F: DiskFile>(file: &F, position: usize, bytes: &[u8]) -> io::Result<()> {
+    if !bytes.is_empty() {
+        file.write_at(&[bytes], position as u64)?;
+    }
+    let end = (position + bytes.len()) as u64;
+    if file.len()? != end { file.truncate(end) } else { Ok(()) }
+}
