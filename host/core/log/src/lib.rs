@@ -17,6 +17,7 @@ mod offset_index;
 pub mod plan;
 pub mod producer;
 mod recovery;
+mod retention;
 mod segment;
 pub mod settings;
 mod tail;

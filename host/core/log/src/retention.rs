@@ -1,0 +1,148 @@
+//! What goes, at either end: retention, deleted records, truncation.
+//!
+//! **Where it sits.** The part of a log that frees space; a shard calls it on its tick and for
+//! DeleteRecords.
+//!
+//! **What it decides.** Which segments are wholly beyond `retention.ms`, `retention.bytes` or the
+//! log's start. Never a part of a segment, as in Kafka.
+//!
+//! **What it never does.** Forget a log start that somebody was told: it is synced first.
+
+use std::io;
+
+use brooklet_types::{Offset, Timestamp};
+
+use crate::checkpoint::Checkpoint;
+use crate::disk::{Disk, DiskFile};
+use crate::frame::{Frame, Step, Walk};
+use crate::log::Log;
+use crate::segment::Active;
+
+impl<D: Disk> Log<D> {
+    /// What time brings: retention, less reserved space for an idle partition, an older tail.
+    pub fn maintain(&mut self, now: Timestamp) -> io::Result<()> {
+        self.active.relax()?;
+        self.tail.age(self.end);
+        if self.settings.delete {
+            self.expire(now)?;
+        }
+        Ok(())
+    }
+
+    fn expire(&mut self, now: Timestamp) -> io::Result<()> {
+        let too_old = |newest: Option<(Timestamp, Offset)>, limit: Option<i64>| {
+            newest.zip(limit).is_some_and(|(newest, limit)| now.millis_since(newest.0) > limit)
+        };
+        // An expired active segment goes too, as in Kafka: after a roll it is a closed one.
+        if self.active.size > 0 && too_old(self.active.newest, self.settings.retention_ms) {
+            self.roll()?;
+        }
+        let mut start = self.start;
+        let mut size = self.size();
+        for segment in self.closed.values() {
+            let over =
+                self.settings.retention_bytes.is_some_and(|max| size - segment.size >= max.0);
+            if !over && !too_old(segment.newest, self.settings.retention_ms) {
+                break;
+            }
+            size -= segment.size;
+            start = start.max(self.next_base(segment.base));
+        }
+        if start > self.start { self.delete_before(start) } else { Ok(()) }
+    }
+
+    /// Moves the start of the log to `offset`, durably, and removes segments before it. What
+    /// lies beyond the end means the end; what lies before the start changes nothing.
+    pub fn delete_before(&mut self, offset: Offset) -> io::Result<()> {
+        let offset = offset.min(self.end);
+        if offset <= self.start {
+            return Ok(());
+        }
+        self.start = offset;
+        self.epochs.delete_before(offset);
+        let serial = self.checkpoint.serial + 1;
+        self.checkpoint = Checkpoint { serial, log_start: offset, ..self.checkpoint };
+        self.checkpoint.store(&self.disk, &self.folder)?.sync()?;
+        self.disk.sync_folder(&self.folder)?;
+        let bases: Vec<Offset> = self.closed.keys().copied().collect();
+        for base in bases {
+            if self.next_base(base) > offset {
+                break;
+            }
+            self.remove_segment(base)?;
+            self.closed.remove(&base);
+        }
+        self.holes.retain(|hole| hole.next > offset);
+        Ok(())
+    }
+
+    fn remove_segment(&self, base: Offset) -> io::Result<()> {
+        for extension in ["log", "index", "timeindex", "snapshot"] {
+            self.disk.remove(&self.path(base, extension))?;
+        }
+        Ok(())
+    }
+
+    /// Removes everything from `offset` on, durably. A batch that holds `offset` goes whole. The
+    /// shard's journal must have started over before: its entries would bring the records back.
+    pub fn truncate_to(&mut self, offset: Offset) -> io::Result<()> {
+        if offset >= self.end {
+            return Ok(());
+        }
+        let offset = offset.max(self.start);
+        self.tail.clear();
+        self.unsynced.generation += 1;
+        // No recovery point may lie beyond the new end.
+        let target = self.closed.range(..=offset).next_back().map(|(base, _)| *base);
+        let target =
+            if self.active.base <= offset { self.active.base } else { target.unwrap_or(offset) };
+        let (serial, log_start) = (self.checkpoint.serial + 1, self.start);
+        self.checkpoint = Checkpoint {
+            serial,
+            log_start,
+            recovered: target,
+            segment: target,
+            position: 0,
+            newest: None,
+            oldest: None,
+            clean: false,
+        };
+        self.checkpoint.store(&self.disk, &self.folder)?.sync()?;
+        while self.active.base > target {
+            self.remove_segment(self.active.base)?;
+            let (base, closed) = self.closed.pop_last().expect("the target is a segment");
+            let file = self.disk.open(&self.path(base, "log"))?;
+            self.active = Active::new(base, file, closed.size);
+        }
+        self.rewalk(offset)?;
+        self.epochs.truncate_to(self.end);
+        self.durable = self.durable.min(self.end);
+        self.unsynced.folder = true;
+        self.sync()
+    }
+
+    /// Reads the active segment anew, keeping what ends before `offset`.
+    fn rewalk(&mut self, offset: Offset) -> io::Result<()> {
+        let (base, file) = (self.active.base, self.active.file.clone());
+        let length = file.len()?;
+        self.active = Active::new(base, file.clone(), length);
+        self.end = base;
+        let mut walk = Walk::new(&file, 0, length, base, false);
+        loop {
+            match walk.step()? {
+                Step::Batch(frame) if frame.last < offset => self.keep(&frame),
+                Step::Bad { end, next, .. } if next <= offset => {
+                    (self.active.size, self.end) = (end, next);
+                }
+                Step::Batch(_) | Step::Bad { .. } | Step::End { .. } => break,
+            }
+        }
+        self.holes.retain(|hole| hole.next <= offset);
+        self.active.cut_padding()
+    }
+
+    fn keep(&mut self, frame: &Frame) {
+        self.active.note(frame, self.settings.index_interval_bytes);
+        self.end = frame.last.next();
+    }
+}
