@@ -484,3 +484,6 @@ fn cached(frame: &Frame, header: &[u8; HEADER_BYTES], batch: &Bytes) -> Cached {
     whole.extend_from_slice(&batch[HEADER_BYTES..]);
     Cached { base, last, header: whole.freeze(), rest: Bytes::new() }
 }
+
+#[cfg(test)]
+mod tests;
