@@ -1,1 +1,10 @@
-//! Skeleton: replaced by the first commit of this room.
+//! The broker: connections, requests, configuration, health.
+//!
+//! **Where it sits.** Between the clients and the shards; the core decides, this carries.
+//!
+//! **What it decides.** How a request of Kafka's becomes a question to a shard, and its answer a
+//! response. **Never** what is stored or who is a group's leader: those are the core's.
+
+pub mod budget;
+pub mod connection;
+pub mod spans;

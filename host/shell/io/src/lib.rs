@@ -3,6 +3,11 @@
 //! **Where it sits.** At the very outside. Nothing here decides anything, and nothing else may
 //! ask the system for the time, for chance, or for a file.
 
+pub mod clock;
 pub mod disk;
+pub mod entropy;
+pub mod signal;
+pub mod tcp;
 
+pub use clock::Clock;
 pub use disk::{DataFile, DataFolder, DataFolderError};
