@@ -12,6 +12,9 @@ pub mod producer_id;
 pub mod setting;
 pub mod topic;
 
+#[cfg(test)]
+mod tests;
+
 use crate::cluster::Cluster;
 use crate::record::MetaRecord;
 

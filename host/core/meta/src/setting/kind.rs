@@ -154,7 +154,6 @@ fn are_replicas(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::setting::topic;
 
     /// Every line was asked of Kafka 4.3.1.
