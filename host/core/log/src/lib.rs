@@ -7,12 +7,14 @@
 //! **What it never does.** Read a clock, start a thread, open a file on its own, or know a group,
 //! a topic's name or a client.
 
+mod append;
 mod checkpoint;
 pub mod disk;
 pub mod epoch;
 mod frame;
 pub mod journal;
 pub mod log;
+mod lookup;
 mod offset_index;
 pub mod plan;
 pub mod producer;
@@ -24,6 +26,7 @@ mod tail;
 mod time_index;
 pub mod validate;
 
+pub use append::{AppendError, Appended};
 pub use disk::{Disk, DiskFile};
 pub use frame::Hole;
 pub use log::{Dirty, Log, Stored, SyncToken, WriteError};

@@ -21,6 +21,7 @@ use std::io;
 use brooklet_types::{ErrorCode, LeaderEpoch, Offset, Timestamp};
 use bytes::{Bytes, BytesMut};
 
+use crate::append::Remembered;
 use crate::checkpoint::Checkpoint;
 use crate::disk::{Disk, DiskFile};
 use crate::epoch::{self, Epochs};
@@ -53,6 +54,7 @@ pub struct Log<D: Disk> {
     pub(crate) tail: Tail,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) unsynced: Unsynced<D::File>,
+    pub(crate) remembered: Remembered,
 }
 
 /// What was written since the last [`Log::take_dirty`].
@@ -306,6 +308,10 @@ impl<D: Disk> Log<D> {
 
     /// Ends the log in order: no padding, everything synced, the next start has nothing to walk.
     pub fn close(mut self) -> io::Result<()> {
+        if !self.remembered.producers.is_empty() {
+            // Only a shortcut: without it the next start reads the log.
+            let _ = self.write_snapshot();
+        }
         self.active.cut_padding()?;
         self.sync_as(true)?;
         self.disk.sync_folder(&self.folder)

@@ -18,6 +18,7 @@ use std::io;
 
 use brooklet_types::{LeaderEpoch, Offset};
 
+use crate::append::Remembered;
 use crate::checkpoint::Checkpoint;
 use crate::disk::{Disk, DiskFile, read_small};
 use crate::epoch::{self, Epochs};
@@ -92,12 +93,14 @@ impl<D: Disk> Log<D> {
                 clean: false,
             }),
             unsynced: Unsynced { files: Vec::new(), active: true, folder: true, generation: 0 },
+            remembered: Remembered::default(),
             disk,
         };
         log.recover_segments(&bases)?;
         log.skip_missing()?;
         log.start = log.checkpoint.log_start.clamp(first, log.end);
         log.epochs.truncate_to(log.end);
+        log.load_producers()?;
         // Everything that was walked may be in the page cache only.
         Ok(log)
     }
