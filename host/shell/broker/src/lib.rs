@@ -6,5 +6,6 @@
 //! response. **Never** what is stored or who is a group's leader: those are the core's.
 
 pub mod budget;
+pub mod config;
 pub mod connection;
 pub mod spans;

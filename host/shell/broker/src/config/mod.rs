@@ -1,0 +1,325 @@
+//! What an operator may write, and what the broker may rely on.
+//!
+//! A RON file is read into fields, every field is checked, and all problems are reported together,
+//! each with its path. Nothing has to be written: every default works, and stands below with its
+//! reason. After this a [`Config`] needs no second look.
+//!
+//! **Never** opens a file or a socket. A field written twice counts as written last.
+
+mod fields;
+mod listener;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use brooklet_meta::cluster::Settings;
+use brooklet_meta::setting::topic;
+use brooklet_types::{BrokerId, ByteSize, limits};
+
+use self::fields::Fields;
+pub use self::listener::Address;
+
+/// A checked configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// This broker's number.
+    pub node_id: BrokerId,
+    /// Where everything that is kept is kept.
+    pub data: PathBuf,
+    /// Where clients come in.
+    pub listeners: Vec<Address>,
+    /// What clients are told to use, one for each listener; none where it is the address that a
+    /// client came in on.
+    pub advertised: Vec<Option<Address>>,
+    /// Where probes and metrics are served; none for not at all.
+    pub admin: Option<SocketAddr>,
+    /// Threads that own partitions.
+    pub shards: u32,
+    /// Whether asking for a topic that does not exist creates it.
+    pub auto_create_topics: bool,
+    /// Partitions of a topic whose creator leaves it open.
+    pub default_partitions: u32,
+    /// Topic settings for topics that have none of their own, by the topic setting's name.
+    pub topic_defaults: Settings,
+    /// Groups and their offsets.
+    pub groups: GroupConfig,
+    /// What a peer may take.
+    pub limits: LimitConfig,
+}
+
+/// Groups and their offsets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupConfig {
+    /// How long a new group waits for more members before its first rebalance.
+    pub initial_rebalance_delay: Duration,
+    /// The shortest session timeout a member may ask for.
+    pub session_timeout_min: Duration,
+    /// The longest session timeout a member may ask for.
+    pub session_timeout_max: Duration,
+    /// The most members of one group.
+    pub members_max: u32,
+    /// How long an empty group's offsets are kept.
+    pub offsets_retention: Duration,
+    /// Partitions of `__consumer_offsets`, from the day it is created.
+    pub offsets_partitions: u32,
+}
+
+/// What a peer may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitConfig {
+    /// The largest request.
+    pub frame_bytes_max: ByteSize,
+    /// The most connections at once.
+    pub connections_max: u32,
+    /// A connection that says nothing for this long is closed.
+    pub connection_idle_max: Duration,
+    /// Appends are refused when less than this would be left on the disk.
+    pub disk_reserve: ByteSize,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The field, with those around it; or a place in the file.
+    pub path: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+/// Everything that is wrong with one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// What the file is called.
+    pub name: String,
+    /// All of it, in the order of the fields.
+    pub problems: Vec<Problem>,
+}
+
+impl std::error::Error for ConfigError {}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} is not usable:", self.name)?;
+        for Problem { path, message } in &self.problems {
+            write!(formatter, "\n  {path}: {message}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Beside the program, so that a first try needs no rights and leaves nothing elsewhere.
+const DATA: &str = "./brooklet-data";
+/// Kafka's port, and nobody's but this machine's: there is no authentication yet.
+const LISTENER: &str = "tcp://127.0.0.1:9092";
+/// For this machine's own eyes.
+const ADMIN: &str = "127.0.0.1:9644";
+/// One shard saturates a disk; more pay when many topics do not sync.
+const SHARDS: u32 = 1;
+/// A thread and a journal each; more than any machine we know has cores.
+const SHARDS_MAX: u32 = 256;
+/// Kafka's `group.initial.rebalance.delay.ms`.
+const REBALANCE_DELAY_MS: u64 = 3_000;
+/// Kafka's `group.min.session.timeout.ms`.
+const SESSION_MIN_MS: u64 = 6_000;
+/// Kafka's `group.max.session.timeout.ms`.
+const SESSION_MAX_MS: u64 = 1_800_000;
+/// A group's leader assigns for all its members in one request, which has to fit in a frame.
+const MEMBERS_MAX: u32 = 10_000;
+/// Kafka's `offsets.retention.minutes`: seven days.
+const OFFSETS_RETENTION_MINUTES: u64 = 10_080;
+/// Kafka's `offsets.topic.num.partitions` is 50, for many brokers; one broker needs few.
+const OFFSETS_PARTITIONS: u32 = 4;
+/// Twice the ten thousand that must be served.
+const CONNECTIONS_MAX: u32 = 20_000;
+/// Kafka's `connections.max.idle.ms`.
+const IDLE_MAX_MS: u64 = 600_000;
+/// Room for commits and deletes when the disk is full of records.
+const DISK_RESERVE_BYTES: u64 = 64 << 20;
+/// The smallest request limit with which a client's default batches still fit.
+const FRAME_BYTES_MIN: u64 = 2 << 20;
+
+impl Default for Config {
+    fn default() -> Config {
+        Config::read("the default configuration", "()").expect("the defaults are valid")
+    }
+}
+
+impl Config {
+    /// Parses and checks `text`. `name` is how the file is called in messages.
+    pub fn read(name: &str, text: &str) -> Result<Config, ConfigError> {
+        let mut problems = Vec::new();
+        let config = match Fields::parse(text) {
+            Ok(fields) => Config::check(fields, &mut problems),
+            Err(problem) => {
+                return Err(ConfigError { name: name.to_owned(), problems: vec![problem] });
+            }
+        };
+        if problems.is_empty() {
+            return Ok(config);
+        }
+        Err(ConfigError { name: name.to_owned(), problems })
+    }
+
+    fn check(mut fields: Fields, problems: &mut Vec<Problem>) -> Config {
+        let node_id = fields.within("node_id", 1, 0..=i32::MAX, problems);
+        let data = PathBuf::from(fields.take("data", DATA.to_owned(), problems));
+        if data.as_os_str().is_empty() {
+            problems.push(Problem::at("data", "is empty; name a folder"));
+        }
+        let listeners = listener::listeners(&mut fields, LISTENER, problems);
+        let advertised = listener::advertised(&mut fields, listeners.len(), problems);
+        let admin = listener::admin(&mut fields, ADMIN, problems);
+        let shards = fields.within("shards", SHARDS, 1..=SHARDS_MAX, problems);
+        let auto_create_topics = fields.take("auto_create_topics", true, problems);
+        let default_partitions =
+            fields.within("default_partitions", 1, 1..=limits::PARTITIONS_PER_TOPIC_MAX, problems);
+        let topic_defaults = topic_defaults(&mut fields, problems);
+        let groups = GroupConfig::check(fields.section("groups", problems), problems);
+        let limits = LimitConfig::check(fields.section("limits", problems), problems);
+        fields.finish(problems);
+        let node_id = BrokerId(node_id);
+        Config {
+            node_id,
+            data,
+            listeners,
+            advertised,
+            admin,
+            shards,
+            auto_create_topics,
+            default_partitions,
+            topic_defaults,
+            groups,
+            limits,
+        }
+    }
+
+    /// The configuration under the names of Kafka's broker settings, for
+    /// [`brooklet_meta::Cluster::new`]. What is as it is by default is left out.
+    pub fn broker_settings(&self) -> Settings {
+        let plaintext = |address: &Address| format!("PLAINTEXT://{}", address.authority());
+        let listeners = self.listeners.iter().map(plaintext).collect::<Vec<_>>().join(",");
+        let advertised = self.advertised.iter().flatten().map(plaintext).collect::<Vec<_>>();
+        let millis = |duration: Duration| duration.as_millis().to_string();
+        let retention_minutes = self.groups.offsets_retention.as_secs() / 60;
+        let mut settings: Settings = [
+            ("auto.create.topics.enable", self.auto_create_topics.to_string()),
+            ("broker.id", self.node_id.to_string()),
+            ("connections.max.idle.ms", millis(self.limits.connection_idle_max)),
+            ("group.initial.rebalance.delay.ms", millis(self.groups.initial_rebalance_delay)),
+            ("group.max.session.timeout.ms", millis(self.groups.session_timeout_max)),
+            ("group.max.size", self.groups.members_max.to_string()),
+            ("group.min.session.timeout.ms", millis(self.groups.session_timeout_min)),
+            ("listeners", listeners),
+            ("log.dirs", self.data.display().to_string()),
+            ("node.id", self.node_id.to_string()),
+            ("num.partitions", self.default_partitions.to_string()),
+            ("offsets.retention.minutes", retention_minutes.to_string()),
+            ("offsets.topic.num.partitions", self.groups.offsets_partitions.to_string()),
+            ("offsets.topic.replication.factor", "1".to_owned()),
+            ("process.roles", "broker,controller".to_owned()),
+            ("socket.request.max.bytes", self.limits.frame_bytes_max.0.to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        if !advertised.is_empty() {
+            settings.insert("advertised.listeners".to_owned(), advertised.join(","));
+        }
+        for (name, value) in &self.topic_defaults {
+            if let Some(synonym) = topic::find(name).and_then(|setting| setting.synonym) {
+                settings.insert(synonym.to_owned(), value.clone());
+            }
+        }
+        let is_default = |name: &str, value: &str| {
+            let setting = brooklet_meta::setting::broker::find(name);
+            setting.is_some_and(|setting| setting.default == Some(value))
+        };
+        settings.retain(|name, value| !is_default(name, value));
+        settings
+    }
+}
+
+impl GroupConfig {
+    fn check(mut fields: Fields, problems: &mut Vec<Problem>) -> GroupConfig {
+        let longest = i32::MAX as u64;
+        let delay =
+            fields.within("initial_rebalance_delay_ms", REBALANCE_DELAY_MS, 0..=longest, problems);
+        let min = fields.within("session_timeout_ms_min", SESSION_MIN_MS, 1..=longest, problems);
+        let max = fields.within("session_timeout_ms_max", SESSION_MAX_MS, 1..=longest, problems);
+        if min > max {
+            let message = format!("{min} is more than session_timeout_ms_max, {max}");
+            problems.push(fields.problem("session_timeout_ms_min", message));
+        }
+        let members_max = fields.within("members_max", MEMBERS_MAX, 1..=i32::MAX as u32, problems);
+        let minutes = fields.within(
+            "offsets_retention_minutes",
+            OFFSETS_RETENTION_MINUTES,
+            1..=longest,
+            problems,
+        );
+        let partitions_max = limits::PARTITIONS_PER_TOPIC_MAX;
+        let offsets_partitions =
+            fields.within("offsets_partitions", OFFSETS_PARTITIONS, 1..=partitions_max, problems);
+        fields.finish(problems);
+        GroupConfig {
+            initial_rebalance_delay: Duration::from_millis(delay),
+            session_timeout_min: Duration::from_millis(min),
+            session_timeout_max: Duration::from_millis(max),
+            members_max,
+            offsets_retention: Duration::from_secs(minutes * 60),
+            offsets_partitions,
+        }
+    }
+}
+
+impl LimitConfig {
+    fn check(mut fields: Fields, problems: &mut Vec<Problem>) -> LimitConfig {
+        let frame_max = limits::FRAME_BYTES_MAX as u64;
+        let frame =
+            fields.within("frame_bytes_max", frame_max, FRAME_BYTES_MIN..=frame_max, problems);
+        let connections_max =
+            fields.within("connections_max", CONNECTIONS_MAX, 1..=1_000_000, problems);
+        let longest = i32::MAX as u64;
+        let idle = fields.within("connection_idle_ms_max", IDLE_MAX_MS, 1_000..=longest, problems);
+        let reserve =
+            fields.within("disk_reserve_bytes", DISK_RESERVE_BYTES, 0..=1 << 50, problems);
+        fields.finish(problems);
+        LimitConfig {
+            frame_bytes_max: ByteSize(frame),
+            connections_max,
+            connection_idle_max: Duration::from_millis(idle),
+            disk_reserve: ByteSize(reserve),
+        }
+    }
+}
+
+fn topic_defaults(fields: &mut Fields, problems: &mut Vec<Problem>) -> Settings {
+    let defaults = fields.take("topic_defaults", Settings::new(), problems);
+    let names: Vec<&str> = topic::SETTINGS.iter().map(|setting| setting.name).collect();
+    for (name, value) in &defaults {
+        let path = format!("topic_defaults.{name}");
+        match topic::find(name) {
+            None => problems.push(Problem::at(path, fields::unknown(name, &names))),
+            Some(setting) if setting.synonym.is_none() => {
+                let message = "is set for each topic by itself; a broker has no default for it";
+                problems.push(Problem::at(path, message));
+            }
+            Some(setting) => {
+                if let Err(error) = setting.check(value) {
+                    problems.push(Problem::at(path, error.to_string()));
+                }
+            }
+        }
+    }
+    defaults
+}
+
+impl Problem {
+    fn at(path: impl Into<String>, message: impl Into<String>) -> Problem {
+        Problem { path: path.into(), message: message.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests;
