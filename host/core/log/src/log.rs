@@ -367,12 +367,13 @@ impl<D: Disk> Log<D> {
         let mut pieces = Vec::new();
         let mut bytes = 0;
         let enough = u64::from(plan.max_bytes);
-        for segment in closed.take(PLAN_SEGMENTS_MAX) {
+        for segment in closed {
             let until = self.next_base(segment.base);
             if until <= plan.from || segment.size == 0 {
                 continue;
             }
-            if segment.base >= plan.up_to || bytes > enough {
+            let full = bytes > enough || pieces.len() == PLAN_SEGMENTS_MAX;
+            if segment.base >= plan.up_to || full {
                 return Ok(pieces);
             }
             let piece = self.closed_piece(segment, plan.from, until)?;

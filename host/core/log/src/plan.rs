@@ -4,8 +4,8 @@
 //! whoever holds it, on any thread, while the log goes on.
 //!
 //! **What it decides.** Which batches are returned: whole ones, from the one that holds the asked
-//! offset, as long as they end before `up_to` and fit into the limit. The first is returned
-//! whatever its size, so that a small limit cannot stop a consumer.
+//! offset, as long as they end before `up_to` and fit into the limit. With `at_least_one` the
+//! first is returned whatever its size, so that a small limit cannot stop a consumer.
 //!
 //! **What it never does.** Return bytes that were not checked: what comes from a file is checked
 //! against its CRC, its neighbours and the epochs on record. A bad batch is [`ReadError::Corrupt`]
@@ -223,6 +223,10 @@ impl<F: DiskFile> ReadPlan<F> {
             if frame.last < self.from {
                 continue;
             }
+            if frame.last >= self.up_to {
+                answer.full = true;
+                break Taken::All;
+            }
             answer.bytes += frame.bytes;
             let start = run.map_or(at, |run| run.0);
             run = Some((start, index(frame.end() - origin)));
@@ -233,12 +237,17 @@ impl<F: DiskFile> ReadPlan<F> {
         taken
     }
 
-    /// Whether the answer ends before this batch, going by its header.
+    /// Whether the answer ends before this batch, going by its header alone.
+    ///
+    /// A header may be damaged, and an answer that is empty for no reason holds a consumer up for
+    /// ever. So the first batch is looked at in whole, unless it is too long for a partition that
+    /// may return nothing: that one has its turn at being first in another fetch.
     fn ends_before(&self, frame: &Frame, answer: &Answer) -> bool {
-        let first = answer.bytes == 0;
         let fits = answer.bytes + frame.bytes <= u64::from(self.max_bytes);
-        // A header may be damaged: before the first batch of an answer, look at all of it.
-        !first && (!fits || frame.last >= self.up_to)
+        if answer.bytes > 0 {
+            return !fits || frame.last >= self.up_to;
+        }
+        !fits && !self.at_least_one && frame.last >= self.from
     }
 
     fn starved(&self, piece: &FilePiece<F>, cursor: &Cursor, needed: u64) -> Taken {
@@ -312,3 +321,6 @@ fn read_exactly<F: DiskFile>(
     }
     Ok(scratch.split().freeze())
 }
+
+#[cfg(test)]
+mod tests;
