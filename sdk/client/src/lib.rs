@@ -19,6 +19,7 @@ pub mod admin;
 pub mod client;
 pub mod config;
 pub mod connection;
+pub mod consumer;
 pub mod error;
 pub mod metadata;
 pub mod offsets;
@@ -30,6 +31,10 @@ pub mod transport;
 pub use admin::Admin;
 pub use client::Client;
 pub use config::{Address, AddressError, ClientConfig};
+pub use consumer::{
+    ConsumeError, Consumer, ConsumerConfig, ConsumerRecord, Event, GroupConfig, PartitionRecords,
+    Reset,
+};
 pub use error::{ApiError, Code, ConnectError, Peer, RequestError};
 pub use metadata::{BrokerAddress, Metadata, PartitionMetadata, TopicMetadata};
 pub use offsets::{OffsetAt, OffsetSpec};

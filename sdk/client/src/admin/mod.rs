@@ -10,6 +10,7 @@ use brooklet_types::BrokerId;
 use brooklet_wire::message::{DescribeClusterRequest, StrBytes};
 
 pub use group::{CommittedOffset, GroupDescription, GroupListing, GroupMember};
+pub(crate) use group::{commit_topics, committed};
 pub use setting::{Change, Resource, Setting, SettingSource};
 pub use topic::NewTopic;
 

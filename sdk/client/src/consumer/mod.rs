@@ -1,0 +1,377 @@
+//! Records in: partitions read from their leaders, in the order of their offsets.
+//!
+//! **How it is built.** One [`fetcher`] task per broker asks for all partitions it leads and hands
+//! decoded batches over a short queue; a full queue stops the asking. [`Consumer::poll`] takes them
+//! from there and keeps the positions. Whenever leaders or the assignment change, the tasks are
+//! replaced and what they had fetched ahead is fetched again.
+//!
+//! With a group, [`Consumer::poll`] also takes part in it through [`membership`]. What `poll` returned
+//! counts as processed when `poll` is called again, and is committed from then on.
+
+mod assignor;
+mod fetcher;
+mod membership;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use brooklet_types::{ErrorCode, Timestamp};
+use brooklet_wire::batch::BatchError;
+use bytes::Bytes;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::client::{Backoff, Client, Lane};
+use crate::error::ApiError;
+use crate::offsets::{OffsetSpec, Partition};
+use fetcher::{Fetched, FetcherConfig};
+pub use membership::GroupConfig;
+use membership::{Membership, Signal};
+
+/// Decoded batches that wait to be polled; each may be as large as a partition's share of a fetch.
+const QUEUE_MAX: usize = 8;
+
+/// One record as read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerRecord {
+    /// Its place in the partition.
+    pub offset: i64,
+    /// Its time.
+    pub timestamp: Timestamp,
+    /// Its key.
+    pub key: Option<Bytes>,
+    /// Its value; none in a tombstone.
+    pub value: Option<Bytes>,
+    /// Names and values, in order.
+    pub headers: Vec<(Bytes, Option<Bytes>)>,
+}
+
+/// Consecutive records of one partition.
+#[derive(Clone, Debug)]
+pub struct PartitionRecords {
+    /// Where they are from.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: u32,
+    /// The records; may be empty where a compacted or aborted stretch was passed.
+    pub records: Vec<ConsumerRecord>,
+    /// The offset to continue from.
+    pub next_offset: i64,
+    /// Where the partition ended when they were read.
+    pub high_watermark: i64,
+}
+
+/// Something to tell the user of a consumer.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Records, in order.
+    Records(PartitionRecords),
+    /// The group gave us these partitions; it is all we have.
+    Assigned(BTreeSet<Partition>),
+    /// Nothing came within the time.
+    Idle,
+}
+
+/// Where to begin where nothing is committed, and to go on where an offset is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reset {
+    /// With the oldest record.
+    Earliest,
+    /// With what comes next.
+    Latest,
+    /// Not at all: it is an error.
+    Fail,
+}
+
+/// Settings of a [`Consumer`].
+#[derive(Clone, Debug)]
+pub struct ConsumerConfig {
+    /// How long a broker may hold back a fetch that finds nothing.
+    pub fetch_wait: Duration,
+    /// How much a broker should gather before it answers.
+    pub fetch_bytes_min: u32,
+    /// The most one fetch returns, beyond its first batch.
+    pub fetch_bytes_max: u32,
+    /// The most one partition returns, beyond its first batch.
+    pub partition_bytes_max: u32,
+    /// Whether records of open and aborted transactions are left out.
+    pub read_committed: bool,
+    /// Whether checksums are verified.
+    pub check_crcs: bool,
+    /// What to do where there is no position.
+    pub reset: Reset,
+}
+
+impl Default for ConsumerConfig {
+    fn default() -> ConsumerConfig {
+        ConsumerConfig {
+            fetch_wait: Duration::from_millis(500),
+            fetch_bytes_min: 1,
+            fetch_bytes_max: 50 << 20,
+            partition_bytes_max: 1 << 20,
+            read_committed: true,
+            check_crcs: true,
+            reset: Reset::Earliest,
+        }
+    }
+}
+
+/// Why a consumer cannot go on.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ConsumeError {
+    /// The cluster does not answer, or refuses.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// The position is gone and nothing says where to go on.
+    #[error("partition {partition} of {topic}: offset {offset} is not there any more")]
+    OutOfRange { topic: Arc<str>, partition: u32, offset: i64 },
+    /// A batch cannot be read. What lies behind it can: seek past `offset`.
+    #[error("partition {partition} of {topic}: batch at offset {offset}: {source}")]
+    BadBatch { topic: Arc<str>, partition: u32, offset: i64, source: BatchError },
+    /// Another member uses the same instance id.
+    #[error("group {group}: another member has the same instance id")]
+    Fenced { group: String },
+    /// The group has members of a kind that cannot work with us.
+    #[error("group {group}: the leader's assignment cannot be read: {reason}")]
+    BadAssignment { group: String, reason: String },
+}
+
+/// Reads partitions, alone or as a member of a group.
+pub struct Consumer {
+    client: Client,
+    config: ConsumerConfig,
+    lane: Lane,
+    positions: BTreeMap<Partition, i64>,
+    queue: tokio::sync::mpsc::Receiver<Fetched>,
+    fetchers: JoinSet<()>,
+    /// Whether the tasks fit the positions.
+    current: bool,
+    not_before: Option<Instant>,
+    backoff: Backoff,
+    membership: Option<Membership>,
+}
+
+impl Consumer {
+    /// Reads exactly these partitions, each from its offset on.
+    pub fn assign(
+        client: Client,
+        config: ConsumerConfig,
+        positions: BTreeMap<Partition, i64>,
+    ) -> Consumer {
+        let lane = client.new_lane();
+        // Replaced before anybody waits on it.
+        let (_, queue) = tokio::sync::mpsc::channel(1);
+        Consumer {
+            client,
+            config,
+            lane,
+            positions,
+            queue,
+            fetchers: JoinSet::new(),
+            current: false,
+            not_before: None,
+            backoff: Backoff::new(),
+            membership: None,
+        }
+    }
+
+    /// Reads what the group assigns of these topics, from where the group is.
+    pub fn subscribe(
+        client: Client,
+        config: ConsumerConfig,
+        group: GroupConfig,
+        topics: Vec<String>,
+    ) -> Consumer {
+        let membership = Membership::new(client.clone(), group, topics);
+        let mut consumer = Consumer::assign(client, config, BTreeMap::new());
+        consumer.membership = Some(membership);
+        consumer
+    }
+
+    /// The next offset of every partition being read.
+    pub fn positions(&self) -> &BTreeMap<Partition, i64> {
+        &self.positions
+    }
+
+    /// Goes on at another offset. What was fetched ahead is forgotten.
+    pub fn seek(&mut self, partition: Partition, offset: i64) {
+        self.positions.insert(partition, offset);
+        self.current = false;
+    }
+
+    /// Waits for records, at most for `within`. Everything returned before counts as processed.
+    pub async fn poll(&mut self, within: Duration) -> Result<Event, ConsumeError> {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(event) = self.attend_group(deadline).await? {
+                return Ok(event);
+            }
+            if !self.current && self.not_before.is_none_or(|time| time <= Instant::now()) {
+                self.start_fetchers().await?;
+            }
+            let wake = self.next_wake(deadline);
+            // Receiving takes a whole message or nothing.
+            match timeout_at(wake, self.queue.recv()).await {
+                Ok(Some(fetched)) => {
+                    if let Some(event) = self.take(fetched).await? {
+                        return Ok(event);
+                    }
+                }
+                // Nothing is being fetched: wait for a reason to.
+                Ok(None) => sleep_until(wake).await,
+                Err(_) => {}
+            }
+            if Instant::now() >= deadline {
+                return Ok(Event::Idle);
+            }
+        }
+    }
+
+    /// Commits the positions, and leaves the group if there is one.
+    pub async fn close(mut self) -> Result<(), ConsumeError> {
+        self.fetchers.abort_all();
+        if let Some(membership) = &mut self.membership {
+            membership.commit(&self.positions).await?;
+            membership.leave().await;
+        }
+        Ok(())
+    }
+
+    /// Commits the positions now.
+    pub async fn commit(&mut self) -> Result<(), ConsumeError> {
+        match &mut self.membership {
+            Some(membership) => membership.commit(&self.positions).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The time to look up from the queue: something is due then.
+    fn next_wake(&self, deadline: Instant) -> Instant {
+        let restart = if self.current { None } else { self.not_before };
+        // A heartbeat may report at any time that the group changes; a short nap notices.
+        let nap = self.membership.as_ref().map(|_| Instant::now() + Duration::from_millis(100));
+        [restart, nap].into_iter().flatten().fold(deadline, Instant::min)
+    }
+
+    /// Takes part in the group: joins when that is due, commits when that is due.
+    async fn attend_group(&mut self, deadline: Instant) -> Result<Option<Event>, ConsumeError> {
+        let Some(membership) = &mut self.membership else { return Ok(None) };
+        match membership.signal(Instant::now()) {
+            Signal::Nothing => return Ok(None),
+            Signal::Commit => {
+                membership.commit(&self.positions).await?;
+                return Ok(None);
+            }
+            Signal::Join => {}
+        }
+        // What was read belongs to us until we have joined again; say how far we came.
+        membership.commit(&self.positions).await?;
+        self.fetchers.abort_all();
+        self.positions.clear();
+        self.current = false;
+        let Some(assigned) = membership.join(deadline).await? else { return Ok(None) };
+        let committed = membership.committed(&assigned).await?;
+        let mut missing = Vec::new();
+        for partition in &assigned {
+            match committed.get(partition) {
+                Some(at) => drop(self.positions.insert(partition.clone(), at.offset)),
+                None => missing.push(partition.clone()),
+            }
+        }
+        self.reset(missing).await?;
+        Ok(Some(Event::Assigned(assigned)))
+    }
+
+    async fn start_fetchers(&mut self) -> Result<(), ConsumeError> {
+        self.fetchers.abort_all();
+        self.not_before = None;
+        let (sender, queue) = tokio::sync::mpsc::channel(QUEUE_MAX);
+        self.queue = queue;
+        let mut leaders: BTreeMap<_, BTreeMap<Partition, (i64, i32)>> = BTreeMap::new();
+        for (partition, offset) in &self.positions {
+            let (topic, index) = partition;
+            match self.client.leader(topic, *index).await {
+                Ok((leader, epoch)) => {
+                    let of_leader = leaders.entry(leader).or_default();
+                    of_leader.insert(partition.clone(), (*offset, epoch));
+                }
+                Err(error) if self.client.may_retry(&error) => {
+                    let topic = topic.clone();
+                    self.restart_later(Some(&topic));
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        for (leader, partitions) in leaders {
+            let config = FetcherConfig { consumer: self.config.clone(), lane: self.lane };
+            let (client, sender) = (self.client.clone(), sender.clone());
+            self.fetchers.spawn(fetcher::run(client, config, leader, partitions, sender));
+        }
+        self.current = true;
+        Ok(())
+    }
+
+    async fn take(&mut self, fetched: Fetched) -> Result<Option<Event>, ConsumeError> {
+        match fetched {
+            Fetched::Records(records) => {
+                let partition = (records.topic.to_string(), records.partition);
+                self.positions.insert(partition, records.next_offset);
+                self.backoff = Backoff::new();
+                Ok(Some(Event::Records(records)))
+            }
+            Fetched::Bad { topic, partition, offset, source } => {
+                self.current = false;
+                Err(ConsumeError::BadBatch { topic, partition, offset, source })
+            }
+            Fetched::Failed { topic, error } => {
+                if error.code() == Some(ErrorCode::UnknownTopicOrPartition)
+                    || !self.client.may_retry(&error)
+                {
+                    self.current = false;
+                    return Err(error.into());
+                }
+                self.restart_later(topic.as_deref());
+                Ok(None)
+            }
+            Fetched::OutOfRange { topic, partition, offset } => {
+                if self.config.reset == Reset::Fail {
+                    return Err(ConsumeError::OutOfRange { topic, partition, offset });
+                }
+                self.reset(vec![(topic.to_string(), partition)]).await?;
+                self.current = false;
+                Ok(None)
+            }
+        }
+    }
+
+    fn restart_later(&mut self, topic: Option<&str>) {
+        match topic {
+            Some(topic) => self.client.forget_topic(topic),
+            None => self.positions.keys().for_each(|(topic, _)| self.client.forget_topic(topic)),
+        }
+        self.fetchers.abort_all();
+        self.current = false;
+        self.not_before = Some(Instant::now() + self.backoff.next());
+    }
+
+    async fn reset(&mut self, partitions: Vec<Partition>) -> Result<(), ConsumeError> {
+        let spec = match self.config.reset {
+            Reset::Earliest => OffsetSpec::Earliest,
+            Reset::Latest => OffsetSpec::Latest,
+            Reset::Fail => match partitions.into_iter().next() {
+                None => return Ok(()),
+                Some((topic, partition)) => {
+                    let topic = topic.into();
+                    return Err(ConsumeError::OutOfRange { topic, partition, offset: -1 });
+                }
+            },
+        };
+        let wanted: Vec<_> = partitions.into_iter().map(|partition| (partition, spec)).collect();
+        for (partition, at) in self.client.offsets(&wanted).await? {
+            self.positions.insert(partition, at.offset.unwrap_or(0));
+        }
+        Ok(())
+    }
+}
