@@ -1,2 +1,129 @@
-//! Skeleton.
-fn main() {}
+//! The program: one binary, all commands.
+//!
+//! **Where it sits.** On top of everything. `serve` is the broker; every other command talks to a
+//! broker as any client would, through `brooklet-client`, or reads files.
+//!
+//! **Exit codes.** 0 done, 1 failed, 2 wrong usage, 3 what was named does not exist.
+
+mod command;
+mod failure;
+mod output;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use brooklet_client::{Address, Client, ClientConfig};
+use clap::{Parser, Subcommand, ValueEnum};
+
+use failure::Failure;
+use output::Output;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// An event-streaming broker that speaks the Kafka protocol, and the tools around it.
+#[derive(Parser)]
+#[command(name = "brooklet", version, propagate_version = true)]
+struct Arguments {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options every command has.
+#[derive(clap::Args)]
+struct Global {
+    /// Broker to start from, HOST:PORT; several with commas
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "BROOKLET_BROKER",
+        default_value = "127.0.0.1:9092",
+        value_delimiter = ','
+    )]
+    broker: Vec<Address>,
+    /// How results are written
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    format: Format,
+    /// Seconds an operation may take, retries included
+    #[arg(long, global = true, default_value = "30", value_parser = clap::value_parser!(u64).range(1..))]
+    timeout: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a broker
+    Serve(command::serve::Arguments),
+    /// Create, list, describe, alter and delete topics
+    Topic(command::topic::Arguments),
+    /// Send records from a file or standard input
+    Produce(command::produce::Arguments),
+    /// Read records
+    Consume(command::consume::Arguments),
+    /// List, describe, reset and delete consumer groups
+    Group(command::group::Arguments),
+    /// Show what is in a segment or an index file
+    Dump(command::dump::Arguments),
+    /// Print a completion script for a shell
+    Completion(command::completion::Arguments),
+}
+
+/// What every command is given.
+struct Context {
+    global: Global,
+    output: Output,
+}
+
+impl Context {
+    /// A client of the cluster that `--broker` names.
+    fn client(&self) -> Client {
+        let mut config = ClientConfig::new(self.global.broker.clone());
+        config.client_id = "brooklet-cli".to_owned();
+        config.retry_timeout = self.timeout();
+        config.request_timeout = self.timeout();
+        config.connect_timeout = self.timeout().min(config.connect_timeout);
+        Client::new(config)
+    }
+
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(self.global.timeout)
+    }
+
+    fn is_json(&self) -> bool {
+        self.global.format == Format::Json
+    }
+}
+
+fn main() -> ExitCode {
+    let Arguments { global, command } = Arguments::parse();
+    let mut context = Context { global, output: Output::new() };
+    let outcome = run(&mut context, command).and_then(|()| context.output.flush());
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(format!("start threads: {error}")))?;
+    match command {
+        Command::Serve(arguments) => command::serve::run(context, arguments),
+        Command::Topic(arguments) => runtime.block_on(command::topic::run(context, arguments)),
+        Command::Produce(arguments) => runtime.block_on(command::produce::run(context, arguments)),
+        Command::Consume(arguments) => runtime.block_on(command::consume::run(context, arguments)),
+        Command::Group(arguments) => runtime.block_on(command::group::run(context, arguments)),
+        Command::Dump(arguments) => command::dump::run(context, arguments),
+        Command::Completion(arguments) => command::completion::run(context, arguments),
+    }
+}

@@ -1,0 +1,138 @@
+//! How a command fails: what happened, what to do next, and the exit code.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use brooklet_client::consumer::ConsumeError;
+use brooklet_client::{ApiError, ProduceError};
+use brooklet_types::ErrorCode;
+
+/// The reason a command ends early.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    message: String,
+    hint: Option<String>,
+    code: u8,
+}
+
+impl Failure {
+    /// Something did not work.
+    pub(crate) fn new(message: impl Into<String>) -> Failure {
+        Failure { message: message.into(), hint: None, code: 1 }
+    }
+
+    /// The command line asks for something that makes no sense.
+    pub(crate) fn usage(message: impl Into<String>) -> Failure {
+        Failure { message: message.into(), hint: None, code: 2 }
+    }
+
+    /// What the command line names does not exist.
+    pub(crate) fn missing(message: impl Into<String>) -> Failure {
+        Failure { message: message.into(), hint: None, code: 3 }
+    }
+
+    /// The reader of our output has gone: nothing is wrong, and nobody to tell.
+    pub(crate) fn nobody_listens() -> Failure {
+        Failure { message: String::new(), hint: None, code: 0 }
+    }
+
+    /// The same, with advice.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says it on standard error.
+    pub(crate) fn report(self) -> ExitCode {
+        let mut error = io::stderr().lock();
+        if !self.message.is_empty() {
+            // Where standard error is closed there is nobody left to tell.
+            let _ = writeln!(error, "brooklet: {}", self.message);
+        }
+        if let Some(hint) = self.hint {
+            let _ = writeln!(error, "  {hint}");
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Failure {
+        let (hint, code) = advice(&error);
+        Failure { message: error.to_string(), hint, code }
+    }
+}
+
+impl From<ProduceError> for Failure {
+    fn from(error: ProduceError) -> Failure {
+        let (hint, code) = match &error {
+            ProduceError::Topic(source) | ProduceError::Failed { source, .. } => advice(source),
+            ProduceError::Refused { code, .. } if *code == ErrorCode::MessageTooLarge => {
+                (Some("raise the topic's max.message.bytes, or lower --batch-bytes".to_owned()), 1)
+            }
+            ProduceError::Refused { .. }
+            | ProduceError::TooLarge { .. }
+            | ProduceError::Unencodable { .. }
+            | ProduceError::NoPartition { .. }
+            | ProduceError::Expired { .. }
+            | ProduceError::Closed
+            | ProduceError::IdempotenceNeedsAcksAll => (None, 1),
+        };
+        Failure { message: error.to_string(), hint, code }
+    }
+}
+
+impl From<ConsumeError> for Failure {
+    fn from(error: ConsumeError) -> Failure {
+        let (hint, code) = match &error {
+            ConsumeError::Api(source) => advice(source),
+            ConsumeError::OutOfRange { .. } => {
+                (Some("read from what is left with --from start".to_owned()), 1)
+            }
+            ConsumeError::BadBatch { offset, .. } => {
+                let hint = format!("skip it with --partition and --from {}", offset + 1);
+                (Some(hint), 1)
+            }
+            ConsumeError::Fenced { .. } | ConsumeError::BadAssignment { .. } => (None, 1),
+        };
+        Failure { message: error.to_string(), hint, code }
+    }
+}
+
+/// What to do next, and the exit code.
+fn advice(error: &ApiError) -> (Option<String>, u8) {
+    match error {
+        ApiError::NoBroker { .. } => {
+            let hint = "is a broker running there? Start one with `brooklet serve`, or name another \
+                        with --broker HOST:PORT";
+            (Some(hint.to_owned()), 1)
+        }
+        ApiError::AdvertisedUnreachable { address, .. } => {
+            let hint = format!(
+                "the first contact worked, but the broker then sent us to {address}, its advertised \
+                 address; set its `advertised` (Kafka: advertised.listeners) to an address that \
+                 works from here"
+            );
+            (Some(hint), 1)
+        }
+        ApiError::Deadline { last, .. } => advice(last),
+        ApiError::Refused { code, .. } => match code.known() {
+            Some(ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId) => {
+                let hint = "`brooklet topic list` shows what exists, `brooklet topic create NAME` \
+                            makes one";
+                (Some(hint.to_owned()), 3)
+            }
+            Some(ErrorCode::GroupIdNotFound) => {
+                (Some("`brooklet group list` shows what exists".to_owned()), 3)
+            }
+            Some(ErrorCode::NonEmptyGroup | ErrorCode::UnknownMemberId) => {
+                (Some("stop the group's members first".to_owned()), 1)
+            }
+            Some(_) | None => (None, 1),
+        },
+        ApiError::Request(_)
+        | ApiError::NoLeader { .. }
+        | ApiError::UnknownBroker { .. }
+        | ApiError::Incomplete { .. } => (None, 1),
+    }
+}

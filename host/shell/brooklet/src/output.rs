@@ -1,0 +1,68 @@
+//! The one writer to standard output. A reader that goes away ends the program quietly.
+
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::Value;
+
+use crate::failure::Failure;
+
+/// Bytes gathered before they are written: what a pipe takes at once.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// Standard output.
+pub(crate) struct Output {
+    writer: BufWriter<Stdout>,
+}
+
+impl Output {
+    pub(crate) fn new() -> Output {
+        Output { writer: BufWriter::with_capacity(BUFFER_BYTES, io::stdout()) }
+    }
+
+    /// Writes bytes as they are.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.writer.write_all(bytes).map_err(|error| lost(&error))
+    }
+
+    /// Writes a line.
+    pub(crate) fn line(&mut self, text: &str) -> Result<(), Failure> {
+        writeln!(self.writer, "{text}").map_err(|error| lost(&error))
+    }
+
+    /// Writes one JSON value on a line.
+    pub(crate) fn json(&mut self, value: &Value) -> Result<(), Failure> {
+        self.line(&value.to_string())
+    }
+
+    /// Writes a table; without a line where nothing is in it but its head.
+    pub(crate) fn table(&mut self, head: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_header(head.to_vec()).add_rows(rows);
+        // A program that cuts columns wants whole lines; a person wants them to fit.
+        let arrangement = if io::stdout().is_terminal() {
+            ContentArrangement::Dynamic
+        } else {
+            ContentArrangement::Disabled
+        };
+        table.set_content_arrangement(arrangement);
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        let text = table.to_string();
+        text.lines().try_for_each(|line| self.line(line.trim_end()))
+    }
+
+    /// Lets go of what is gathered.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        self.writer.flush().map_err(|error| lost(&error))
+    }
+}
+
+fn lost(error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        Failure::nobody_listens()
+    } else {
+        Failure::new(format!("write to standard output: {error}"))
+    }
+}
