@@ -23,7 +23,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
 use super::ConsumeError;
-pub use super::assignor::Assignor;
+use super::assignor::Assignor;
 use crate::admin::CommittedOffset;
 use crate::client::{Backoff, Client, Lane};
 use crate::error::{ApiError, Code, Peer};

@@ -25,6 +25,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::client::{Backoff, Client, Lane};
 use crate::error::ApiError;
 use crate::offsets::{OffsetSpec, Partition};
+pub use assignor::Assignor;
 use fetcher::{Fetched, FetcherConfig};
 pub use membership::GroupConfig;
 use membership::{Membership, Signal};

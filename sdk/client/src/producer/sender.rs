@@ -448,6 +448,8 @@ async fn work(
 async fn init_producer_id(client: &Client) -> Result<Identity, ApiError> {
     let connection = client.any().await?;
     let request = make::<InitProducerIdRequest>(|request| {
+        // The schema has no default for it, and an empty one is an error.
+        request.transactional_id = None;
         request.transaction_timeout_ms = i32::MAX;
     });
     let response = connection.call(&request).await?;
