@@ -9,3 +9,4 @@ pub mod budget;
 pub mod config;
 pub mod connection;
 pub mod spans;
+pub mod translate;

@@ -1,0 +1,86 @@
+//! Requests in, responses out, with a cluster of one broker.
+
+use brooklet_meta::decide::topic::create_topics;
+use brooklet_meta::{Cluster, MetaRecord};
+use brooklet_types::{BrokerId, ErrorCode, TopicId};
+use brooklet_wire::message::{
+    CreateTopicsRequest, DescribeConfigsRequest, StrBytes, create_topics_request,
+    describe_configs_request::DescribeConfigsResource, make,
+};
+
+use super::{configs, topics};
+
+const THIS: BrokerId = BrokerId(1);
+
+fn request(names: &[&str]) -> CreateTopicsRequest {
+    let topics = names.iter().map(|name| {
+        make(|topic: &mut create_topics_request::CreatableTopic| {
+            topic.name = StrBytes::from(*name);
+            topic.num_partitions = 2;
+            topic.replication_factor = 1;
+        })
+    });
+    let topics = topics.collect();
+    make(|request: &mut CreateTopicsRequest| request.topics = topics)
+}
+
+fn cluster(names: &[&str]) -> Cluster {
+    let mut cluster = Cluster::default();
+    cluster.apply(&MetaRecord::BrokerStarted { broker: THIS, clean: true });
+    let mut id = 0;
+    let wanted = topics::new_topics(&request(names), || {
+        id += 1;
+        TopicId([id; 16])
+    });
+    for record in create_topics(&cluster, &wanted, false).records {
+        cluster.apply(&record);
+    }
+    cluster
+}
+
+#[test]
+fn each_topic_gets_its_own_answer() {
+    let cluster = cluster(&["old"]);
+    let request = request(&["new", "old"]);
+    let wanted = topics::new_topics(&request, || TopicId([9; 16]));
+    let decision = create_topics(&cluster, &wanted, false);
+    let response = topics::created(&request, &cluster, THIS, &decision.reply);
+    let codes: Vec<i16> = response.topics.iter().map(|topic| topic.error_code).collect();
+    assert_eq!(codes, [0, ErrorCode::TopicAlreadyExists.to_wire()]);
+    assert_eq!(response.topics[0].num_partitions, 2);
+    assert_eq!(response.topics[0].configs.as_ref().unwrap().len(), 34);
+    let message = response.topics[1].error_message.as_ref().unwrap();
+    assert_eq!(&**message, "Topic 'old' already exists.");
+}
+
+#[test]
+fn settings_are_shown_as_asked_for() {
+    let ask = |kind: i8, name: &str, keys: Option<&[&str]>| {
+        let resource = make(|resource: &mut DescribeConfigsResource| {
+            resource.resource_type = kind;
+            resource.resource_name = StrBytes::from(name);
+            resource.configuration_keys =
+                keys.map(|keys| keys.iter().map(|key| StrBytes::from(*key)).collect());
+        });
+        let request = make(|request: &mut DescribeConfigsRequest| {
+            request.resources = vec![resource];
+            request.include_synonyms = true;
+        });
+        configs::describe(&request, &cluster(&["old"]), THIS).results.remove(0)
+    };
+    assert_eq!(ask(2, "old", None).configs.len(), 34);
+    let one = ask(2, "old", Some(&["segment.bytes", "nonsense"]));
+    assert_eq!(one.configs.len(), 1);
+    assert_eq!(&*one.configs[0].synonyms[0].name, "log.segment.bytes");
+    for (kind, name, code) in [
+        (2, "nope", ErrorCode::UnknownTopicOrPartition),
+        (2, "a b", ErrorCode::InvalidTopicException),
+        (4, "7", ErrorCode::InvalidRequest),
+        (4, "x", ErrorCode::InvalidRequest),
+        (99, "x", ErrorCode::InvalidRequest),
+    ] {
+        assert_eq!(ask(kind, name, None).error_code, code.to_wire(), "{kind} {name}");
+    }
+    assert!(ask(4, "1", None).configs.len() > 50);
+    assert_eq!(ask(4, "", None).configs.len(), 0);
+}
