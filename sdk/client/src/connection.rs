@@ -338,9 +338,9 @@ async fn read_all(mut reader: Reader, mut waiters: mpsc::Receiver<Waiter>, bytes
 /// Reads one frame, without its length. Memory grows with what arrives, not with what is announced.
 async fn read_frame(reader: &mut Reader, bytes_max: usize) -> Result<Bytes, String> {
     let mut prefix = [0; 4];
-    reader.read_exact(&mut prefix).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => "the broker closed it".to_owned(),
-        _ => error.to_string(),
+    reader.read_exact(&mut prefix).await.map_err(|error| {
+        let ended = error.kind() == std::io::ErrorKind::UnexpectedEof;
+        if ended { "the broker closed it".to_owned() } else { error.to_string() }
     })?;
     let announced = i32::from_be_bytes(prefix);
     let length = usize::try_from(announced).unwrap_or(usize::MAX);

@@ -112,13 +112,13 @@ pub enum ProduceError {
     NoPartition { topic: Arc<str>, partition: u32, count: u32 },
     /// The topic could not be found.
     #[error(transparent)]
-    Topic(ApiError),
+    Topic(Box<ApiError>),
     /// The broker refuses it.
     #[error("partition {partition} of {topic} on {peer}: {code}{}", detail(.message))]
     Refused { peer: Peer, topic: Arc<str>, partition: u32, code: Code, message: Option<String> },
     /// The request failed in a way that trying again does not mend.
     #[error("partition {partition} of {topic}: {source}")]
-    Failed { topic: Arc<str>, partition: u32, source: ApiError },
+    Failed { topic: Arc<str>, partition: u32, source: Box<ApiError> },
     /// Its time was over before it was acknowledged; `last` is what went wrong last.
     #[error("partition {partition} of {topic}: not acknowledged within {after:?}{}", detail(.last))]
     Expired { topic: Arc<str>, partition: u32, after: Duration, last: Option<String> },
@@ -230,7 +230,10 @@ impl Producer {
                     }
                     Ok(topic)
                 };
-                self.client.retry_known(ask).await.map_err(ProduceError::Topic)
+                self.client
+                    .retry_known(ask)
+                    .await
+                    .map_err(|error| ProduceError::Topic(Box::new(error)))
             }
         }
     }

@@ -316,7 +316,7 @@ impl Sender {
         let again = self.client.may_retry(&error);
         let verdict = if again { Verdict::Again } else { Verdict::Refused };
         let (topic, partition) = (key.0.clone(), key.1);
-        let error = ProduceError::Failed { topic, partition, source: error };
+        let error = ProduceError::Failed { topic, partition, source: Box::new(error) };
         self.conclude(key, number, &verdict, Err(error));
     }
 
@@ -360,7 +360,8 @@ impl Sender {
         if final_error {
             while let Some(batch) = self.take_any(key, now) {
                 let (topic, partition) = (key.0.clone(), key.1);
-                let error = ProduceError::Failed { topic, partition, source: error.clone() };
+                let error =
+                    ProduceError::Failed { topic, partition, source: Box::new(error.clone()) };
                 self.shared.finish(&batch.outcome, batch.reserved, Err(error));
             }
         }

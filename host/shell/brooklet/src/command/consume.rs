@@ -307,15 +307,14 @@ fn parse_template(text: &str) -> Result<Vec<Piece>, String> {
             }
         };
         characters.next();
-        match piece {
-            Piece::Text(text) => literal.extend_from_slice(&text),
-            other => {
-                if !literal.is_empty() {
-                    pieces.push(Piece::Text(std::mem::take(&mut literal)));
-                }
-                pieces.push(other);
-            }
+        if let Piece::Text(text) = piece {
+            literal.extend_from_slice(&text);
+            continue;
         }
+        if !literal.is_empty() {
+            pieces.push(Piece::Text(std::mem::take(&mut literal)));
+        }
+        pieces.push(piece);
     }
     if !literal.is_empty() {
         pieces.push(Piece::Text(literal));

@@ -187,9 +187,9 @@ fn show(context: &mut Context, value: &Value) -> Result<(), Failure> {
     let fields = value.as_object().into_iter().flatten();
     let present = fields.filter(|(_, value)| !value.is_null());
     let texts: Vec<String> = present
-        .map(|(name, value)| match value {
-            Value::String(text) => format!("{name}: {text}"),
-            other => format!("{name}: {other}"),
+        .map(|(name, value)| match value.as_str() {
+            Some(text) => format!("{name}: {text}"),
+            None => format!("{name}: {value}"),
         })
         .collect();
     context.output.line(&texts.join("  "))
