@@ -4,6 +4,7 @@
 //! on both sides of the wait for the shard. **Never** waits, and **never** decides: what may be is
 //! decided by `meta`.
 
+pub mod cluster;
 pub mod configs;
 pub mod topics;
 

@@ -4,11 +4,12 @@ use brooklet_meta::decide::topic::create_topics;
 use brooklet_meta::{Cluster, MetaRecord};
 use brooklet_types::{BrokerId, ErrorCode, TopicId};
 use brooklet_wire::message::{
-    CreateTopicsRequest, DescribeConfigsRequest, StrBytes, create_topics_request,
-    describe_configs_request::DescribeConfigsResource, make,
+    CreateTopicsRequest, DescribeConfigsRequest, DescribeTopicPartitionsRequest, StrBytes,
+    create_topics_request, describe_configs_request::DescribeConfigsResource,
+    describe_topic_partitions_request, make,
 };
 
-use super::{configs, topics};
+use super::{cluster as clusters, configs, topics};
 
 const THIS: BrokerId = BrokerId(1);
 
@@ -83,4 +84,31 @@ fn settings_are_shown_as_asked_for() {
     }
     assert!(ask(4, "1", None).configs.len() > 50);
     assert_eq!(ask(4, "", None).configs.len(), 0);
+}
+
+#[test]
+fn a_cut_listing_goes_on_at_its_cursor() {
+    let cluster = cluster(&["a", "b", "c"]);
+    for limit in 1..8 {
+        let (mut seen, mut cursor) = (Vec::new(), None);
+        loop {
+            let request = make(|request: &mut DescribeTopicPartitionsRequest| {
+                request.response_partition_limit = limit;
+                request.cursor = cursor.take();
+            });
+            let response = clusters::topic_partitions(&request, &cluster);
+            for topic in response.topics {
+                let name = topic.name.unwrap().to_string();
+                let partitions = topic.partitions.iter();
+                seen.extend(partitions.map(|one| (name.clone(), one.partition_index)));
+            }
+            let Some(next) = response.next_cursor else { break };
+            cursor = Some(make(|cursor: &mut describe_topic_partitions_request::Cursor| {
+                cursor.topic_name = next.topic_name;
+                cursor.partition_index = next.partition_index;
+            }));
+        }
+        let all = ["a", "b", "c"].into_iter().flat_map(|name| [(name.into(), 0), (name.into(), 1)]);
+        assert_eq!(seen, all.collect::<Vec<(String, i32)>>(), "limit {limit}");
+    }
 }

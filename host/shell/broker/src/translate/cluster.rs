@@ -1,0 +1,144 @@
+//! DescribeCluster and DescribeTopicPartitions.
+
+use std::collections::BTreeSet;
+
+use brooklet_meta::{Cluster, Partition, Topic};
+use brooklet_types::{BrokerId, ErrorCode, PartitionIndex, TopicName};
+use brooklet_wire::message::{
+    DescribeClusterRequest, DescribeClusterResponse, DescribeTopicPartitionsRequest,
+    DescribeTopicPartitionsResponse, StrBytes, Uuid,
+    describe_cluster_response::DescribeClusterBroker,
+    describe_topic_partitions_response::{
+        Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
+    },
+    make,
+};
+
+/// Kafka's "nobody asked what is allowed".
+const OPERATIONS_UNKNOWN: i32 = i32::MIN;
+/// Everything one may do to a cluster: bits 5 and 7 to 12 of Kafka's `AclOperation`.
+const OPERATIONS_OF_CLUSTER: i32 = 0b1_1111_1010_0000;
+/// Everything one may do to a topic: bits 3 to 8, 10 and 11 of Kafka's `AclOperation`.
+const OPERATIONS_OF_TOPIC: i32 = 0b1101_1111_1000;
+/// The most partitions in one answer. Kafka's `max.request.partition.size.limit`.
+const PARTITIONS_MAX: usize = 2000;
+/// The endpoints that are brokers; others are controllers, which do not listen on their own here.
+const BROKERS: i8 = 1;
+
+/// Answers a DescribeCluster of a client that reaches broker `this` at `host` and `port`.
+pub fn describe(
+    request: &DescribeClusterRequest,
+    cluster_id: &str,
+    this: BrokerId,
+    host: &str,
+    port: u16,
+) -> DescribeClusterResponse {
+    make(|response: &mut DescribeClusterResponse| {
+        response.endpoint_type = request.endpoint_type;
+        response.cluster_authorized_operations = OPERATIONS_UNKNOWN;
+        if request.endpoint_type != BROKERS {
+            let code = ErrorCode::MismatchedEndpointType;
+            response.error_code = code.to_wire();
+            response.error_message = Some(StrBytes::from(code.message()));
+            return;
+        }
+        if request.include_cluster_authorized_operations {
+            response.cluster_authorized_operations = OPERATIONS_OF_CLUSTER;
+        }
+        response.cluster_id = StrBytes::from(cluster_id);
+        response.controller_id = this.0;
+        response.brokers = vec![make(|broker: &mut DescribeClusterBroker| {
+            broker.broker_id = this.0;
+            broker.host = StrBytes::from(host);
+            broker.port = i32::from(port);
+        })];
+    })
+}
+
+/// Answers a DescribeTopicPartitions: topics by name, cut where the limit is reached.
+pub fn topic_partitions(
+    request: &DescribeTopicPartitionsRequest,
+    cluster: &Cluster,
+) -> DescribeTopicPartitionsResponse {
+    let from = request.cursor.as_ref().map_or("", |cursor| &*cursor.topic_name);
+    let names: BTreeSet<String> = if request.topics.is_empty() {
+        cluster.topics_from(from).map(|topic| topic.name.to_string()).collect()
+    } else {
+        let named = request.topics.iter().map(|topic| topic.name.to_string());
+        named.filter(|name| name.as_str() >= from).collect()
+    };
+    let asked = usize::try_from(request.response_partition_limit).unwrap_or(0);
+    let mut room = asked.clamp(1, PARTITIONS_MAX);
+    make(|response: &mut DescribeTopicPartitionsResponse| {
+        for name in names {
+            // The cursor's partition counts for the cursor's topic only.
+            let cursor = request.cursor.as_ref().filter(|cursor| *cursor.topic_name == *name);
+            let first = cursor.map_or(0, |cursor| cursor.partition_index.max(0));
+            let first = usize::try_from(first).unwrap_or(usize::MAX);
+            if room == 0 {
+                response.next_cursor = Some(cursor_at(&name, 0));
+                return;
+            }
+            let Some(topic) = cluster.topic(&name) else {
+                response.topics.push(unknown(&name));
+                continue;
+            };
+            response.topics.push(described(topic, first, room));
+            let end = first.saturating_add(room);
+            if end < topic.partitions.len() {
+                response.next_cursor = Some(cursor_at(&name, end));
+                return;
+            }
+            room -= topic.partitions.len().saturating_sub(first);
+        }
+    })
+}
+
+fn cursor_at(name: &str, partition: usize) -> Cursor {
+    make(|cursor: &mut Cursor| {
+        cursor.topic_name = StrBytes::from(name);
+        cursor.partition_index = i32::try_from(partition).expect("partitions are limited");
+    })
+}
+
+fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic {
+    let code = match TopicName::new(name) {
+        Ok(_) => ErrorCode::UnknownTopicOrPartition,
+        Err(_) => ErrorCode::InvalidTopicException,
+    };
+    make(|answer: &mut DescribeTopicPartitionsResponseTopic| {
+        answer.error_code = code.to_wire();
+        answer.name = Some(StrBytes::from(name));
+        answer.topic_authorized_operations = OPERATIONS_UNKNOWN;
+    })
+}
+
+fn described(topic: &Topic, first: usize, room: usize) -> DescribeTopicPartitionsResponseTopic {
+    let partitions = topic.indexed().skip(first).take(room);
+    make(|answer: &mut DescribeTopicPartitionsResponseTopic| {
+        answer.name = Some(StrBytes::from(topic.name.as_str()));
+        answer.topic_id = Uuid::from_bytes(topic.id.0);
+        answer.is_internal = topic.name.is_internal();
+        answer.topic_authorized_operations = OPERATIONS_OF_TOPIC;
+        answer.partitions = partitions.map(|(index, one)| partition(index, one)).collect();
+    })
+}
+
+fn partition(
+    index: PartitionIndex,
+    partition: &Partition,
+) -> DescribeTopicPartitionsResponsePartition {
+    let numbers = |brokers: &[BrokerId]| brokers.iter().map(|broker| broker.0).collect();
+    make(|answer: &mut DescribeTopicPartitionsResponsePartition| {
+        if partition.leader.is_none() {
+            answer.error_code = ErrorCode::LeaderNotAvailable.to_wire();
+        }
+        answer.partition_index = index.to_wire();
+        answer.leader_id = partition.leader.map_or(-1, |leader| leader.0);
+        answer.leader_epoch = partition.leader_epoch.to_wire();
+        answer.replica_nodes = numbers(&partition.replicas);
+        answer.isr_nodes = numbers(&partition.in_sync);
+        answer.eligible_leader_replicas = Some(Vec::new());
+        answer.last_known_elr = Some(Vec::new());
+    })
+}
