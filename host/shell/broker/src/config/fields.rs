@@ -28,11 +28,18 @@ impl Fields {
     }
 
     fn of(prefix: String, value: Value) -> Option<Fields> {
+        let is_nothing = value == Value::Unit;
         let left = match value {
-            Value::Map(map) => map,
-            Value::Unit => ron::value::Map::new(),
-            _ => return None,
-        };
+            Value::Map(map) => Some(map),
+            Value::Unit
+            | Value::Bool(_)
+            | Value::Char(_)
+            | Value::Number(_)
+            | Value::Option(_)
+            | Value::String(_)
+            | Value::Bytes(_)
+            | Value::Seq(_) => is_nothing.then(ron::value::Map::new),
+        }?;
         Some(Fields { prefix, left, taken: Vec::new() })
     }
 
@@ -84,10 +91,8 @@ impl Fields {
     /// Reports what nobody has taken.
     pub(super) fn finish(self, problems: &mut Vec<Problem>) {
         for name in self.left.keys() {
-            let name = match name {
-                Value::String(name) => name.clone(),
-                other => format!("{other:?}"),
-            };
+            let text = name.clone().into_rust::<String>();
+            let name = text.unwrap_or_else(|_| format!("{name:?}"));
             problems.push(self.problem(&name, unknown(&name, &self.taken)));
         }
     }
