@@ -28,18 +28,17 @@ impl Fields {
     }
 
     fn of(prefix: String, value: Value) -> Option<Fields> {
-        let is_nothing = value == Value::Unit;
         let left = match value {
-            Value::Map(map) => Some(map),
-            Value::Unit
-            | Value::Bool(_)
+            Value::Map(map) => map,
+            Value::Unit => ron::value::Map::new(),
+            Value::Bool(_)
             | Value::Char(_)
             | Value::Number(_)
             | Value::Option(_)
             | Value::String(_)
             | Value::Bytes(_)
-            | Value::Seq(_) => is_nothing.then(ron::value::Map::new),
-        }?;
+            | Value::Seq(_) => return None,
+        };
         Some(Fields { prefix, left, taken: Vec::new() })
     }
 
