@@ -15,12 +15,13 @@
 
 pub mod memory;
 
+use std::fmt::Debug;
 use std::io;
 
 use brooklet_types::ByteSize;
 
 /// Files by name. Cheap to clone; each clone names the same folder.
-pub trait Disk: Clone + Send + 'static {
+pub trait Disk: Clone + Debug + Send + 'static {
     /// An open file.
     type File: DiskFile;
 
@@ -51,7 +52,7 @@ pub trait Disk: Clone + Send + 'static {
 
 /// One open file: positional reads and writes, no cursor, so that clones may be used from any
 /// thread at once.
-pub trait DiskFile: Clone + Send + Sync + 'static {
+pub trait DiskFile: Clone + Debug + Send + Sync + 'static {
     /// The file's length, allocated padding included.
     fn len(&self) -> io::Result<u64>;
 

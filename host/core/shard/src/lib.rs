@@ -1,1 +1,36 @@
-//! Skeleton: replaced by the first commit of this room.
+//! One thread's worth of partitions and their coordinators, as one machine.
+//!
+//! **Where it sits.** Between the connections and the logs. The shell runs each [`Shard`] on a
+//! thread of its own, hands it what arrived and carries out what it says; the simulator does the
+//! same with another disk and another clock.
+//!
+//! **What it decides.** Which batch gets which offset, when a producer may be told, what a
+//! consumer may see, which reads wait and for how long, which files a sync must cover, and what
+//! becomes of requests to the coordinators: decide, append, apply, reply.
+//!
+//! **What it never does.** Read a clock, spawn, await, wait for a sync, or log. Its one capability
+//! is the [`brooklet_log::Disk`] it is handed.
+//!
+//! **Invariants** (asserted where they are kept, and by the simulation):
+//! 1. Every request is answered exactly once.
+//! 2. An `acks=all` reply and a coordinator's reply leave after a sync that began after the
+//!    append, on topics that are flushed by `sync`.
+//! 3. A partition's high watermark never moves backwards while it is open, and no reader sees
+//!    beyond it.
+//! 4. At most one sync is under way.
+
+mod coordinate;
+mod fetch;
+pub mod input;
+mod metadata;
+mod offsets;
+pub mod output;
+mod partition;
+mod produce;
+mod shard;
+mod stored;
+mod sync;
+
+pub use metadata::{Metadata, MetadataError, MetadataReply, MetadataRequest};
+pub use shard::{GROUPS_TOPIC, Identity, Journaled, Shard, ShardSettings, shard_of};
+pub use sync::{SyncId, SyncJob};

@@ -8,5 +8,9 @@
 pub mod budget;
 pub mod config;
 pub mod connection;
+mod events;
+mod shard_thread;
+pub mod shards;
 pub mod spans;
+pub mod start;
 pub mod translate;

@@ -9,6 +9,7 @@
 //! **What it never does.** Order the write-back of different files: each file keeps its own prefix.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 #[expect(
     clippy::disallowed_types,
@@ -34,6 +35,18 @@ pub struct MemoryFile {
     #[expect(clippy::disallowed_types, reason = "stands in for the kernel")]
     tree: Arc<Mutex<Tree>>,
     node: u64,
+}
+
+impl fmt::Debug for MemoryDisk {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("MemoryDisk")
+    }
+}
+
+impl fmt::Debug for MemoryFile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "MemoryFile({})", self.node)
+    }
 }
 
 struct Tree {

@@ -1,0 +1,154 @@
+//! Everything that can happen to a shard, and everything that can be asked of it.
+//!
+//! Plain values only. A [`Ticket`] is how the shell finds whoever waits for the answer; the shard
+//! hands it back once with the reply and never looks at it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use brooklet_group as group;
+use brooklet_log::SyncToken;
+use brooklet_log::validate::ValidatedBatch;
+use brooklet_meta::Cluster;
+use brooklet_types::{ByteSize, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicPartition};
+
+use crate::metadata::MetadataRequest;
+use crate::sync::SyncId;
+
+/// Names one request from the shell until it is answered. Never used twice.
+pub type Ticket = u64;
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Input {
+    /// Somebody asks; the reply carries `ticket`.
+    Request { ticket: Ticket, request: Request },
+    /// Whoever asked has gone: a parked fetch need not wait any longer.
+    Abandoned { ticket: Ticket },
+    /// The cluster changed: open, reconfigure and drop partitions accordingly.
+    Cluster { ticket: Ticket, cluster: Arc<Cluster> },
+    /// Everything that sync `id` covered is on the disk.
+    Synced { id: SyncId },
+    /// What `Output::WriteBack` handed out is on the disk.
+    WrittenBack { partition: TopicPartition, token: SyncToken },
+    /// Time passed; see [`crate::Shard::next_deadline`].
+    Tick,
+}
+
+/// What can be asked of a shard.
+#[derive(Debug)]
+pub enum Request {
+    /// Store batches.
+    Produce(Produce),
+    /// Read batches, waiting for them if need be.
+    Fetch(Fetch),
+    /// Offsets by time, or one of Kafka's special places.
+    ListOffsets(Vec<(Slot, TopicPartition, OffsetQuery)>),
+    /// Where leader epochs ended.
+    EpochEnds(Vec<(Slot, TopicPartition, EpochQuery)>),
+    /// Move log starts forward.
+    DeleteRecords(Vec<(Slot, TopicPartition, Option<Offset>)>),
+    /// The producers that partitions remember.
+    DescribeProducers(Vec<(Slot, TopicPartition)>),
+    /// How much every partition of this shard holds.
+    DescribeLogs,
+    /// Something for the group coordinator on one partition of `__consumer_offsets`.
+    Group {
+        /// Which partition of `__consumer_offsets`.
+        partition: PartitionIndex,
+        /// What the coordinator is asked.
+        request: group::Request,
+        /// Sixteen random bytes, should a member id be needed.
+        entropy: [u8; 16],
+    },
+    /// The coordinators of this shard list what they know, for ListGroups and for metrics.
+    Groups(group::ListRequest),
+    /// Committed offsets of all groups of this shard, for the lag metric.
+    Committed,
+    /// A change of the cluster. Only the shard that holds the metadata log takes these.
+    Metadata(MetadataRequest),
+}
+
+/// The caller's own numbering of the partitions in one request, given back with each result.
+pub type Slot = u32;
+
+/// Batches to store, at most one per partition.
+#[derive(Debug)]
+pub struct Produce {
+    /// What to store where. Already valid in itself; what depends on the partition is checked here.
+    pub batches: Vec<(Slot, TopicPartition, ValidatedBatch)>,
+    /// When to answer.
+    pub acks: Acks,
+}
+
+/// What a producer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acks {
+    /// Nothing: the reply only serves to notice errors.
+    None,
+    /// The batch is in the leader's log, perhaps only in the page cache.
+    Leader,
+    /// The batch is as durable as the topic asks for.
+    All,
+}
+
+/// A read of several partitions, served in the order given.
+#[derive(Clone, Debug)]
+pub struct Fetch {
+    /// What to read.
+    pub partitions: Vec<FetchPartition>,
+    /// Answer at once when this much is there; zero never waits.
+    pub min: ByteSize,
+    /// Stop adding batches past this much. The first batch of the answer is whole all the same.
+    pub max: ByteSize,
+    /// Answer after this long, whatever is there.
+    pub wait_max: Duration,
+}
+
+/// A read of one partition.
+#[derive(Clone, Debug)]
+pub struct FetchPartition {
+    /// Given back with the result.
+    pub slot: Slot,
+    /// What to read.
+    pub partition: TopicPartition,
+    /// The first offset wanted.
+    pub offset: Offset,
+    /// Stop adding batches of this partition past this much.
+    pub max: ByteSize,
+    /// The epoch the reader believes to be current, for fencing (KIP-320).
+    pub current_epoch: Option<LeaderEpoch>,
+    /// The epoch of the last record the reader has, for finding divergence (KIP-595).
+    pub last_fetched_epoch: Option<LeaderEpoch>,
+}
+
+/// Where in a partition, and what the asker believes about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffsetQuery {
+    /// What is sought.
+    pub place: Place,
+    /// The epoch the asker believes to be current, for fencing.
+    pub current_epoch: Option<LeaderEpoch>,
+}
+
+/// Kafka's ways to name a place in a partition without knowing its offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The first record there is (-2, and -4: all our tiers are local).
+    Earliest,
+    /// Behind the last record a consumer may read (-1).
+    Latest,
+    /// The record with the newest timestamp (-3).
+    MaxTimestamp,
+    /// The first record whose timestamp is this or later.
+    At(Timestamp),
+}
+
+/// Which epoch's end is sought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochQuery {
+    /// The epoch whose end is sought.
+    pub epoch: LeaderEpoch,
+    /// The epoch the asker believes to be current, for fencing.
+    pub current_epoch: Option<LeaderEpoch>,
+}

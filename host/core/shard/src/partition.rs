@@ -1,0 +1,123 @@
+//! One partition as its shard sees it: a log, what of it consumers may see, and whose turn it is.
+
+use std::io;
+
+use brooklet_log::disk::{read_small, replace};
+use brooklet_log::{Disk, Log, LogSettings};
+use brooklet_meta::setting::effective::{EffectiveTopicSettings, Flush};
+use brooklet_types::{
+    ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName, TopicPartition,
+};
+
+/// A partition that this broker leads.
+#[derive(Debug)]
+pub(crate) struct Partition<D: Disk> {
+    pub(crate) id: TopicPartition,
+    pub(crate) topic: TopicName,
+    pub(crate) log: Log<D>,
+    /// Our term as its leader, written into every batch.
+    pub(crate) epoch: LeaderEpoch,
+    pub(crate) flush: Flush,
+    /// Copies the topic wants before `acks=all` is answered; with one broker, more than one
+    /// cannot be had.
+    pub(crate) in_sync_min: u32,
+    /// Consumers may read up to (not including) this.
+    pub(crate) high_watermark: Offset,
+}
+
+impl<D: Disk> Partition<D> {
+    /// A partition whose log has just been opened.
+    pub(crate) fn new(
+        id: TopicPartition,
+        topic: TopicName,
+        log: Log<D>,
+        epoch: LeaderEpoch,
+    ) -> Partition<D> {
+        // What recovery found is on the disk, or at least as durable as it will ever be.
+        let high_watermark = log.end_offset();
+        let (flush, in_sync_min) = (Flush::Sync, 1);
+        Partition { id, topic, log, epoch, flush, in_sync_min, high_watermark }
+    }
+
+    /// Takes over what the topic's settings say now.
+    pub(crate) fn configure(&mut self, settings: &EffectiveTopicSettings, epoch: LeaderEpoch) {
+        self.flush = settings.flush;
+        self.in_sync_min = settings.min_in_sync_replicas;
+        self.epoch = self.epoch.max(epoch);
+        let log = log_settings(settings);
+        if *self.log.settings() != log {
+            self.log.set_settings(log);
+        }
+    }
+
+    /// Refuses a reader whose idea of the leader's term is not ours (KIP-320).
+    pub(crate) fn check_epoch(&self, claimed: Option<LeaderEpoch>) -> Result<(), ErrorCode> {
+        match claimed {
+            Some(epoch) if epoch < self.epoch => Err(ErrorCode::FencedLeaderEpoch),
+            Some(epoch) if epoch > self.epoch => Err(ErrorCode::UnknownLeaderEpoch),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Moves the high watermark to `to`, if that is forward. Says by how many offsets.
+    pub(crate) fn advance(&mut self, to: Offset) -> u64 {
+        assert!(to <= self.log.end_offset(), "a high watermark beyond the log");
+        let moved = to.distance_from(self.high_watermark);
+        self.high_watermark = self.high_watermark.max(to);
+        moved
+    }
+}
+
+/// Where a partition's files are, relative to the data folder. Kafka's name for the folder.
+pub(crate) fn folder(topic: &TopicName, partition: PartitionIndex) -> String {
+    format!("{TOPICS}/{topic}-{partition}")
+}
+
+/// Where the folders of all partitions are.
+pub(crate) const TOPICS: &str = "topics";
+
+const IDENTITY: &str = "partition.metadata";
+
+/// Kafka's file is two short lines.
+const IDENTITY_BYTES_MAX: usize = 4096;
+
+/// Makes sure that what is in `folder` belongs to `topic` and not to a deleted topic of the same
+/// name, whose files a crash may have left behind.
+pub(crate) fn claim_folder<D: Disk>(disk: &D, folder: &str, topic: TopicId) -> io::Result<()> {
+    let identity = format!("version: 0\ntopic_id: {topic}\n");
+    let found = read_small(disk, &format!("{folder}/{IDENTITY}"), IDENTITY_BYTES_MAX)?;
+    let other = found.as_deref().and_then(|found| {
+        let found = std::str::from_utf8(found).ok()?;
+        found.lines().find_map(|line| line.strip_prefix("topic_id: ")).map(str::to_owned)
+    });
+    match other {
+        Some(other) if other == topic.to_string() => return Ok(()),
+        // A file that says nothing is damaged, and no reason to throw records away.
+        None if found.is_some() => {}
+        Some(_) | None => disk.remove(folder)?,
+    }
+    disk.create_folder(folder)?;
+    replace(disk, folder, IDENTITY, identity.as_bytes())?;
+    disk.sync_folder(TOPICS)
+}
+
+/// What a topic's settings mean for its logs. The log knows no settings by name and the metadata
+/// knows no logs, so the two meet here. Producers expire as the broker says.
+fn log_settings(settings: &EffectiveTopicSettings) -> LogSettings {
+    LogSettings {
+        segment_bytes: settings.segment_bytes,
+        segment_ms: settings.segment_ms,
+        segment_index_bytes: settings.segment_index_bytes,
+        index_interval_bytes: settings.index_interval_bytes,
+        retention_ms: settings.retention_ms,
+        retention_bytes: settings.retention_bytes,
+        delete: settings.delete,
+        compact: settings.compact,
+        delete_retention_ms: settings.delete_retention_ms,
+        min_compaction_lag_ms: settings.min_compaction_lag_ms,
+        max_compaction_lag_ms: settings.max_compaction_lag_ms,
+        min_cleanable_dirty_permille: settings.min_cleanable_dirty_permille,
+        batch_bytes_max: settings.max_message_bytes,
+        ..LogSettings::default()
+    }
+}

@@ -1,0 +1,124 @@
+//! Writes: from a batch that is valid in itself to one that is stored, in its place, once.
+
+use brooklet_log::validate::ValidatedBatch;
+use brooklet_log::{AppendError, Appended, Disk};
+use brooklet_types::{ErrorCode, Offset, Timestamp, TopicPartition};
+
+use crate::input::{Acks, Produce, Ticket};
+use crate::output::{Output, Produced, Refusal, Reply};
+use crate::shard::{Shard, Waiting};
+use brooklet_meta::setting::effective::Flush;
+
+/// A batch that is in its log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stored {
+    pub(crate) appended: Appended,
+    /// It may be lost with the machine until the next sync.
+    pub(crate) needs_sync: bool,
+}
+
+impl<D: Disk> Shard<D> {
+    pub(crate) fn produce(
+        &mut self,
+        clock: Timestamp,
+        ticket: Ticket,
+        produce: Produce,
+        outbox: &mut Vec<Output<D>>,
+    ) {
+        let Produce { batches, acks } = produce;
+        let mut results = Vec::with_capacity(batches.len());
+        let mut needs_sync = false;
+        for (slot, id, batch) in batches {
+            let result = self.store_for(clock, id, &batch, acks, outbox);
+            needs_sync |= result.as_ref().is_ok_and(|stored| stored.needs_sync);
+            let result = result.map(|Stored { appended, .. }| Produced {
+                base: appended.base,
+                log_append_time: appended.log_append_time,
+                log_start: appended.log_start,
+            });
+            results.push((slot, result));
+        }
+        let reply = Reply::Produced(results);
+        if acks == Acks::All && needs_sync {
+            self.syncs.park(Waiting::Reply { ticket, reply });
+        } else {
+            outbox.push(Output::Reply { ticket, reply });
+        }
+    }
+
+    fn store_for(
+        &mut self,
+        clock: Timestamp,
+        id: TopicPartition,
+        batch: &ValidatedBatch,
+        acks: Acks,
+        outbox: &mut Vec<Output<D>>,
+    ) -> Result<Stored, Refusal> {
+        let partition = self.partitions.get(&id).ok_or_else(|| {
+            Refusal::new(ErrorCode::NotLeaderOrFollower, "this broker does not lead the partition")
+        })?;
+        // One broker is one copy: a topic that wants more cannot have them, and must not be told
+        // that it has (Kafka's NOT_ENOUGH_REPLICAS, before anything is written).
+        if acks == Acks::All && partition.in_sync_min > 1 {
+            let message = format!(
+                "the topic wants {} in-sync replicas and there is 1",
+                partition.in_sync_min
+            );
+            return Err(Refusal::new(ErrorCode::NotEnoughReplicas, &message));
+        }
+        let log_start = partition.log.start_offset();
+        self.store(clock, id, batch, outbox).map_err(|error| Refusal {
+            code: error.code(),
+            message: error.to_string(),
+            log_start: Some(log_start),
+        })
+    }
+
+    /// Appends `batch` to `id`, which is open here, and shows it to readers as soon as the topic
+    /// allows. The way of every record: producers', groups' and the metadata's.
+    pub(crate) fn store(
+        &mut self,
+        clock: Timestamp,
+        id: TopicPartition,
+        batch: &ValidatedBatch,
+        outbox: &mut Vec<Output<D>>,
+    ) -> Result<Stored, AppendError> {
+        let partition = self.partitions.get_mut(&id).expect("the caller looked the partition up");
+        let segments = partition.log.segment_count();
+        let appended = partition.log.append(batch, partition.epoch, clock)?;
+        let end = partition.log.end_offset();
+        match partition.flush {
+            Flush::Sync => {
+                // A duplicate is answered when its original is durable, not sooner.
+                let needs_sync = appended.last >= partition.high_watermark;
+                if let Some(header) = &appended.header {
+                    self.syncs.wrote(id, appended.base, header, batch.bytes());
+                }
+                Ok(Stored { appended, needs_sync })
+            }
+            Flush::Os => {
+                if partition.log.segment_count() != segments
+                    && let Some(dirty) = partition.log.take_dirty()
+                {
+                    outbox.push(Output::WriteBack { partition: id, dirty });
+                }
+                self.reveal(id, end, outbox);
+                Ok(Stored { appended, needs_sync: false })
+            }
+        }
+    }
+
+    /// Lets consumers read `id` up to `end`.
+    pub(crate) fn reveal(&mut self, id: TopicPartition, end: Offset, outbox: &mut Vec<Output<D>>) {
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        if partition.advance(end) > 0 {
+            self.wake_readers(id, outbox);
+        }
+    }
+}
+
+impl Refusal {
+    pub(crate) fn new(code: ErrorCode, message: &str) -> Refusal {
+        Refusal { code, message: message.to_owned(), log_start: None }
+    }
+}

@@ -1,0 +1,350 @@
+//! The shard itself: its state, its one door, and the end of a turn.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use brooklet_group::AppendToken;
+use brooklet_log::journal::{Entry, Journal};
+use brooklet_log::{Disk, Log, LogSettings, SyncToken, TailBudget};
+use brooklet_meta::setting::effective::Flush;
+use brooklet_meta::{Cluster, Topic};
+use brooklet_types::{BrokerId, Instant, LeaderEpoch, PartitionIndex, Timestamp, TopicPartition};
+
+use crate::coordinate::GroupCoordinators;
+use crate::fetch::WaitingFetches;
+use crate::input::{Input, Request, Ticket};
+use crate::metadata::{Change, METADATA, Metadata};
+use crate::output::{Event, Output, Reply};
+use crate::partition::{Partition, claim_folder, folder};
+use crate::sync::Syncs;
+
+/// The topic that holds what groups have committed.
+pub const GROUPS_TOPIC: &str = "__consumer_offsets";
+
+/// Which shard of which broker this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The broker.
+    pub broker: BrokerId,
+    /// This shard, from 0. Shard 0 keeps the metadata log.
+    pub shard: u32,
+    /// How many shards the broker has.
+    pub shards: u32,
+}
+
+/// What an operator may set about shards.
+#[derive(Clone, Debug)]
+pub struct ShardSettings {
+    /// How often closed segments are looked at for retention. Kafka's
+    /// `log.retention.check.interval.ms`.
+    pub retention_check_interval: Duration,
+    /// Memory for the newest batches, so that readers at the head need no disk.
+    pub tail_bytes_max: usize,
+    /// How groups behave.
+    pub groups: brooklet_group::Settings,
+}
+
+/// A shard's journal, and what the journals of the last run had for the shard's partitions.
+#[derive(Debug)]
+pub struct Journaled<D: Disk> {
+    /// To be written from now on.
+    pub journal: Journal<D>,
+    /// To be taken into the logs as they are opened.
+    pub recovered: BTreeMap<TopicPartition, Vec<Entry>>,
+}
+
+/// One thread's worth of partitions and coordinators. See the crate's documentation.
+#[derive(Debug)]
+pub struct Shard<D: Disk> {
+    pub(crate) identity: Identity,
+    pub(crate) disk: D,
+    pub(crate) partitions: BTreeMap<TopicPartition, Partition<D>>,
+    /// The newest image of the cluster this shard was told of.
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) groups: GroupCoordinators,
+    pub(crate) metadata: Option<Metadata<D>>,
+    pub(crate) waiting: WaitingFetches,
+    pub(crate) syncs: Syncs<D, Waiting<D>>,
+    /// Memory for the newest batches of all partitions, so that readers at the head need no disk.
+    tail: TailBudget,
+    /// What journals had for partitions that are not open yet.
+    recovered: BTreeMap<TopicPartition, Vec<Entry>>,
+    settings: ShardSettings,
+    next_maintenance: Instant,
+}
+
+/// What waits for a sync.
+#[derive(Debug)]
+pub(crate) enum Waiting<D: Disk> {
+    /// A reply that may leave once its batches are durable.
+    Reply { ticket: Ticket, reply: Reply<D> },
+    /// A group coordinator's records.
+    Group { partition: PartitionIndex, token: AppendToken },
+    /// A change of the metadata.
+    Metadata(Change),
+}
+
+/// Which of `shards` shards holds a partition. Spread by the topic's id, so that the partitions of
+/// one topic lie side by side on different shards.
+pub fn shard_of(partition: TopicPartition, shards: u32) -> u32 {
+    let id = partition.topic.0;
+    let start = u32::from_be_bytes([id[12], id[13], id[14], id[15]]);
+    start.wrapping_add(partition.partition.0) % shards
+}
+
+impl<D: Disk> Shard<D> {
+    /// A shard that holds nothing yet. Its partitions come with the first `Input::Cluster`.
+    pub fn new(
+        disk: D,
+        identity: Identity,
+        settings: ShardSettings,
+        mut metadata: Option<Metadata<D>>,
+        Journaled { journal, recovered }: Journaled<D>,
+        now: Instant,
+    ) -> Shard<D> {
+        assert!(identity.shard < identity.shards, "shards are numbered from 0");
+        assert_eq!(metadata.is_some(), identity.shard == 0, "shard 0 keeps the metadata log");
+        let next_maintenance = now + settings.retention_check_interval;
+        let mut partitions = BTreeMap::new();
+        if let Some(metadata) = &mut metadata {
+            partitions.insert(METADATA, metadata.take_partition());
+        }
+        Shard {
+            identity,
+            disk,
+            partitions,
+            cluster: Arc::default(),
+            groups: GroupCoordinators::new(settings.groups.clone()),
+            metadata,
+            waiting: WaitingFetches::default(),
+            syncs: Syncs::new(journal),
+            tail: TailBudget::new(settings.tail_bytes_max),
+            recovered,
+            settings,
+            next_maintenance,
+        }
+    }
+
+    /// Advances the machine by one event. `now` is for waits, `clock` is what records are stamped
+    /// with; neither ever comes from anywhere else.
+    pub fn step(
+        &mut self,
+        now: Instant,
+        clock: Timestamp,
+        input: Input,
+        outbox: &mut Vec<Output<D>>,
+    ) {
+        match input {
+            Input::Request { ticket, request } => {
+                self.request(now, clock, ticket, request, outbox);
+            }
+            Input::Abandoned { ticket } => self.abandon(ticket),
+            Input::Cluster { ticket, cluster } => {
+                self.follow_cluster(now, clock, cluster, outbox);
+                outbox.push(Output::Reply { ticket, reply: Reply::ClusterApplied });
+            }
+            Input::Synced { id } => self.synced(now, clock, id, outbox),
+            Input::WrittenBack { partition, token } => self.written_back(partition, token, outbox),
+            Input::Tick => self.tick(now, clock, outbox),
+        }
+    }
+
+    /// When the shard wants an `Input::Tick`, if nothing else happens before.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let deadlines = [
+            self.waiting.next_deadline(),
+            self.groups.next_deadline(),
+            (!self.partitions.is_empty()).then_some(self.next_maintenance),
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    fn request(
+        &mut self,
+        now: Instant,
+        clock: Timestamp,
+        ticket: Ticket,
+        request: Request,
+        outbox: &mut Vec<Output<D>>,
+    ) {
+        let reply = match request {
+            Request::Produce(produce) => return self.produce(clock, ticket, produce, outbox),
+            Request::Fetch(fetch) => return self.fetch(now, ticket, fetch, outbox),
+            Request::Group { partition, request, entropy } => {
+                let asked = (partition, request, entropy);
+                return self.group_request(now, clock, ticket, asked, outbox);
+            }
+            Request::Metadata(request) => {
+                return self.metadata_request(clock, ticket, request, outbox);
+            }
+            Request::ListOffsets(queries) => self.list_offsets(&queries),
+            Request::EpochEnds(queries) => self.epoch_ends(&queries),
+            Request::DeleteRecords(wanted) => self.delete_records(&wanted, outbox),
+            Request::DescribeProducers(wanted) => self.describe_producers(&wanted),
+            Request::DescribeLogs => self.describe_logs(),
+            Request::Groups(request) => self.list_groups(&request),
+            Request::Committed => self.committed(),
+        };
+        outbox.push(Output::Reply { ticket, reply });
+    }
+
+    fn tick(&mut self, now: Instant, clock: Timestamp, outbox: &mut Vec<Output<D>>) {
+        self.expire_fetches(now, outbox);
+        self.tick_groups(now, clock, outbox);
+        if now >= self.next_maintenance {
+            self.next_maintenance = now + self.settings.retention_check_interval;
+            self.maintain(clock, outbox);
+        }
+    }
+}
+
+impl<D: Disk> Shard<D> {
+    /// Opens the partitions that are new in `cluster`, drops those that are gone, and gives the
+    /// others their new settings.
+    fn follow_cluster(
+        &mut self,
+        now: Instant,
+        clock: Timestamp,
+        cluster: Arc<Cluster>,
+        outbox: &mut Vec<Output<D>>,
+    ) {
+        if cluster.version() < self.cluster.version() {
+            return;
+        }
+        let is_gone = |id: &&TopicPartition| **id != METADATA && !cluster.has(**id);
+        let gone: Vec<TopicPartition> = self.partitions.keys().filter(is_gone).copied().collect();
+        for id in gone {
+            self.drop_partition(now, clock, id, outbox);
+        }
+        for topic in cluster.topics() {
+            let settings = cluster.effective(self.identity.broker, topic);
+            for (index, placed) in topic.indexed() {
+                let id = TopicPartition { topic: topic.id, partition: index };
+                if shard_of(id, self.identity.shards) != self.identity.shard {
+                    continue;
+                }
+                if !self.partitions.contains_key(&id) {
+                    self.open_partition(now, clock, id, topic, outbox);
+                }
+                if let Some(partition) = self.partitions.get_mut(&id) {
+                    partition.configure(&settings, placed.leader_epoch);
+                }
+            }
+        }
+        self.cluster = cluster;
+    }
+
+    fn open_partition(
+        &mut self,
+        now: Instant,
+        clock: Timestamp,
+        id: TopicPartition,
+        topic: &Topic,
+        outbox: &mut Vec<Output<D>>,
+    ) {
+        let folder = folder(&topic.name, id.partition);
+        let opened = self.open_log(id, &folder, outbox);
+        let log = match opened {
+            Ok(log) => log,
+            Err(problem) => {
+                outbox.push(Output::Event(Event::PartitionFailed { folder, problem }));
+                return;
+            }
+        };
+        let partition = Partition::new(id, topic.name.clone(), log, LeaderEpoch::default());
+        self.partitions.insert(id, partition);
+        self.syncs.touched(id);
+        if topic.name.as_str() == GROUPS_TOPIC
+            && let Err(error) = self.load_groups(now, clock, id, outbox)
+        {
+            // Without its groups the partition must not pretend that there are none.
+            self.partitions.remove(&id);
+            let problem = error.to_string();
+            outbox.push(Output::Event(Event::PartitionFailed { folder, problem }));
+        }
+    }
+
+    fn open_log(
+        &mut self,
+        id: TopicPartition,
+        folder: &str,
+        outbox: &mut Vec<Output<D>>,
+    ) -> Result<Log<D>, String> {
+        claim_folder(&self.disk, folder, id.topic).map_err(|error| error.to_string())?;
+        let (disk, tail) = (self.disk.clone(), self.tail.clone());
+        let log = Log::open(disk, folder, LogSettings::default(), tail);
+        let mut log = log.map_err(|error| error.to_string())?;
+        if let Some(entries) = self.recovered.remove(&id) {
+            let taken = log.take_journal(&entries).map_err(|error| error.to_string())?;
+            if taken > 0 {
+                let report = format!("{taken} batches came back from the journal");
+                let folder = folder.to_owned();
+                outbox.push(Output::Event(Event::Recovered { folder, report }));
+            }
+        }
+        for hole in log.holes() {
+            let report = format!(
+                "{} is damaged from byte {} to {}: offsets {} to {} cannot be read",
+                hole.file, hole.position, hole.end, hole.from, hole.next
+            );
+            let event = Event::PartitionFailed { folder: folder.to_owned(), problem: report };
+            outbox.push(Output::Event(event));
+        }
+        Ok(log)
+    }
+
+    fn drop_partition(
+        &mut self,
+        now: Instant,
+        clock: Timestamp,
+        id: TopicPartition,
+        outbox: &mut Vec<Output<D>>,
+    ) {
+        let Some(partition) = self.partitions.remove(&id) else { return };
+        self.syncs.forget(id);
+        self.groups.remove(id);
+        self.release_readers(id, outbox);
+        if id.partition == PartitionIndex(0) {
+            self.forget_topic(now, clock, &partition.topic, outbox);
+        }
+        let folder = partition.log.folder().to_owned();
+        if let Err(error) = self.disk.remove(&folder) {
+            let problem = error.to_string();
+            outbox.push(Output::Event(Event::PartitionFailed { folder, problem }));
+        }
+    }
+
+    /// Retention, rolls by time, expiry of producers.
+    fn maintain(&mut self, clock: Timestamp, outbox: &mut Vec<Output<D>>) {
+        for (id, partition) in &mut self.partitions {
+            partition.log.expire_producers(clock);
+            if let Err(error) = partition.log.maintain(clock) {
+                let folder = partition.log.folder().to_owned();
+                let problem = error.to_string();
+                outbox.push(Output::Event(Event::PartitionFailed { folder, problem }));
+            }
+            if partition.log.is_dirty() && partition.flush == Flush::Sync {
+                self.syncs.touched(*id);
+            }
+        }
+    }
+
+    fn written_back(&mut self, id: TopicPartition, token: SyncToken, outbox: &mut Vec<Output<D>>) {
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        if let Err(error) = partition.log.synced(token) {
+            let folder = partition.log.folder().to_owned();
+            let problem = error.to_string();
+            outbox.push(Output::Event(Event::PartitionFailed { folder, problem }));
+        }
+    }
+
+    /// Ends every log in good order, so that the next start has nothing to recover.
+    pub fn close(self) -> io::Result<()> {
+        for partition in self.partitions.into_values() {
+            partition.log.close()?;
+        }
+        Ok(())
+    }
+}
