@@ -74,6 +74,8 @@ enum Command {
     Group(command::group::Arguments),
     /// Show what is in a segment or an index file
     Dump(command::dump::Arguments),
+    /// Find every problem of a configuration file
+    Check(command::check::Arguments),
     /// Print a completion script for a shell
     Completion(command::completion::Arguments),
 }
@@ -124,6 +126,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Consume(arguments) => runtime.block_on(command::consume::run(context, arguments)),
         Command::Group(arguments) => runtime.block_on(command::group::run(context, arguments)),
         Command::Dump(arguments) => command::dump::run(context, arguments),
+        Command::Check(arguments) => command::check::run(context, arguments),
         Command::Completion(arguments) => command::completion::run(context, arguments),
     }
 }

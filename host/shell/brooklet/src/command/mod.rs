@@ -1,5 +1,6 @@
 //! One file per verb, and what several of them say the same way.
 
+pub(crate) mod check;
 pub(crate) mod completion;
 pub(crate) mod consume;
 pub(crate) mod dump;
