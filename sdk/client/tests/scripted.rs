@@ -1,6 +1,8 @@
 //! The client against a server that follows a script: what it makes of closed connections, garbage,
 //! absurd lengths and silence. No broker is needed.
 
+#![expect(clippy::unwrap_used, reason = "a script that cannot be played is a failed test")]
+
 use std::time::Duration;
 
 use brooklet_client::transport::Transport;

@@ -178,7 +178,12 @@ impl Producer {
         if config.idempotent && config.acks != Acks::All {
             return Err(ProduceError::IdempotenceNeedsAcksAll);
         }
-        let shared = Arc::new(Shared::new(config));
+        // Nothing would ever leave with none, and a sixth batch would not be recognised as repeated.
+        let in_flight_max = config.in_flight_max.max(1);
+        let recognised = brooklet_types::limits::PRODUCER_BATCHES_MAX;
+        let in_flight_max =
+            if config.idempotent { in_flight_max.min(recognised) } else { in_flight_max };
+        let shared = Arc::new(Shared::new(ProducerConfig { in_flight_max, ..config }));
         let task = tokio::spawn(sender::run(client.clone(), shared.clone()));
         let sender = Arc::new(SenderTask(task.abort_handle()));
         Ok(Producer { client, shared, _sender: sender })

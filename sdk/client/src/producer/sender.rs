@@ -246,7 +246,7 @@ impl Sender {
     fn worker(&mut self, broker: BrokerId) -> &mut Broker {
         let (client, lane, answers) = (self.client.clone(), self.lane, self.answers.clone());
         let acks = self.shared.config.acks;
-        let places = self.shared.config.in_flight_max.max(1);
+        let places = self.shared.config.in_flight_max;
         let workers = &mut self.workers;
         self.brokers.entry(broker).or_insert_with(|| {
             let (jobs, queue) = mpsc::channel(places);
