@@ -10,7 +10,8 @@
 //! ```
 //!
 //! The third part of the heading is how a request begins, with a version, some, or all of them.
-//! Every entry must occur in every step that it names: what no longer differs has to go.
+//! Every line of the list must occur somewhere in the steps that it names: what no longer differs
+//! has to go.
 
 use std::fmt;
 

@@ -63,7 +63,11 @@ impl Names {
     pub(crate) fn normal(&mut self, field: &str, value: &Value) -> Value {
         match value {
             Value::List(elements) => {
-                Value::List(elements.iter().map(|value| self.normal(field, value)).collect())
+                let mut normal: Vec<Value> =
+                    elements.iter().map(|value| self.normal(field, value)).collect();
+                // Kafka keeps members in the order of a hash of their random ids.
+                normal.sort_by_key(|element| element.field("member_id").map(Value::to_string));
+                Value::List(normal)
             }
             Value::Record(fields) => Value::Record(
                 fields

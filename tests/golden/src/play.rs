@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::codec;
 use crate::normal::Names;
@@ -23,7 +23,7 @@ pub enum Target {
 }
 
 /// A step that was played.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Played {
     pub case: String,
     pub comments: Vec<String>,
@@ -36,6 +36,8 @@ pub struct Played {
 /// How long a broker may take to find its coordinators.
 const TRIES_MAX: u32 = 100;
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(200);
+/// How long another connection's request may take to arrive.
+const UNTIL_MAX: Duration = Duration::from_secs(5);
 const SETTLE: Duration = Duration::from_millis(700);
 
 /// Plays `steps` against the broker at `address`.
@@ -81,6 +83,10 @@ impl Player<'_> {
                 }
                 return None;
             }
+            Action::Until { path, value, request } => {
+                self.until(step, path, value, request);
+                return None;
+            }
             Action::Close => {
                 self.connections.remove(&step.connection);
                 played.request.push_str("close");
@@ -98,14 +104,29 @@ impl Player<'_> {
                 let reply = open.connection.await_answer(id);
                 played.answer = Some(self.reply(&step.connection, reply, Some((&api, version))));
             }
-            Action::Request { .. } => self.request(step, &mut played),
+            Action::Request { .. } => self.request(step, &step.action, &mut played),
         }
         self.name(step, &mut played);
         Some(played)
     }
 
-    fn request(&mut self, step: &Step, played: &mut Played) {
-        let Action::Request { api, version, content, answer, wait } = &step.action else {
+    fn until(&mut self, step: &Step, path: &str, value: &str, request: &Action) {
+        let wanted = Value::parse(value).unwrap_or_else(|error| panic!("{value}: {error}"));
+        let deadline = Instant::now() + UNTIL_MAX;
+        while Instant::now() < deadline {
+            let mut played = Played::default();
+            self.request(step, request, &mut played);
+            if played.answer.as_ref().and_then(|answer| answer.at(path)) == Some(&wanted) {
+                return;
+            }
+            // Nothing tells a client of what another one has sent: asking again is all there is.
+            thread::yield_now();
+        }
+        // The steps that follow show what was not so.
+    }
+
+    fn request(&mut self, step: &Step, action: &Action, played: &mut Played) {
+        let Action::Request { api, version, content, answer, wait } = action else {
             unreachable!("only requests come here");
         };
         let send = if *wait { "" } else { "send " };
@@ -170,7 +191,11 @@ impl Player<'_> {
     fn reply(&mut self, connection: &str, reply: Reply, answer: Option<(&str, i16)>) -> Value {
         let frame = match reply {
             Reply::Frame(frame) => frame,
-            Reply::Silent => return Value::Name("no_answer".to_owned()),
+            // An answer that comes late would be taken for that of another request.
+            Reply::Silent => {
+                self.connections.remove(connection);
+                return Value::Name("no_answer".to_owned());
+            }
             Reply::Closed => {
                 self.connections.remove(connection);
                 return Value::Name("closed".to_owned());

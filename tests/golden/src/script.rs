@@ -14,6 +14,7 @@
 //! b: await                                   that answer
 //! ApiVersions v99 body 0x00 answer v0        any version, any body, the answer's version
 //! bytes 0x00000000                           any bytes at all
+//! until groups.0.group_state = "Stable" DescribeGroups v0 {…}   asked until it is so
 //! settle                                     the real one applies a moment after it answers
 //! ```
 
@@ -37,6 +38,9 @@ pub struct Step {
 pub enum Action {
     /// Sends a request; `wait` says whether its answer is awaited at once.
     Request { api: String, version: i16, content: Content, answer: i16, wait: bool },
+    /// Repeats the request until what `path` leads to is `value`: another connection's request
+    /// has arrived. Not part of the transcript.
+    Until { path: String, value: String, request: Box<Action> },
     /// Awaits the answer of the oldest request that was only sent.
     Await,
     /// Sends bytes as they are and shows what comes back.
@@ -154,6 +158,14 @@ impl Reader<'_> {
         }
         if let Some(digits) = text.strip_prefix("bytes 0x") {
             return vec![Action::Bytes(digits.to_owned())];
+        }
+        if let Some(rest) = text.strip_prefix("until ") {
+            let mut words = rest.splitn(4, ' ');
+            let mut word = || words.next().expect("until PATH = VALUE REQUEST").to_owned();
+            let (path, _, value, request) = (word(), word(), word(), word());
+            let mut requests = self.actions(&request, version);
+            let request = Box::new(requests.remove(0));
+            return vec![Action::Until { path, value, request }];
         }
         let (wait, text) = match text.strip_prefix("send ") {
             Some(rest) => (false, rest),

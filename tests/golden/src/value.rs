@@ -4,6 +4,9 @@
 
 use std::fmt::{self, Write};
 
+/// Where lines end.
+const COLUMNS: usize = 100;
+
 /// A value of a field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -47,34 +50,55 @@ impl Value {
         })
     }
 
-    /// On one line if it fits behind the `used` columns of the first one, else one field or
-    /// element a line, two columns deeper than `indent`.
+    /// On one line if it fits behind the `used` columns of the first one, else on several: short
+    /// fields fill a line together, two columns deeper than `indent`.
     pub fn pretty(&self, used: usize, indent: usize) -> String {
-        const COLUMNS: usize = 100;
         let line = self.to_string();
         if used + line.len() <= COLUMNS {
             return line;
         }
         let inner = indent + 2;
-        let (open, close, parts): (char, char, Vec<String>) = match self {
+        match self {
+            // The brackets of a single element stand with its own.
+            Value::List(elements) if elements.len() == 1 => {
+                format!("[{}]", elements[0].pretty(used + 2, indent))
+            }
             Value::List(elements) => {
-                ('[', ']', elements.iter().map(|element| element.pretty(inner, inner)).collect())
+                let parts = elements.iter().map(|element| element.pretty(inner, inner)).collect();
+                format!("[\n{}{:indent$}]", filled(parts, inner), "")
             }
             Value::Record(fields) => {
                 let part = |(name, value): &(String, Value)| {
                     format!("{name}: {}", value.pretty(inner + name.len() + 2, inner))
                 };
-                ('{', '}', fields.iter().map(part).collect())
+                let parts = fields.iter().map(part).collect();
+                format!("{{\n{}{:indent$}}}", filled(parts, inner), "")
             }
-            _ => return line,
-        };
-        let mut text = format!("{open}\n");
-        for part in parts {
-            writeln!(text, "{:inner$}{part},", "").expect("a string takes any text");
+            _ => line,
         }
-        write!(text, "{:indent$}{close}", "").expect("a string takes any text");
-        text
     }
+}
+
+/// The parts of a list or record, as many on a line as fit.
+fn filled(parts: Vec<String>, indent: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    // A part of several lines shares none of them.
+    let mut open = false;
+    for part in parts {
+        let whole = !part.contains('\n');
+        match lines.last_mut() {
+            Some(line) if open && whole && indent + line.len() + part.len() + 3 <= COLUMNS => {
+                line.push_str(", ");
+                line.push_str(&part);
+            }
+            _ => lines.push(part),
+        }
+        open = whole;
+    }
+    lines.iter().fold(String::new(), |mut text, line| {
+        writeln!(text, "{:indent$}{line},", "").expect("a string takes any text");
+        text
+    })
 }
 
 impl fmt::Display for Value {

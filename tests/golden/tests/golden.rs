@@ -1,0 +1,139 @@
+//! Every script is played to a Brooklet of its own and compared with what Kafka answered.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use brooklet_cluster::Broker;
+use brooklet_golden::difference::{self, Listed};
+use brooklet_golden::play::{Target, play};
+use brooklet_golden::schema::{SERVED, Schemas};
+use brooklet_golden::transcript::{self, Recorded};
+use brooklet_golden::{path, script, script_names};
+
+/// What was asked for when the transcripts were begun; there are many more.
+const STEPS_MIN: usize = 300;
+/// Scripts played at the same time, each to its own broker. They mostly wait.
+const PLAYERS: usize = 4;
+
+#[test]
+fn we_answer_as_kafka_does_except_where_a_reason_is_listed() {
+    let schemas = Schemas::read();
+    let list = fs::read_to_string(path("kafka/differences.txt")).unwrap();
+    let list = difference::read_list(&schemas, &list).unwrap();
+    let names = script_names();
+    for entry in &list {
+        assert!(names.contains(&entry.file), "no script is called {}", entry.file);
+    }
+    let next = AtomicUsize::new(0);
+    let complaints: Vec<String> = thread::scope(|scope| {
+        let player = || {
+            let mut complaints = Vec::new();
+            while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+                complaints.extend(replay(&schemas, name, &list));
+            }
+            complaints
+        };
+        let players: Vec<_> = (0..PLAYERS).map(|_| scope.spawn(player)).collect();
+        players.into_iter().flat_map(|player| player.join().unwrap()).collect()
+    });
+    assert!(
+        complaints.is_empty(),
+        "\n{}\nfix the broker, or list the difference with its reason in kafka/differences.txt",
+        complaints.join("\n")
+    );
+}
+
+#[test]
+fn the_transcripts_hold_enough_and_cover_every_version() {
+    let schemas = Schemas::read();
+    let mut answers = 0;
+    let mut covered = BTreeSet::new();
+    for name in script_names() {
+        for step in recorded(&name).iter().filter(|step| step.answer.is_some()) {
+            answers += 1;
+            let words: Vec<&str> = step
+                .request
+                .split(' ')
+                .filter(|word| !word.ends_with(':') && *word != "await")
+                .collect();
+            if let [api, version, ..] = words.as_slice() {
+                covered.insert(format!("{api} {version}"));
+            }
+        }
+    }
+    assert!(answers >= STEPS_MIN, "{answers} answers");
+    for (api, ..) in SERVED {
+        let (min, max) = schemas.served(api);
+        for version in min..=max {
+            let step = format!("{api} v{version}");
+            assert!(covered.contains(&step), "{step} is not in any transcript");
+        }
+    }
+}
+
+fn recorded(name: &str) -> Vec<Recorded> {
+    let text = fs::read_to_string(path("kafka").join(format!("{name}.txt")));
+    let text = text.unwrap_or_else(|error| panic!("{name}: {error}; record it"));
+    transcript::read(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Plays one script and complains about every difference that is not listed, and every listed one
+/// that is not there.
+fn replay(schemas: &Schemas, name: &str, list: &[Listed]) -> Vec<String> {
+    let text = fs::read_to_string(path("scripts").join(format!("{name}.txt")));
+    let text = text.expect("the script was listed");
+    let steps = script::parse(schemas, &text);
+    let broker = Broker::start();
+    let played = play(schemas, &steps, broker.address(), Target::Brooklet);
+    broker.stop();
+    let ours = transcript::read(&transcript::print(name, &played));
+    let ours = ours.expect("what is printed is read back");
+    compare(name, &recorded(name), &ours, list)
+}
+
+fn compare(name: &str, theirs: &[Recorded], ours: &[Recorded], list: &[Listed]) -> Vec<String> {
+    let entries: Vec<&Listed> = list.iter().filter(|entry| entry.file == name).collect();
+    let mut complaints = Vec::new();
+    if theirs.len() != ours.len() {
+        complaints.push(format!("{name}: the script has changed, record it again"));
+    }
+    let mut occurred = BTreeSet::new();
+    for (kafka, own) in theirs.iter().zip(ours) {
+        let heading = heading(&kafka.request);
+        if heading != self::heading(&own.request) {
+            complaints.push(format!("{name} | {heading}: the script has changed, record it again"));
+            break;
+        }
+        let (Some(answer), Some(own)) = (&kafka.answer, &own.answer) else { continue };
+        let mut found: Vec<String> =
+            difference::compare(answer, own).iter().map(ToString::to_string).collect();
+        for (at, entry) in entries.iter().enumerate() {
+            if entry.names(name, &kafka.case, heading) {
+                let listed: Vec<&String> =
+                    entry.differences.iter().filter(|listed| found.contains(listed)).collect();
+                occurred.extend(listed.iter().map(|listed| (at, (*listed).clone())));
+                found.retain(|difference| !entry.differences.contains(difference));
+            }
+        }
+        if !found.is_empty() {
+            let found = found.join("\n  ");
+            complaints.push(format!("{name} | {} | {heading}\n  {found}", kafka.case));
+        }
+    }
+    for (at, entry) in entries.iter().enumerate() {
+        for difference in &entry.differences {
+            if !occurred.contains(&(at, difference.clone())) {
+                let heading = &entry.heading;
+                complaints.push(format!("{heading}: no longer so, strike it out: {difference}"));
+            }
+        }
+    }
+    complaints
+}
+
+/// The line that names a step, without what was sent.
+fn heading(request: &str) -> &str {
+    request.split(" {").next().unwrap_or(request)
+}
