@@ -141,6 +141,19 @@ fn default(field: &Field) -> Value {
     }
 }
 
+/// Whether `value` is what a reader would assume if it were not there.
+fn is_default(field: &Field, value: &Value) -> bool {
+    let inner = |name: &str, fields: &[Field], value: &Value| {
+        fields.iter().any(|field| field.name == name && is_default(field, value))
+    };
+    match (&field.kind, value) {
+        (Kind::Struct(fields), Value::Record(values)) => {
+            values.iter().all(|(name, value)| inner(name, fields, value))
+        }
+        _ => default(field) == *value,
+    }
+}
+
 fn varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);
@@ -171,21 +184,27 @@ impl<'a> Reader<'a> {
                 let tag = self.varint()?;
                 let length = self.varint()?;
                 let bytes = self.take(length as usize)?;
-                values.push(self.tagged(fields, tag, bytes)?);
+                // A default that is sent says the same as one that is not.
+                values.extend(self.tagged(fields, tag, bytes)?);
             }
         }
         Ok(Value::Record(values))
     }
 
-    fn tagged(&self, fields: &[Field], tag: u64, rest: &[u8]) -> Result<(String, Value), String> {
+    fn tagged(
+        &self,
+        fields: &[Field],
+        tag: u64,
+        rest: &[u8],
+    ) -> Result<Option<(String, Value)>, String> {
         let known =
             |field: &&Field| field.tagged.contain(self.version) && u64::from(field.tag) == tag;
         let Some(field) = fields.iter().find(known) else {
-            return Ok((format!("tag_{tag}"), Value::Bytes(rest.to_vec())));
+            return Ok(Some((format!("tag_{tag}"), Value::Bytes(rest.to_vec()))));
         };
         let mut reader = Reader { version: self.version, flexible: true, rest };
         let value = reader.value(&field.kind, field.nullable.contain(self.version))?;
-        Ok((field.name.clone(), value))
+        Ok((!is_default(field, &value)).then(|| (field.name.clone(), value)))
     }
 
     fn value(&mut self, kind: &Kind, nullable: bool) -> Result<Value, String> {

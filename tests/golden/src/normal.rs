@@ -95,11 +95,10 @@ impl Names {
             ("log_dir", Value::Text(path)) if !path.is_empty() => named("$folder"),
             ("total_bytes" | "usable_bytes", Value::Int(1..)) => named("$bytes"),
             ("finalized_features_epoch", Value::Int(0..)) => named("$epoch"),
-            ("error_message" | "message" | "documentation", Value::Text(text))
-                if !text.is_empty() =>
-            {
-                named("$text")
-            }
+            (
+                "error_message" | "batch_index_error_message" | "message" | "documentation",
+                Value::Text(text),
+            ) if !text.is_empty() => named("$text"),
             ("error_code" | "topic_config_error_code", Value::Int(code)) => error_name(*code),
             (_, Value::Int(time)) if is_time(field) => self.time(*time),
             _ if self.is_written(field, value) => value.clone(),

@@ -135,6 +135,9 @@ impl Player<'_> {
         let body = match content {
             Content::Raw(digits) => {
                 played.request.push_str(&format!(" body 0x{digits}"));
+                if answer != version {
+                    played.request.push_str(&format!(" answer v{answer}"));
+                }
                 unhex(digits).expect("a script has pairs of digits")
             }
             Content::Value(text) => {
