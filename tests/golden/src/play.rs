@@ -79,7 +79,8 @@ impl Player<'_> {
         match &step.action {
             Action::Settle => {
                 if self.target == Target::Kafka {
-                    thread::sleep(SETTLE);
+                    // Only the recorder comes here, and Kafka offers nothing to wait for.
+                    thread::sleep(SETTLE); // polls once
                 }
                 return None;
             }
@@ -163,7 +164,7 @@ impl Player<'_> {
             let value = self.reply(&step.connection, reply, Some((api, *answer)));
             tries += 1;
             if self.target == Target::Kafka && is_transient(&value) && tries < TRIES_MAX {
-                thread::sleep(TRY_AGAIN_AFTER);
+                thread::sleep(TRY_AGAIN_AFTER); // polls
                 continue;
             }
             played.answer = Some(value);
