@@ -158,7 +158,6 @@ impl<D: Disk> Log<D> {
 
     /// A closed segment that was durable: its newest timestamp, if its indexes fit it. The outer
     /// option is none when they have to be rebuilt.
-    #[expect(clippy::type_complexity, reason = "none, or a segment that may be without times")]
     fn sane_closed(
         &self,
         base: Offset,

@@ -106,7 +106,9 @@ impl<D: Disk> Metadata<D> {
 ///
 /// The decisions are `meta`'s and their replies are of many kinds, so what arrives here is the
 /// decision itself, with its arguments inside. It is called once, and sees nothing but the cluster.
-pub struct MetadataRequest(Box<dyn FnOnce(&Cluster) -> Decision<MetadataReply> + Send>);
+pub struct MetadataRequest(Decide);
+
+type Decide = Box<dyn FnOnce(&Cluster) -> Decision<MetadataReply> + Send>;
 
 /// Whatever the decision said, for whoever asked to take out again; or why it could not be stored.
 pub type MetadataReply = Result<Box<dyn Any + Send>, ErrorCode>;

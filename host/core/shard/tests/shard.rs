@@ -128,10 +128,8 @@ impl Bench {
     }
 
     fn produced(&mut self, ticket: Ticket) -> Option<Result<Produced, Refusal>> {
-        match self.reply(ticket)? {
-            Reply::Produced(mut results) => Some(results.remove(0).1),
-            other => panic!("{other:?}"),
-        }
+        let Reply::Produced(mut results) = self.reply(ticket)? else { panic!("not a produce's") };
+        Some(results.remove(0).1)
     }
 
     fn fetch(&mut self, offset: u64, wait_ms: u64) -> Ticket {

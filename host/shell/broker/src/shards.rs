@@ -68,10 +68,8 @@ impl<D: Disk> Producing<D> {
     pub async fn results(self) -> Result<Slots<Result<Produced, Refusal>>, Stopping> {
         let mut results = Vec::new();
         for part in self.parts {
-            match part.await.map_err(|_| Stopping)? {
-                Reply::Produced(part) => results.extend(part),
-                other => unexpected(&other),
-            }
+            let Reply::Produced(part) = part.await.map_err(|_| Stopping)? else { unexpected() };
+            results.extend(part);
         }
         Ok(results)
     }
@@ -166,10 +164,11 @@ impl<D: Disk> Shards<D> {
     }
 
     async fn fetch_part(&self, shard: u32, part: Fetch) -> Result<Slots<Fetched<D>>, Stopping> {
-        match self.ask(shard, Request::Fetch(part)).await?.wait().await? {
-            Reply::Fetched(found) => Ok(found),
-            other => unexpected(&other),
-        }
+        let Reply::Fetched(found) = self.ask(shard, Request::Fetch(part)).await?.wait().await?
+        else {
+            unexpected()
+        };
+        Ok(found)
     }
 
     /// Offsets by time, or one of Kafka's special places.
@@ -177,9 +176,9 @@ impl<D: Disk> Shards<D> {
         &self,
         queries: Slots<(TopicPartition, OffsetQuery)>,
     ) -> Result<Slots<Result<FoundOffset, ErrorCode>>, Stopping> {
-        self.spread(queries, Request::ListOffsets, |reply| match reply {
-            Reply::Offsets(found) => found,
-            other => unexpected(&other),
+        self.spread(queries, Request::ListOffsets, |reply| {
+            let Reply::Offsets(found) = reply else { unexpected() };
+            found
         })
         .await
     }
@@ -189,9 +188,9 @@ impl<D: Disk> Shards<D> {
         &self,
         queries: Slots<(TopicPartition, EpochQuery)>,
     ) -> Result<Slots<Result<EpochEnd, ErrorCode>>, Stopping> {
-        self.spread(queries, Request::EpochEnds, |reply| match reply {
-            Reply::EpochEnds(found) => found,
-            other => unexpected(&other),
+        self.spread(queries, Request::EpochEnds, |reply| {
+            let Reply::EpochEnds(found) = reply else { unexpected() };
+            found
         })
         .await
     }
@@ -201,9 +200,9 @@ impl<D: Disk> Shards<D> {
         &self,
         wanted: Slots<(TopicPartition, Option<Offset>)>,
     ) -> Result<Slots<Result<Offset, ErrorCode>>, Stopping> {
-        self.spread(wanted, Request::DeleteRecords, |reply| match reply {
-            Reply::RecordsDeleted(starts) => starts,
-            other => unexpected(&other),
+        self.spread(wanted, Request::DeleteRecords, |reply| {
+            let Reply::RecordsDeleted(starts) = reply else { unexpected() };
+            starts
         })
         .await
     }
@@ -218,9 +217,9 @@ impl<D: Disk> Shards<D> {
             let plain = part.into_iter().map(|(slot, partition, ())| (slot, partition));
             Request::DescribeProducers(plain.collect())
         };
-        self.spread(wanted, request, |reply| match reply {
-            Reply::Producers(producers) => producers,
-            other => unexpected(&other),
+        self.spread(wanted, request, |reply| {
+            let Reply::Producers(producers) = reply else { unexpected() };
+            producers
         })
         .await
     }
@@ -229,10 +228,11 @@ impl<D: Disk> Shards<D> {
     pub async fn describe_logs(&self) -> Result<Vec<LogDescription>, Stopping> {
         let mut logs = Vec::new();
         for shard in self.all() {
-            match self.ask(shard, Request::DescribeLogs).await?.wait().await? {
-                Reply::Logs(part) => logs.extend(part),
-                other => unexpected(&other),
-            }
+            let Reply::Logs(part) = self.ask(shard, Request::DescribeLogs).await?.wait().await?
+            else {
+                unexpected()
+            };
+            logs.extend(part);
         }
         Ok(logs)
     }
@@ -246,10 +246,12 @@ impl<D: Disk> Shards<D> {
     ) -> Result<group::Reply, Stopping> {
         let partition: PartitionIndex = offsets_topic.partition;
         let request = Request::Group { partition, request, entropy };
-        match self.ask(self.shard_of(offsets_topic), request).await?.wait().await? {
-            Reply::Group(reply) => Ok(reply),
-            other => unexpected(&other),
-        }
+        let Reply::Group(reply) =
+            self.ask(self.shard_of(offsets_topic), request).await?.wait().await?
+        else {
+            unexpected()
+        };
+        Ok(reply)
     }
 
     /// Asks every coordinator of this broker the same.
@@ -260,10 +262,10 @@ impl<D: Disk> Shards<D> {
         let mut listed = Vec::new();
         for shard in self.all() {
             let request = Request::Groups(request.clone());
-            match self.ask(shard, request).await?.wait().await? {
-                Reply::Groups(part) => listed.extend(part),
-                other => unexpected(&other),
-            }
+            let Reply::Groups(part) = self.ask(shard, request).await?.wait().await? else {
+                unexpected()
+            };
+            listed.extend(part);
         }
         Ok(listed)
     }
@@ -272,10 +274,11 @@ impl<D: Disk> Shards<D> {
     pub async fn committed(&self) -> Result<Vec<CommittedOffset>, Stopping> {
         let mut committed = Vec::new();
         for shard in self.all() {
-            match self.ask(shard, Request::Committed).await?.wait().await? {
-                Reply::Committed(part) => committed.extend(part),
-                other => unexpected(&other),
-            }
+            let Reply::Committed(part) = self.ask(shard, Request::Committed).await?.wait().await?
+            else {
+                unexpected()
+            };
+            committed.extend(part);
         }
         Ok(committed)
     }
@@ -289,7 +292,7 @@ impl<D: Disk> Shards<D> {
     ) -> Result<Result<Decided, ErrorCode>, Stopping> {
         let request = Request::Metadata(MetadataRequest::new(decide));
         let answer = self.ask(0, request).await?.wait().await?;
-        let Reply::Metadata { reply, version } = answer else { unexpected(&answer) };
+        let Reply::Metadata { reply, version } = answer else { unexpected() };
         let mut cluster = self.inner.cluster.clone();
         let followed = cluster.wait_for(|cluster| cluster.version() >= version).await;
         followed.map_err(|_| Stopping)?;
@@ -411,6 +414,6 @@ impl<D: Disk> Drop for Abandon<D> {
 }
 
 /// A shard answered a question of another kind: our own mistake, and nothing to go on from.
-fn unexpected<D: Disk>(reply: &Reply<D>) -> ! {
-    panic!("a shard answered with {reply:?}")
+fn unexpected() -> ! {
+    panic!("a shard answers with the kind of reply that was asked for")
 }
