@@ -8,6 +8,7 @@
 pub mod budget;
 pub mod config;
 pub mod connection;
+mod request;
 mod events;
 mod shard_thread;
 pub mod shards;
