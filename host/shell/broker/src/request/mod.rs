@@ -4,4 +4,14 @@
 //! waiting is in plain functions beside it, which tests call. A handler never fails: whatever goes
 //! wrong is an error code in its response.
 
+pub(crate) mod api_versions;
+pub(crate) mod coordinator;
+pub(crate) mod epochs;
+pub(crate) mod fetch;
+pub(crate) mod group;
+pub(crate) mod list_offsets;
+pub(crate) mod metadata;
+pub(crate) mod offsets;
+mod place;
+pub(crate) mod produce;
 pub(crate) mod session;

@@ -1,0 +1,124 @@
+//! What every request handler has at hand.
+//!
+//! **Decides** nothing. [`Context`] is one for the broker, [`Peer`] one for each connection, [`Call`]
+//! one for each request.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use brooklet_hook::Hooks;
+use brooklet_io::{Clock, DataFolder};
+use brooklet_log::validate::TopicRules;
+use brooklet_meta::{Cluster, Topic};
+use brooklet_types::{BrokerId, ErrorCode, TopicId, Timestamp};
+use brooklet_wire::message::StrBytes;
+use brooklet_wire::version::Api;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+use crate::request::produce::rules_of;
+use crate::request::session::Sessions;
+
+/// The shards of a broker that stores on a real disk.
+pub(crate) type Shards = crate::shards::Shards<DataFolder>;
+
+/// What all requests share.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) shards: Shards,
+    pub(crate) hooks: Arc<dyn Hooks>,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Arc<Metrics>,
+    /// This broker.
+    pub(crate) node: BrokerId,
+    pub(crate) cluster_id: String,
+    /// Whether asking for a topic that does not exist creates it.
+    pub(crate) auto_create: bool,
+    /// How many partitions `__consumer_offsets` gets when it is created.
+    pub(crate) offsets_partitions: u32,
+    /// Protects the table of fetch sessions; held for a look-up, never over an await.
+    pub(crate) sessions: Mutex<Sessions>,
+    /// Fires when the broker is to stop: whoever waits for records waits no longer.
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// Our address, as the client reached it.
+    pub(crate) local: SocketAddr,
+    /// The client's.
+    pub(crate) remote: SocketAddr,
+    /// What the listener tells clients to connect to; none tells them `local`.
+    pub(crate) advertised: Option<(String, u16)>,
+    /// Protects what was worked out of topic settings; only this connection's task takes it.
+    pub(crate) rules: Mutex<Rules>,
+}
+
+/// What topics ask of batches, as of one version of the cluster.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    version: u64,
+    by_topic: BTreeMap<TopicId, Arc<TopicRules>>,
+}
+
+/// One request, and all that surrounds it.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) context: Arc<Context>,
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) api: Api,
+    pub(crate) version: i16,
+    pub(crate) client_id: Option<StrBytes>,
+}
+
+impl Call {
+    /// The cluster as of now. A handler takes it once, so that one answer is of one version.
+    pub(crate) fn cluster(&self) -> Arc<Cluster> {
+        self.context.shards.cluster()
+    }
+
+    /// An error on its way to the client, counted.
+    pub(crate) fn code(&self, code: ErrorCode) -> i16 {
+        if !code.is_none() {
+            self.context.metrics.refused(self.api, code);
+        }
+        code.to_wire()
+    }
+
+    /// The time of the day.
+    pub(crate) fn timestamp(&self) -> Timestamp {
+        self.context.clock.timestamp()
+    }
+
+    /// Where this client should connect to.
+    pub(crate) fn address(&self) -> (StrBytes, i32) {
+        self.peer.address()
+    }
+
+    /// What `topic` asks of a batch. Worked out once per connection and version of the cluster:
+    /// settings are texts, and this is the record path.
+    pub(crate) fn rules(&self, cluster: &Cluster, topic: &Topic) -> Arc<TopicRules> {
+        let mut rules = self.peer.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        if rules.version != cluster.version() {
+            *rules = Rules { version: cluster.version(), by_topic: BTreeMap::new() };
+        }
+        let known = rules.by_topic.entry(topic.id);
+        let node = self.context.node;
+        Arc::clone(known.or_insert_with(|| Arc::new(rules_of(&cluster.effective(node, topic)))))
+    }
+}
+
+impl Peer {
+    /// Where this client should connect to: what the operator said, or the address it came in on.
+    pub(crate) fn address(&self) -> (StrBytes, i32) {
+        match &self.advertised {
+            Some((host, port)) => (StrBytes::from(host.as_str()), i32::from(*port)),
+            None => {
+                let host = self.local.ip().to_canonical().to_string();
+                (StrBytes::from(host), i32::from(self.local.port()))
+            }
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Fetch: records on their way to a consumer.
+//!
+//! **Decides** which partitions a fetch is about (with its session's help) and how what was found is
+//! told; runs the read plans off the shard, and off the async threads where they need the disk. The
+//! second of the record path's two call sites for plugins is here. **Never** copies a record.
+//!
+//! There are no transactions yet, so the last stable offset is the high watermark and nothing was
+//! ever aborted, whatever isolation is asked for.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use brooklet_hook::{Place, Verdict};
+use brooklet_io::DataFolder;
+use brooklet_log::DiskFile;
+use brooklet_log::plan::{ReadError, ReadPlan};
+use brooklet_meta::{Cluster, Topic};
+use brooklet_shard::input::{Fetch, FetchPartition, Slot};
+use brooklet_shard::output::Fetched;
+use brooklet_types::{
+    ByteSize, ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicName, limits,
+};
+use brooklet_wire::message::{FetchRequest, FetchResponse, Uuid, fetch_response, make};
+use brooklet_wire::{WireError, fetch as wire_fetch};
+use bytes::{Bytes, BytesMut};
+
+use super::place;
+use super::session::{Asked, Begun, Found, Key, StrBytesKey, TopicKey, Wanted};
+use crate::context::Call;
+
+/// From here on topics are named by id.
+const IDS_SINCE: i16 = 13;
+
+type File = <DataFolder as brooklet_log::Disk>::File;
+
+/// One partition's result before it is told.
+struct Outcome {
+    key: Key,
+    data: fetch_response::PartitionData,
+    records: Vec<Bytes>,
+    name: Option<TopicName>,
+}
+
+/// The whole answer, as the pieces of a frame.
+pub(crate) async fn answer(
+    call: &Call,
+    correlation: i32,
+    request: FetchRequest,
+) -> Result<Vec<Bytes>, WireError> {
+    let refuse = |code: ErrorCode| {
+        let code = call.code(code);
+        let response = make(|it: &mut FetchResponse| it.error_code = code);
+        wire_fetch::encode(correlation, call.version, &response, Vec::new())
+    };
+    if request.replica_id >= 0 || request.replica_state.replica_id >= 0 {
+        // Only brokers fetch with a number, and this cluster has no other.
+        return refuse(ErrorCode::NotLeaderOrFollower);
+    }
+    let now = call.context.clock.now();
+    let random = i32::from_be_bytes(first_four(brooklet_io::entropy::bytes()));
+    let begun = {
+        let mut sessions = call.context.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.begin(now, asked(&request, call.version), random)
+    };
+    let begun = match begun {
+        Ok(begun) => begun,
+        Err(code) => return refuse(code),
+    };
+    let outcomes = read(call, &request, &begun).await;
+    let Some(outcomes) = outcomes else { return refuse(ErrorCode::NotLeaderOrFollower) };
+    let found: Vec<Found> = outcomes.iter().map(Outcome::found).collect();
+    let tell = {
+        let mut sessions = call.context.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.finish(&begun, &found)
+    };
+    let told = outcomes.into_iter().zip(tell).filter_map(|(it, tell)| tell.then_some(it));
+    let (response, records) = respond(call, begun.session, told);
+    wire_fetch::encode(correlation, call.version, &response, records)
+}
+
+fn first_four(bytes: [u8; 16]) -> [u8; 4] {
+    let [a, b, c, d, ..] = bytes;
+    [a, b, c, d]
+}
+
+fn asked(request: &FetchRequest, version: i16) -> Asked {
+    let by_id = version >= IDS_SINCE;
+    let topic_key = |name: &brooklet_wire::message::StrBytes, id: Uuid| {
+        if by_id { TopicKey::Id(id.to_bytes()) } else { TopicKey::Name(StrBytesKey(name.clone())) }
+    };
+    let wanted = request.topics.iter().flat_map(|topic| {
+        let key = topic_key(&topic.topic, topic.topic_id);
+        topic.partitions.iter().map(move |partition| Wanted {
+            key: Key { topic: key.clone(), partition: partition.partition },
+            offset: partition.fetch_offset,
+            max_bytes: partition.partition_max_bytes,
+            current_leader_epoch: partition.current_leader_epoch,
+            last_fetched_epoch: partition.last_fetched_epoch,
+        })
+    });
+    let forgotten = request.forgotten_topics_data.iter().flat_map(|topic| {
+        let key = topic_key(&topic.topic, topic.topic_id);
+        topic.partitions.iter().map(move |&partition| Key { topic: key.clone(), partition })
+    });
+    // Versions before 7 know no sessions: their fields decode to what means "none".
+    let (session, epoch) =
+        if version >= 7 { (request.session_id, request.session_epoch) } else { (0, -1) };
+    Asked {
+        session,
+        epoch,
+        names_by_id: by_id,
+        wanted: wanted.collect(),
+        forgotten: forgotten.collect(),
+    }
+}
+
+/// Reads every partition; none when the broker is stopping.
+async fn read(call: &Call, request: &FetchRequest, begun: &Begun) -> Option<Vec<Outcome>> {
+    let cluster = call.cluster();
+    let mut outcomes = Vec::with_capacity(begun.partitions.len());
+    let mut partitions = Vec::with_capacity(begun.partitions.len());
+    let mut failed = false;
+    for (index, wanted) in begun.partitions.iter().enumerate() {
+        let slot = Slot::try_from(index).expect("sessions and requests are limited");
+        let (outcome, partition) = prepare(call, &cluster, slot, wanted);
+        failed |= partition.is_none();
+        partitions.extend(partition);
+        outcomes.push(outcome);
+    }
+    let max = u32::try_from(request.max_bytes).unwrap_or(0).min(limits::FETCH_BYTES_MAX);
+    // What is refused already is told at once. A stop ends every wait.
+    let wait = if failed { 0 } else { u64::try_from(request.max_wait_ms).unwrap_or(0) };
+    let fetch = Fetch {
+        partitions,
+        min: ByteSize(u64::try_from(request.min_bytes).unwrap_or(0)),
+        max: ByteSize(u64::from(max)),
+        wait_max: Duration::from_millis(wait),
+    };
+    if fetch.partitions.is_empty() {
+        return Some(outcomes);
+    }
+    let fetched = tokio::select! {
+        // Dropping the fetch takes it back from its shard.
+        () = call.context.shutdown.cancelled() => return Some(outcomes),
+        fetched = call.context.shards.fetch(fetch) => fetched.ok()?,
+    };
+    let plans = fetched.into_iter().filter_map(|(slot, fetched)| {
+        let plan = note(call, &mut outcomes[slot as usize], fetched);
+        plan.map(|plan| (slot, plan))
+    });
+    let plans = plans.collect();
+    for (slot, result) in run(plans).await {
+        let outcome = &mut outcomes[slot as usize];
+        match result {
+            Ok(records) => hook(call, outcome, records).await,
+            Err(error) => {
+                tracing::warn!(%error, "read for a fetch");
+                outcome.data.error_code = call.code(error.code());
+            }
+        }
+    }
+    Some(outcomes)
+}
+
+/// Finds the partition, or the reason why there is none.
+fn prepare(
+    call: &Call,
+    cluster: &Cluster,
+    slot: Slot,
+    wanted: &Wanted,
+) -> (Outcome, Option<FetchPartition>) {
+    let topic = match &wanted.key.topic {
+        TopicKey::Name(name) => place::topic(cluster, &name.0, Uuid::default(), false),
+        TopicKey::Id(id) => place::topic(cluster, "", Uuid::from_bytes(*id), true),
+    };
+    let mut outcome = Outcome {
+        key: wanted.key.clone(),
+        data: blank(wanted.key.partition),
+        records: Vec::new(),
+        name: topic.ok().map(|topic| topic.name.clone()),
+    };
+    match topic.and_then(|topic| locate(topic, slot, wanted)) {
+        Ok(partition) => (outcome, Some(partition)),
+        Err(code) => {
+            outcome.data.error_code = call.code(code);
+            (outcome, None)
+        }
+    }
+}
+
+fn locate(topic: &Topic, slot: Slot, wanted: &Wanted) -> Result<FetchPartition, ErrorCode> {
+    let partition = place::partition(topic, wanted.key.partition)?;
+    Ok(FetchPartition {
+        slot,
+        partition,
+        offset: Offset::from_wire(wanted.offset).ok_or(ErrorCode::OffsetOutOfRange)?,
+        max: ByteSize(u64::try_from(wanted.max_bytes).unwrap_or(0)),
+        current_epoch: LeaderEpoch::from_wire(wanted.current_leader_epoch),
+        last_fetched_epoch: LeaderEpoch::from_wire(wanted.last_fetched_epoch),
+    })
+}
+
+/// Writes down what a shard found, and hands back what is to be read.
+fn note(
+    call: &Call,
+    outcome: &mut Outcome,
+    fetched: Fetched<DataFolder>,
+) -> Option<ReadPlan<File>> {
+    let wire = |offset: Option<Offset>| offset.map_or(-1, Offset::to_wire);
+    outcome.data.error_code = call.code(fetched.error.unwrap_or(ErrorCode::None));
+    outcome.data.high_watermark = wire(fetched.high_watermark);
+    outcome.data.last_stable_offset = wire(fetched.high_watermark);
+    outcome.data.log_start_offset = wire(fetched.log_start);
+    if let Some(diverging) = fetched.diverging {
+        outcome.data.diverging_epoch.epoch = diverging.epoch.map_or(-1, LeaderEpoch::to_wire);
+        outcome.data.diverging_epoch.end_offset = wire(diverging.end);
+    }
+    fetched.plan
+}
+
+type Read = (Slot, Result<Vec<Bytes>, ReadError>);
+
+/// Runs the plans: in place when all is in memory, else together on one thread that may block.
+async fn run(plans: Vec<(Slot, ReadPlan<File>)>) -> Vec<Read> {
+    if plans.iter().all(|(_, plan)| plan.is_cached()) {
+        return run_all(plans);
+    }
+    let reading = tokio::task::spawn_blocking(move || run_all(plans));
+    reading.await.expect("reading a log does not panic, and the runtime outlives its requests")
+}
+
+fn run_all<F: DiskFile>(plans: Vec<(Slot, ReadPlan<F>)>) -> Vec<Read> {
+    let mut scratch = BytesMut::new();
+    plans.into_iter().map(|(slot, plan)| (slot, plan.run(&mut scratch))).collect()
+}
+
+/// Shows records to the topic's hook, where it has one.
+async fn hook(call: &Call, outcome: &mut Outcome, records: Vec<Bytes>) {
+    outcome.records = records;
+    let Some(name) = &outcome.name else { return };
+    call.context.metrics.fetched(name, outcome.records.iter().map(Bytes::len).sum());
+    if !call.context.hooks.concern(name) {
+        return;
+    }
+    let index = PartitionIndex::from_wire(outcome.data.partition_index).unwrap_or_default();
+    let place = Place { topic: name, partition: index };
+    // A hook sees one stretch of batches: here, and only here, pieces are put together.
+    let whole = Bytes::from(outcome.records.concat());
+    match call.context.hooks.on_fetch(place, &whole).await {
+        Verdict::Pass => {}
+        Verdict::Replace(batches) => outcome.records = vec![batches],
+        Verdict::Reject(reason) => {
+            tracing::debug!(topic = %name, reason, "fetch refused by a hook");
+            outcome.records = Vec::new();
+            outcome.data.error_code = call.code(ErrorCode::InvalidRecord);
+        }
+    }
+}
+
+impl Outcome {
+    fn found(&self) -> Found {
+        Found {
+            key: self.key.clone(),
+            error: self.data.error_code != 0,
+            high_watermark: self.data.high_watermark,
+            log_start: self.data.log_start_offset,
+            has_news: !self.records.is_empty() || self.data.diverging_epoch.end_offset >= 0,
+        }
+    }
+}
+
+/// Groups what is told by topic. Partitions of one topic need not stand together in the order of
+/// service, and a response may name a topic twice no more than a request may.
+fn respond(
+    call: &Call,
+    session: i32,
+    told: impl Iterator<Item = Outcome>,
+) -> (FetchResponse, Vec<Vec<Bytes>>) {
+    let mut topics: Vec<(fetch_response::FetchableTopicResponse, Vec<Vec<Bytes>>)> = Vec::new();
+    let mut places: BTreeMap<TopicKey, usize> = BTreeMap::new();
+    for mut outcome in told {
+        let place = *places.entry(outcome.key.topic.clone()).or_insert_with(|| {
+            let topic = make(|it: &mut fetch_response::FetchableTopicResponse| {
+                match &outcome.key.topic {
+                    TopicKey::Name(name) => it.topic = name.0.clone(),
+                    TopicKey::Id(id) => it.topic_id = Uuid::from_bytes(*id),
+                }
+            });
+            topics.push((topic, Vec::new()));
+            topics.len() - 1
+        });
+        outcome.data.records = Some(Bytes::new());
+        topics[place].0.partitions.push(outcome.data);
+        topics[place].1.push(outcome.records);
+    }
+    let mut pieces = Vec::new();
+    let mut response = FetchResponse::default();
+    // A session needs version 7; those before do not carry the field.
+    response.session_id = if call.version >= 7 { session } else { 0 };
+    for (topic, records) in topics {
+        response.responses.push(topic);
+        pieces.extend(records);
+    }
+    (response, pieces)
+}
+
+fn blank(index: i32) -> fetch_response::PartitionData {
+    make(|it: &mut fetch_response::PartitionData| {
+        it.partition_index = index;
+        it.high_watermark = -1;
+        it.last_stable_offset = -1;
+        it.log_start_offset = -1;
+        it.preferred_read_replica = -1;
+    })
+}

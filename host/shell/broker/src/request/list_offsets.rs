@@ -1,0 +1,144 @@
+//! ListOffsets: offsets by time, or one of Kafka's special places.
+//!
+//! **Decides** which place a negative timestamp means, by version. **Never** looks into a log.
+//!
+//! Isolation makes no difference: without transactions the last stable offset is the high watermark.
+
+use std::collections::BTreeMap;
+
+use brooklet_meta::Cluster;
+use brooklet_shard::input::{OffsetQuery, Place, Slot};
+use brooklet_types::{ErrorCode, LeaderEpoch, Offset, Timestamp, TopicPartition};
+use brooklet_wire::message::{
+    ListOffsetsRequest, ListOffsetsResponse, Uuid, list_offsets_request, list_offsets_response,
+    make,
+};
+
+use super::place;
+use crate::context::Call;
+
+/// What a timestamp asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Sought {
+    Place(Place),
+    /// Something only tiered storage has: found to be nowhere.
+    Nothing,
+}
+
+/// Answers ListOffsets.
+pub(crate) async fn handle(call: &Call, request: ListOffsetsRequest) -> ListOffsetsResponse {
+    let cluster = call.cluster();
+    let mut queries = Vec::new();
+    let mut places = Vec::new();
+    let mut response = ListOffsetsResponse::default();
+    let mut times: BTreeMap<(&str, i32), u32> = BTreeMap::new();
+    for topic in &request.topics {
+        for partition in &topic.partitions {
+            *times.entry((&topic.name, partition.partition_index)).or_default() += 1;
+        }
+    }
+    for (topic_index, topic) in request.topics.iter().enumerate() {
+        let mut answered = make(|it: &mut list_offsets_response::ListOffsetsTopicResponse| {
+            it.name = topic.name.clone();
+        });
+        for (index, partition) in topic.partitions.iter().enumerate() {
+            let twice = times.get(&(&*topic.name, partition.partition_index)) > Some(&1);
+            let found = query(&cluster, &topic.name, partition, call.version, twice);
+            let mut line = blank(partition.partition_index);
+            match found {
+                Ok(Some(query)) => {
+                    let slot = Slot::try_from(places.len()).expect("requests are limited");
+                    places.push((topic_index, index));
+                    queries.push((slot, query));
+                }
+                Ok(None) => {}
+                Err(code) => line.error_code = call.code(code),
+            }
+            answered.partitions.push(line);
+        }
+        response.topics.push(answered);
+    }
+    let Ok(found) = call.context.shards.list_offsets(queries).await else {
+        return response;
+    };
+    for (slot, result) in found {
+        let (topic, partition) = places[slot as usize];
+        let line = &mut response.topics[topic].partitions[partition];
+        match result {
+            Ok(found) => {
+                line.offset = found.offset.map_or(-1, Offset::to_wire);
+                line.timestamp = found.timestamp.map_or(-1, |timestamp| timestamp.0);
+                line.leader_epoch = found.epoch.map_or(-1, LeaderEpoch::to_wire);
+            }
+            Err(code) => line.error_code = call.code(code),
+        }
+    }
+    response
+}
+
+fn query(
+    cluster: &Cluster,
+    name: &str,
+    partition: &list_offsets_request::ListOffsetsPartition,
+    version: i16,
+    twice: bool,
+) -> Result<Option<(TopicPartition, OffsetQuery)>, ErrorCode> {
+    if twice {
+        return Err(ErrorCode::InvalidRequest);
+    }
+    let topic = place::topic(cluster, name, Uuid::default(), false)?;
+    let found = place::partition(topic, partition.partition_index)?;
+    let Sought::Place(place) = sought(partition.timestamp, version)? else { return Ok(None) };
+    let current_epoch = LeaderEpoch::from_wire(partition.current_leader_epoch);
+    Ok(Some((found, OffsetQuery { place, current_epoch })))
+}
+
+/// Negative timestamps name places; each came with a version.
+fn sought(timestamp: i64, version: i16) -> Result<Sought, ErrorCode> {
+    match timestamp {
+        0.. => Ok(Sought::Place(Place::At(Timestamp(timestamp)))),
+        -1 => Ok(Sought::Place(Place::Latest)),
+        -2 => Ok(Sought::Place(Place::Earliest)),
+        -3 if version >= 7 => Ok(Sought::Place(Place::MaxTimestamp)),
+        // The earliest on local disks: all of ours are.
+        -4 if version >= 8 => Ok(Sought::Place(Place::Earliest)),
+        // The last that was tiered, and the first that waits to be: there is no such thing.
+        -5 if version >= 9 => Ok(Sought::Nothing),
+        -6 if version >= 11 => Ok(Sought::Nothing),
+        _ => Err(ErrorCode::UnsupportedVersion),
+    }
+}
+
+fn blank(index: i32) -> list_offsets_response::ListOffsetsPartitionResponse {
+    make(|it: &mut list_offsets_response::ListOffsetsPartitionResponse| {
+        it.partition_index = index;
+        it.timestamp = -1;
+        it.offset = -1;
+        it.leader_epoch = -1;
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_known_from_the_version_that_has_it() {
+        let table = [
+            (5, 1, Ok(Sought::Place(Place::At(Timestamp(5))))),
+            (-1, 1, Ok(Sought::Place(Place::Latest))),
+            (-2, 1, Ok(Sought::Place(Place::Earliest))),
+            (-3, 6, Err(ErrorCode::UnsupportedVersion)),
+            (-3, 7, Ok(Sought::Place(Place::MaxTimestamp))),
+            (-4, 7, Err(ErrorCode::UnsupportedVersion)),
+            (-4, 8, Ok(Sought::Place(Place::Earliest))),
+            (-5, 8, Err(ErrorCode::UnsupportedVersion)),
+            (-5, 9, Ok(Sought::Nothing)),
+            (-6, 11, Ok(Sought::Nothing)),
+            (-7, 11, Err(ErrorCode::UnsupportedVersion)),
+        ];
+        for (timestamp, version, expected) in table {
+            assert_eq!(sought(timestamp, version), expected, "{timestamp} v{version}");
+        }
+    }
+}

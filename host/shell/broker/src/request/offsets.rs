@@ -1,0 +1,316 @@
+//! Committed offsets: OffsetCommit, OffsetFetch, OffsetDelete.
+//!
+//! **Decides** which topics exist, which the coordinator does not know, and how names and ids are
+//! exchanged. **Invariant**: every partition of a request has its line in the response.
+
+use brooklet_group::{CommitOffset, CommitRequest, FetchReply, FetchRequest, Generation, OffsetValue, Reply, Request};
+use brooklet_meta::Cluster;
+use brooklet_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
+use brooklet_wire::message::{
+    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse,
+    OffsetFetchRequest, OffsetFetchResponse, StrBytes, Uuid, make, offset_commit_request,
+    offset_commit_response, offset_delete_response, offset_fetch_request, offset_fetch_response,
+};
+
+use super::group::{ask, mismatched, optional, text};
+use super::place;
+use crate::context::Call;
+
+/// From here on OffsetCommit and OffsetFetch name topics by id.
+const IDS_SINCE: i16 = 10;
+
+/// Answers OffsetCommit.
+pub(crate) async fn commit(call: &Call, request: OffsetCommitRequest) -> OffsetCommitResponse {
+    let cluster = call.cluster();
+    let mut response = OffsetCommitResponse::default();
+    let mut offsets = Vec::new();
+    let mut places = Vec::new();
+    for topic in &request.topics {
+        let found = place::topic(&cluster, &topic.name, topic.topic_id, call.version >= IDS_SINCE);
+        let mut answered = make(|it: &mut offset_commit_response::OffsetCommitResponseTopic| {
+            it.name = topic.name.clone();
+            it.topic_id = topic.topic_id;
+        });
+        for partition in &topic.partitions {
+            let commit = found.and_then(|topic| {
+                let id = place::partition(topic, partition.partition_index)?;
+                commit_offset(&topic.name, id.topic, id.partition, partition)
+            });
+            let mut code = ErrorCode::None;
+            match commit {
+                Ok(commit) => {
+                    places.push((response.topics.len(), answered.partitions.len()));
+                    offsets.push(commit);
+                }
+                Err(error) => code = error,
+            }
+            answered.partitions.push(make(
+                |it: &mut offset_commit_response::OffsetCommitResponsePartition| {
+                    it.partition_index = partition.partition_index;
+                    it.error_code = call.code(code);
+                },
+            ));
+        }
+        response.topics.push(answered);
+    }
+    if offsets.is_empty() {
+        return response;
+    }
+    let asked = CommitRequest {
+        group: text(&request.group_id),
+        generation: Generation::from_wire(request.generation_id_or_member_epoch),
+        member_id: text(&request.member_id),
+        instance_id: optional(&request.group_instance_id),
+        retention_ms: (call.version <= 4 && request.retention_time_ms >= 0)
+            .then_some(request.retention_time_ms),
+        knows_group_id_not_found: call.version >= 9,
+        offsets,
+    };
+    let codes = match ask(call, &request.group_id, Request::CommitOffsets(asked)).await {
+        Ok(Reply::CommitOffsets(codes)) => codes,
+        Ok(other) => mismatched(&other),
+        Err(code) => vec![code; places.len()],
+    };
+    for ((topic, partition), code) in places.into_iter().zip(codes) {
+        response.topics[topic].partitions[partition].error_code = call.code(code);
+    }
+    response
+}
+
+fn commit_offset(
+    name: &TopicName,
+    id: TopicId,
+    partition: PartitionIndex,
+    asked: &offset_commit_request::OffsetCommitRequestPartition,
+) -> Result<CommitOffset, ErrorCode> {
+    Ok(CommitOffset {
+        topic: name.clone(),
+        topic_id: Some(id),
+        partition,
+        // A position before the first is none; Kafka stores it, and consumers reset on it.
+        offset: Offset::from_wire(asked.committed_offset).ok_or(ErrorCode::OffsetOutOfRange)?,
+        leader_epoch: LeaderEpoch::from_wire(asked.committed_leader_epoch),
+        metadata: asked.committed_metadata.as_ref().map_or_else(|| "".into(), text),
+    })
+}
+
+/// One group of an OffsetFetch, whatever the version.
+struct Wanted {
+    group: StrBytes,
+    topics: Option<Vec<(StrBytes, Uuid, Vec<i32>)>>,
+}
+
+/// One group's answer, whatever the version.
+struct Answered {
+    group: StrBytes,
+    error: ErrorCode,
+    topics: Vec<offset_fetch_response::OffsetFetchResponseTopics>,
+}
+
+/// Answers OffsetFetch. `require_stable` asks for nothing here: without transactions every
+/// committed offset is.
+pub(crate) async fn fetch(call: &Call, request: OffsetFetchRequest) -> OffsetFetchResponse {
+    let cluster = call.cluster();
+    let mut answered = Vec::new();
+    for wanted in wanted(call.version, request) {
+        answered.push(fetch_group(call, &cluster, wanted).await);
+    }
+    let mut response = OffsetFetchResponse::default();
+    if call.version < 8 {
+        if let Some(only) = answered.pop() {
+            response.error_code = call.code(only.error);
+            response.topics = only.topics.into_iter().map(plain_topic).collect();
+        }
+        return response;
+    }
+    for group in answered {
+        response.groups.push(make(|it: &mut offset_fetch_response::OffsetFetchResponseGroup| {
+            it.error_code = call.code(group.error);
+            it.group_id = group.group;
+            it.topics = group.topics;
+        }));
+    }
+    response
+}
+
+fn wanted(version: i16, request: OffsetFetchRequest) -> Vec<Wanted> {
+    if version < 8 {
+        let topics = request.topics.map(|topics| {
+            let topic = |it: offset_fetch_request::OffsetFetchRequestTopic| {
+                (it.name, Uuid::default(), it.partition_indexes)
+            };
+            topics.into_iter().map(topic).collect()
+        });
+        return vec![Wanted { group: request.group_id, topics }];
+    }
+    let group = |it: offset_fetch_request::OffsetFetchRequestGroup| Wanted {
+        group: it.group_id,
+        topics: it.topics.map(|topics| {
+            let topic = |it: offset_fetch_request::OffsetFetchRequestTopics| {
+                (it.name, it.topic_id, it.partition_indexes)
+            };
+            topics.into_iter().map(topic).collect()
+        }),
+    };
+    request.groups.into_iter().map(group).collect()
+}
+
+async fn fetch_group(call: &Call, cluster: &Cluster, wanted: Wanted) -> Answered {
+    let by_id = call.version >= IDS_SINCE;
+    let mut topics = Vec::new();
+    let mut places = Vec::new();
+    let mut asked = Vec::new();
+    for (name, id, indexes) in wanted.topics.iter().flatten() {
+        let mut lines = Vec::new();
+        // A name need not be a topic's any more: what was committed for it is still there.
+        let topic_name = if by_id {
+            place::topic(cluster, name, *id, true).map(|topic| topic.name.clone())
+        } else {
+            TopicName::new(name).map_err(|_| ErrorCode::UnknownTopicOrPartition)
+        };
+        for &index in indexes {
+            let mut line = blank(index);
+            match (&topic_name, PartitionIndex::from_wire(index)) {
+                (Ok(name), Some(partition)) => {
+                    places.push((topics.len(), lines.len()));
+                    asked.push((name.clone(), partition));
+                }
+                // Without ids an unknown partition has no offset; that is no error.
+                (Err(code), _) if by_id => line.error_code = call.code(*code),
+                (Err(_) | Ok(_), _) => {}
+            }
+            lines.push(line);
+        }
+        topics.push(make(|it: &mut offset_fetch_response::OffsetFetchResponseTopics| {
+            it.name = name.clone();
+            it.topic_id = *id;
+            it.partitions = lines;
+        }));
+    }
+    let all = wanted.topics.is_none();
+    let request = FetchRequest { group: text(&wanted.group), partitions: (!all).then_some(asked) };
+    let reply = match ask(call, &wanted.group, Request::FetchOffsets(request)).await {
+        Ok(Reply::FetchOffsets(reply)) => reply,
+        Ok(other) => mismatched(&other),
+        Err(error) => FetchReply { error, offsets: Vec::new() },
+    };
+    if !reply.error.is_none() {
+        return Answered { group: wanted.group, error: reply.error, topics: Vec::new() };
+    }
+    if all {
+        topics = all_topics(cluster, reply.offsets, by_id);
+    } else {
+        for ((topic, partition), (_, _, value)) in places.into_iter().zip(reply.offsets) {
+            fill(&mut topics[topic].partitions[partition], value);
+        }
+    }
+    Answered { group: wanted.group, error: ErrorCode::None, topics }
+}
+
+/// Everything a group has committed, by topic. By id only what still exists can be named.
+fn all_topics(
+    cluster: &Cluster,
+    offsets: Vec<(TopicName, PartitionIndex, Option<OffsetValue>)>,
+    by_id: bool,
+) -> Vec<offset_fetch_response::OffsetFetchResponseTopics> {
+    let mut topics: Vec<offset_fetch_response::OffsetFetchResponseTopics> = Vec::new();
+    for (name, partition, value) in offsets {
+        let id = cluster.topic(name.as_str()).map(|topic| place::uuid(topic.id));
+        if by_id && id.is_none() {
+            continue;
+        }
+        if topics.last().is_none_or(|topic| &*topic.name != name.as_str()) {
+            topics.push(make(|it: &mut offset_fetch_response::OffsetFetchResponseTopics| {
+                it.name = name.as_str().into();
+                it.topic_id = id.unwrap_or_default();
+            }));
+        }
+        let mut line = blank(partition.to_wire());
+        fill(&mut line, value);
+        if let Some(topic) = topics.last_mut() {
+            topic.partitions.push(line);
+        }
+    }
+    topics
+}
+
+fn blank(index: i32) -> offset_fetch_response::OffsetFetchResponsePartitions {
+    make(|it: &mut offset_fetch_response::OffsetFetchResponsePartitions| {
+        it.partition_index = index;
+        it.committed_offset = -1;
+        it.committed_leader_epoch = -1;
+        it.metadata = Some(StrBytes::default());
+    })
+}
+
+fn fill(
+    line: &mut offset_fetch_response::OffsetFetchResponsePartitions,
+    value: Option<OffsetValue>,
+) {
+    let Some(value) = value else { return };
+    line.committed_offset = value.offset.to_wire();
+    line.committed_leader_epoch = value.leader_epoch.map_or(-1, LeaderEpoch::to_wire);
+    line.metadata = Some(StrBytes::from(&*value.metadata));
+}
+
+fn plain_topic(
+    topic: offset_fetch_response::OffsetFetchResponseTopics,
+) -> offset_fetch_response::OffsetFetchResponseTopic {
+    make(|it: &mut offset_fetch_response::OffsetFetchResponseTopic| {
+        it.name = topic.name;
+        let line = |from: offset_fetch_response::OffsetFetchResponsePartitions| {
+            make(|it: &mut offset_fetch_response::OffsetFetchResponsePartition| {
+                it.partition_index = from.partition_index;
+                it.committed_offset = from.committed_offset;
+                it.committed_leader_epoch = from.committed_leader_epoch;
+                it.metadata = from.metadata;
+                it.error_code = from.error_code;
+            })
+        };
+        it.partitions = topic.partitions.into_iter().map(line).collect();
+    })
+}
+
+/// Answers OffsetDelete.
+pub(crate) async fn delete(call: &Call, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
+    let cluster = call.cluster();
+    let mut response = OffsetDeleteResponse::default();
+    let mut partitions = Vec::new();
+    let mut places = Vec::new();
+    for topic in &request.topics {
+        let found = place::topic(&cluster, &topic.name, Uuid::default(), false);
+        let mut answered = make(|it: &mut offset_delete_response::OffsetDeleteResponseTopic| {
+            it.name = topic.name.clone();
+        });
+        for partition in &topic.partitions {
+            let id = found
+                .and_then(|topic| Ok((topic, place::partition(topic, partition.partition_index)?)));
+            let mut line =
+                make(|it: &mut offset_delete_response::OffsetDeleteResponsePartition| {
+                    it.partition_index = partition.partition_index;
+                });
+            match id {
+                Ok((topic, id)) => {
+                    places.push((response.topics.len(), answered.partitions.len()));
+                    partitions.push((topic.name.clone(), id.partition));
+                }
+                Err(code) => line.error_code = call.code(code),
+            }
+            answered.partitions.push(line);
+        }
+        response.topics.push(answered);
+    }
+    let asked = Request::DeleteOffsets { group: text(&request.group_id), partitions };
+    let (error, codes) = match ask(call, &request.group_id, asked).await {
+        Ok(Reply::DeleteOffsets { error, partitions }) => (error, partitions),
+        Ok(other) => mismatched(&other),
+        Err(code) => (code, Vec::new()),
+    };
+    if !error.is_none() {
+        return make(|it: &mut OffsetDeleteResponse| it.error_code = call.code(error));
+    }
+    for ((topic, partition), code) in places.into_iter().zip(codes) {
+        response.topics[topic].partitions[partition].error_code = call.code(code);
+    }
+    response
+}

@@ -1,0 +1,36 @@
+//! From a client's word for a partition to the partition.
+//!
+//! **Decides** which error names what is missing. **Never** creates anything.
+
+use std::sync::Arc;
+
+use brooklet_meta::{Cluster, Topic};
+use brooklet_types::{ErrorCode, PartitionIndex, TopicId, TopicPartition};
+use brooklet_wire::message::Uuid;
+
+/// The topic that a request means: by id if the version has ids, else by name.
+pub(crate) fn topic<'a>(
+    cluster: &'a Cluster,
+    name: &str,
+    id: Uuid,
+    by_id: bool,
+) -> Result<&'a Arc<Topic>, ErrorCode> {
+    if by_id {
+        let id = TopicId::from_wire(id.to_bytes()).ok_or(ErrorCode::UnknownTopicId)?;
+        cluster.topic_by_id(id).ok_or(ErrorCode::UnknownTopicId)
+    } else {
+        cluster.topic(name).ok_or(ErrorCode::UnknownTopicOrPartition)
+    }
+}
+
+/// A partition of a topic.
+pub(crate) fn partition(topic: &Topic, index: i32) -> Result<TopicPartition, ErrorCode> {
+    let partition = PartitionIndex::from_wire(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    topic.partition(partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    Ok(TopicPartition { topic: topic.id, partition })
+}
+
+/// A topic's id as the wire has it.
+pub(crate) fn uuid(id: TopicId) -> Uuid {
+    Uuid::from_bytes(id.0)
+}
