@@ -8,8 +8,10 @@
 pub mod budget;
 pub mod config;
 pub mod connection;
-mod request;
+mod context;
 mod events;
+pub mod metrics;
+mod request;
 mod shard_thread;
 pub mod shards;
 pub mod spans;
