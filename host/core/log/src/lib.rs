@@ -9,6 +9,7 @@
 
 mod append;
 mod checkpoint;
+pub mod compaction;
 pub mod disk;
 pub mod epoch;
 mod frame;

@@ -55,6 +55,7 @@ pub struct Log<D: Disk> {
     pub(crate) checkpoint: Checkpoint,
     pub(crate) unsynced: Unsynced<D::File>,
     pub(crate) remembered: Remembered,
+    pub(crate) clean_until: Offset,
 }
 
 /// What was written since the last [`Log::take_dirty`].

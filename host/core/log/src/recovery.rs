@@ -27,7 +27,7 @@ use crate::log::{Log, Unsynced};
 use crate::segment::{self, Active, Closed};
 use crate::settings::LogSettings;
 use crate::tail::{Tail, TailBudget};
-use crate::{offset_index, time_index};
+use crate::{compaction, offset_index, time_index};
 
 /// An index of a segment of 4 GiB with an entry per smallest batch would be longer than anything
 /// we write; Kafka's default limit is 10 MiB.
@@ -61,7 +61,12 @@ impl<D: Disk> Log<D> {
     ) -> io::Result<Log<D>> {
         disk.create_folder(folder)?;
         let checkpoint = Checkpoint::load(&disk, folder)?;
-        let mut bases = segment_bases(&disk.list(folder)?);
+        let names = disk.list(folder)?;
+        // A cleaning that was not finished never happened.
+        for name in names.iter().filter(|name| name.ends_with(compaction::SUFFIX)) {
+            disk.remove(&format!("{folder}/{name}"))?;
+        }
+        let mut bases = segment_bases(&names);
         let fresh = bases.is_empty();
         if fresh {
             bases.push(checkpoint.map_or(Offset::ZERO, |checkpoint| checkpoint.recovered));
@@ -94,6 +99,7 @@ impl<D: Disk> Log<D> {
             }),
             unsynced: Unsynced { files: Vec::new(), active: true, folder: true, generation: 0 },
             remembered: Remembered::default(),
+            clean_until: Offset::ZERO,
             disk,
         };
         log.recover_segments(&bases)?;

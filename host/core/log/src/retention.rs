@@ -40,6 +40,10 @@ impl<D: Disk> Log<D> {
         let mut start = self.start;
         let mut size = self.size();
         for segment in self.closed.values() {
+            // Emptied by compaction: it has no age, and holds nobody back.
+            if segment.size == 0 {
+                continue;
+            }
             let over =
                 self.settings.retention_bytes.is_some_and(|max| size - segment.size >= max.0);
             if !over && !too_old(segment.newest, self.settings.retention_ms) {
@@ -117,6 +121,7 @@ impl<D: Disk> Log<D> {
         self.rewalk(offset)?;
         self.epochs.truncate_to(self.end);
         self.durable = self.durable.min(self.end);
+        self.clean_until = self.clean_until.min(self.end);
         self.unsynced.folder = true;
         self.sync()
     }

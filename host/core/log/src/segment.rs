@@ -216,6 +216,14 @@ impl<F: DiskFile> Active<F> {
         Ok([offsets, times])
     }
 
+    /// Both indexes as bytes, with the entry that ends a segment.
+    pub(crate) fn index_bytes(&mut self) -> (Vec<u8>, Vec<u8>) {
+        self.add_time_entry();
+        let offsets = self.offsets.iter().flat_map(|entry| entry.to_bytes()).collect();
+        let times = self.times.iter().flat_map(|entry| entry.to_bytes()).collect();
+        (offsets, times)
+    }
+
     /// Cuts the padding, so that Kafka's tools read the file to its end.
     pub(crate) fn cut_padding(&mut self) -> io::Result<()> {
         self.file.truncate(self.size)?;
