@@ -65,17 +65,23 @@ pub enum BatchError {
 }
 
 impl BatchError {
-    /// What a producer is told.
+    /// What a producer is told: what Kafka 4.3 was seen to answer. Where Kafka answers
+    /// `UNKNOWN_SERVER_ERROR` because an exception escapes it (an undefined codec, undecodable
+    /// records), a code that says what is wrong takes its place. It is as final: the checksum held,
+    /// so sending the same bytes again would not help.
     pub fn code(&self) -> ErrorCode {
         match self {
+            BatchError::Length { .. } | BatchError::Crc { .. } => ErrorCode::CorruptMessage,
+            // Formats that once were are invalid, others were never written by anybody.
+            BatchError::Magic { magic: 0 | 1 } => ErrorCode::InvalidRecord,
+            BatchError::Magic { .. } => ErrorCode::CorruptMessage,
             BatchError::Truncated { .. }
-            | BatchError::Length { .. }
-            | BatchError::Crc { .. }
-            | BatchError::Compression(_) => ErrorCode::CorruptMessage,
-            BatchError::Magic { .. } => ErrorCode::UnsupportedForMessageFormat,
-            BatchError::Offsets { .. } | BatchError::Count { .. } | BatchError::Record { .. } => {
-                ErrorCode::InvalidRecord
-            }
+            | BatchError::Offsets { .. }
+            | BatchError::Count { .. }
+            | BatchError::Record { .. }
+            | BatchError::Compression(CompressError::Malformed { .. }) => ErrorCode::InvalidRecord,
+            // The Java producer answers this one by splitting the batch.
+            BatchError::Compression(CompressError::TooLarge { .. }) => ErrorCode::MessageTooLarge,
             BatchError::Codec { .. } => ErrorCode::UnsupportedCompressionType,
             BatchError::Build { .. } => ErrorCode::UnknownServerError,
         }
