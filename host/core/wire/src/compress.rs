@@ -158,28 +158,33 @@ fn lz4_frame(input: &[u8]) -> Result<&[u8], &'static str> {
 }
 
 /// Decodes straight into the output: unlike the streaming decoder, this needs no buffer of the
-/// window's announced size. The room grows only once the bytes have proved that they need more.
+/// window's announced size. The room grows when zstd asks for more, which a lying block can make it
+/// do; so never beyond what that many bytes can expand to, and a lie leaves the room untouched.
 fn zstd(input: &[u8], limit: usize) -> Result<Vec<u8>, CompressError> {
     /// What most batches expand to at most: one pass is then enough.
     const EXPANSION_USUAL: usize = 8;
     /// Each further pass has this much more room, so all of them cost a third more than the last.
     const GROWTH: usize = 4;
+    /// The least block, a header and one byte, and the most one block expands to.
+    const BLOCK_BYTES: (usize, usize) = (4, 128 << 10);
     /// The code of `ZSTD_error_dstSize_tooSmall`, which zstd promises to keep.
     const NO_ROOM: usize = 70_usize.wrapping_neg();
 
     let mut context = zstd::zstd_safe::DCtx::create();
-    let mut room = input.len().saturating_mul(EXPANSION_USUAL).min(limit);
+    let blocks = input.len().div_ceil(BLOCK_BYTES.0);
+    let room_max = blocks.saturating_mul(BLOCK_BYTES.1).min(limit);
+    let mut room = input.len().saturating_mul(EXPANSION_USUAL).min(room_max);
     loop {
         let mut output = Vec::with_capacity(room);
         match context.decompress(&mut output, input) {
             // The allocator may have given more room than it was asked for.
             Ok(_) if output.len() <= limit => return Ok(output),
-            Err(NO_ROOM) if room < limit => room = room.saturating_mul(GROWTH).min(limit),
-            Ok(_) | Err(NO_ROOM) => {
-                return Err(CompressError::TooLarge { codec: Codec::Zstd.name(), limit });
-            }
-            Err(code) => {
+            Err(NO_ROOM) if room < room_max => room = room.saturating_mul(GROWTH).min(room_max),
+            Err(code) if code != NO_ROOM || room < limit => {
                 return Err(malformed(Codec::Zstd, zstd::zstd_safe::get_error_name(code)));
+            }
+            Ok(_) | Err(_) => {
+                return Err(CompressError::TooLarge { codec: Codec::Zstd.name(), limit });
             }
         }
     }
