@@ -9,7 +9,7 @@
 //!   api_keys[24]: {api_key: 24, min_version: 0, max_version: 5} -> absent
 //! ```
 //!
-//! The third part of the heading is how a request begins, with a version, some, or all of them.
+//! `*` stands for any script, any case, and in `topics[*]` for any element. The third part of the heading is how a request begins, with a version, some, or all of them.
 //! Every line of the list must occur somewhere in the steps that it names: what no longer differs
 //! has to go.
 
@@ -164,11 +164,23 @@ impl Listed {
     pub fn names(&self, file: &str, case: &str, request: &str) -> bool {
         let Some((begin, rest)) = request.split_once(" v") else { return false };
         let digits = rest.split(' ').next().unwrap_or(rest);
-        self.file == file
-            && self.case == case
+        [(&self.file, file), (&self.case, case)]
+            .iter()
+            .all(|(own, given)| *own == "*" || own == given)
             && self.request == begin
             && digits.parse().is_ok_and(|version| self.versions.contain(version))
     }
+}
+
+/// Whether a line of the list, with `[*]` for any element, is what was found.
+pub fn is_listed(line: &str, found: &str) -> bool {
+    const ANY: &str = "[*]";
+    let Some((begin, rest)) = line.split_once(ANY) else { return line == found };
+    let Some(found) = found.strip_prefix(begin).and_then(|found| found.strip_prefix('[')) else {
+        return false;
+    };
+    // An element's name may hold brackets itself: any of them may be the closing one.
+    found.match_indices(']').any(|(at, _)| is_listed(rest, &found[at + 1..]))
 }
 
 /// Reads the list.
@@ -230,5 +242,7 @@ mod tests {
         let found: Vec<String> =
             compare(&kafka.unwrap(), &ours.unwrap()).iter().map(ToString::to_string).collect();
         assert_eq!(found, [r#"topics["b"].id: 2 -> 3"#, "n[1]: 2 -> absent"]);
+        assert!(is_listed("topics[*].id: 2 -> 3", &found[0]));
+        assert!(!is_listed("topics[*].id: 2 -> 4", &found[0]));
     }
 }
