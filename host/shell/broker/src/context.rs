@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use brooklet_hook::Hooks;
 use brooklet_io::{Clock, DataFolder};
 use brooklet_log::validate::TopicRules;
-use brooklet_meta::{Cluster, Topic};
-use brooklet_types::{BrokerId, ErrorCode, TopicId, Timestamp};
+use brooklet_meta::{Cluster, Decision, Topic};
+use brooklet_types::{BrokerId, ByteSize, ErrorCode, Timestamp, TopicId};
 use brooklet_wire::message::StrBytes;
 use brooklet_wire::version::Api;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,15 @@ pub(crate) struct Context {
     pub(crate) auto_create: bool,
     /// How many partitions `__consumer_offsets` gets when it is created.
     pub(crate) offsets_partitions: u32,
+    /// The data folder, as administrators are shown it.
+    pub(crate) folder: String,
+    /// The data folder, for its room.
+    pub(crate) disk: DataFolder,
+    /// Appends are refused when less than this would be left.
+    pub(crate) disk_reserve: ByteSize,
+    /// Producer ids that were allotted to this broker and not yet given out. A lock of tokio's:
+    /// it is held while the next block is fetched, so that a crowd fetches one.
+    pub(crate) producer_ids: tokio::sync::Mutex<Range<u64>>,
     /// Protects the table of fetch sessions; held for a look-up, never over an await.
     pub(crate) sessions: Mutex<Sessions>,
     /// Fires when the broker is to stop: whoever waits for records waits no longer.
@@ -73,6 +83,13 @@ pub(crate) struct Call {
     pub(crate) client_id: Option<StrBytes>,
 }
 
+impl Context {
+    /// Whether producers are refused for want of room.
+    pub(crate) fn disk_is_full(&self) -> bool {
+        brooklet_log::Disk::free(&self.disk).is_ok_and(|free| free <= self.disk_reserve)
+    }
+}
+
 impl Call {
     /// The cluster as of now. A handler takes it once, so that one answer is of one version.
     pub(crate) fn cluster(&self) -> Arc<Cluster> {
@@ -85,6 +102,15 @@ impl Call {
             self.context.metrics.refused(self.api, code);
         }
         code.to_wire()
+    }
+
+    /// Changes the cluster, and waits until the change is durable and followed.
+    pub(crate) async fn change<Decided: Send + 'static>(
+        &self,
+        decide: impl FnOnce(&Cluster) -> Decision<Decided> + Send + 'static,
+    ) -> Result<Decided, ErrorCode> {
+        let decided = self.context.shards.change(decide).await;
+        decided.map_err(|_stopping| ErrorCode::NotController)?
     }
 
     /// The time of the day.

@@ -5,15 +5,20 @@
 //! **What it decides.** How a request of Kafka's becomes a question to a shard, and its answer a
 //! response. **Never** what is stored or who is a group's leader: those are the core's.
 
+mod broker;
 pub mod budget;
 pub mod config;
 pub mod connection;
 mod context;
 mod events;
+mod health;
 pub mod metrics;
 mod request;
+mod router;
 mod shard_thread;
 pub mod shards;
 pub mod spans;
 pub mod start;
 pub mod translate;
+
+pub use broker::{Ready, RunError, run};

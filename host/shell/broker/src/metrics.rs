@@ -136,7 +136,9 @@ impl Metrics {
 
     /// A request was answered, or closed the connection.
     pub fn answered(&self, api: Api, took: Duration) {
-        self.request_latency.get_or_create(&ApiLabels { api: api.name() }).observe(took.as_secs_f64());
+        self.request_latency
+            .get_or_create(&ApiLabels { api: api.name() })
+            .observe(took.as_secs_f64());
     }
 
     /// A response has an error in it.

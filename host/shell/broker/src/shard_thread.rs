@@ -46,12 +46,15 @@ pub(crate) enum Envelope<D: Disk> {
     Stop { done: oneshot::Sender<bool> },
 }
 
+/// Told how long each sync took.
+pub type ObserveSync = Arc<dyn Fn(Duration) + Send + Sync>;
+
 /// What a shard's thread needs of the world.
 pub(crate) struct Outside<D: Disk> {
     pub(crate) clock: Clock,
     pub(crate) runtime: Handle,
     /// Told how long each sync took.
-    pub(crate) observe_sync: fn(Duration),
+    pub(crate) observe_sync: ObserveSync,
     /// Where this thread's helpers put what they have done.
     pub(crate) inbox: mpsc::Sender<Envelope<D>>,
     /// What all shards want written back at leisure.
@@ -76,11 +79,11 @@ pub(crate) fn spawn<D: Disk>(
 ) -> io::Result<std::thread::JoinHandle<()>> {
     let (syncs, jobs) = blocking::channel();
     let done = outside.inbox.clone();
-    let (clock, observe_sync) = (outside.clock.clone(), outside.observe_sync);
+    let (clock, observe_sync) = (outside.clock.clone(), Arc::clone(&outside.observe_sync));
     std::thread::Builder::new().name(format!("{name}-sync")).spawn(move || {
         end_process_on_panic(move || {
             for job in jobs {
-                let id = sync(&job, &clock, observe_sync);
+                let id = sync(&job, &clock, &observe_sync);
                 // The shard is gone only when the process is ending.
                 let _ = done.blocking_send(Envelope::Tell(Input::Synced { id }));
             }
@@ -198,7 +201,7 @@ impl<D: Disk> Thread<D> {
                 }
             }
             Output::Sync(job) if nobody_waits && job.sync_count() <= SYNC_INLINE_COUNT_MAX => {
-                let id = sync(&job, &self.outside.clock, self.outside.observe_sync);
+                let id = sync(&job, &self.outside.clock, &self.outside.observe_sync);
                 let (now, clock) = (self.outside.clock.now(), self.outside.clock.timestamp());
                 self.shard.step(now, clock, Input::Synced { id }, outbox);
                 self.shard.end_turn(outbox);
@@ -220,7 +223,7 @@ impl<D: Disk> Thread<D> {
 }
 
 /// Makes `job`'s files durable, or ends the process.
-fn sync<D: Disk>(job: &SyncJob<D>, clock: &Clock, observe: fn(Duration)) -> SyncId {
+fn sync<D: Disk>(job: &SyncJob<D>, clock: &Clock, observe: &ObserveSync) -> SyncId {
     let began = clock.now();
     if let Err(error) = job.run() {
         end_process(&error);

@@ -13,7 +13,6 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc as blocking;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use brooklet_io::Clock;
 use brooklet_log::Disk;
@@ -27,7 +26,7 @@ use brooklet_types::{BrokerId, ByteSize, TopicPartition};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::shard_thread::{self, Outside};
+use crate::shard_thread::{self, ObserveSync, Outside};
 use crate::shards::Shards;
 
 /// Each shard's journal. At the rate at which a journal pays off, this is worth about a second of
@@ -90,7 +89,7 @@ pub async fn start<D: Disk>(
     disk: D,
     plan: ShardPlan,
     clock: Clock,
-    observe_sync: fn(Duration),
+    observe_sync: ObserveSync,
 ) -> Result<Running<D>, StartError> {
     check_format(&disk)?;
     let clean = take_clean_mark(&disk)?;
@@ -125,7 +124,7 @@ pub async fn start<D: Disk>(
         let outside = Outside {
             clock: clock.clone(),
             runtime: Handle::current(),
-            observe_sync,
+            observe_sync: Arc::clone(&observe_sync),
             inbox: sender.clone(),
             leisure: leisure.clone(),
             decided: decided.clone(),

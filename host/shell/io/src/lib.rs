@@ -7,6 +7,7 @@ pub mod clock;
 pub mod disk;
 pub mod entropy;
 pub mod signal;
+pub mod space;
 pub mod tcp;
 
 pub use clock::Clock;

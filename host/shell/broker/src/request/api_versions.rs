@@ -25,20 +25,18 @@ const METADATA_VERSION_MIN: i16 = 7;
 static RESPONSE: LazyLock<ApiVersionsResponse> = LazyLock::new(|| {
     make(|response: &mut ApiVersionsResponse| {
         response.api_keys = Api::all().map(row).collect();
-        response.supported_features = vec![make(
-            |feature: &mut api_versions_response::SupportedFeatureKey| {
+        response.supported_features =
+            vec![make(|feature: &mut api_versions_response::SupportedFeatureKey| {
                 feature.name = "metadata.version".into();
                 feature.min_version = METADATA_VERSION_MIN;
                 feature.max_version = METADATA_VERSION;
-            },
-        )];
-        response.finalized_features = vec![make(
-            |feature: &mut api_versions_response::FinalizedFeatureKey| {
+            })];
+        response.finalized_features =
+            vec![make(|feature: &mut api_versions_response::FinalizedFeatureKey| {
                 feature.name = "metadata.version".into();
                 feature.min_version_level = METADATA_VERSION;
                 feature.max_version_level = METADATA_VERSION;
-            },
-        )];
+            })];
         // Features do not change while this release runs.
         response.finalized_features_epoch = 0;
     })

@@ -28,7 +28,10 @@ const OFFSETS_SETTINGS: [(&str, &str); 3] = [
 ];
 
 /// Answers FindCoordinator.
-pub(crate) async fn handle(call: &Call, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
+pub(crate) async fn handle(
+    call: &Call,
+    request: FindCoordinatorRequest,
+) -> FindCoordinatorResponse {
     let error = match request.key_type {
         GROUP => ensure_offsets_topic(call).await,
         TRANSACTION => Err(ErrorCode::CoordinatorNotAvailable),
@@ -66,9 +69,8 @@ pub(crate) async fn handle(call: &Call, request: FindCoordinatorRequest) -> Find
 
 async fn ensure_offsets_topic(call: &Call) -> Result<(), ErrorCode> {
     if call.cluster().topic(OFFSETS_TOPIC).is_none() {
-        let settings = OFFSETS_SETTINGS
-            .map(|(name, value)| (name.to_owned(), Some(value.to_owned())))
-            .into();
+        let settings =
+            OFFSETS_SETTINGS.map(|(name, value)| (name.to_owned(), Some(value.to_owned()))).into();
         let partitions = i32::try_from(call.context.offsets_partitions).unwrap_or(i32::MAX);
         let topic = metadata::new_topic(OFFSETS_TOPIC.to_owned(), partitions, settings);
         metadata::create(call, vec![topic]).await;

@@ -18,9 +18,7 @@ use brooklet_log::plan::{ReadError, ReadPlan};
 use brooklet_meta::{Cluster, Topic};
 use brooklet_shard::input::{Fetch, FetchPartition, Slot};
 use brooklet_shard::output::Fetched;
-use brooklet_types::{
-    ByteSize, ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicName, limits,
-};
+use brooklet_types::{ByteSize, ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicName, limits};
 use brooklet_wire::message::{FetchRequest, FetchResponse, Uuid, fetch_response, make};
 use brooklet_wire::{WireError, fetch as wire_fetch};
 use bytes::{Bytes, BytesMut};
@@ -281,12 +279,11 @@ fn respond(
     let mut places: BTreeMap<TopicKey, usize> = BTreeMap::new();
     for mut outcome in told {
         let place = *places.entry(outcome.key.topic.clone()).or_insert_with(|| {
-            let topic = make(|it: &mut fetch_response::FetchableTopicResponse| {
-                match &outcome.key.topic {
+            let topic =
+                make(|it: &mut fetch_response::FetchableTopicResponse| match &outcome.key.topic {
                     TopicKey::Name(name) => it.topic = name.0.clone(),
                     TopicKey::Id(id) => it.topic_id = Uuid::from_bytes(*id),
-                }
-            });
+                });
             topics.push((topic, Vec::new()));
             topics.len() - 1
         });

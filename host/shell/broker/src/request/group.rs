@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use brooklet_group::{
-    DescribeReply, Generation, GroupState, HeartbeatRequest as GroupHeartbeat,
-    JoinRequest, LeaveRequest, LeavingMember, ListRequest, Reply, Request, SyncRequest,
+    DescribeReply, Generation, GroupState, HeartbeatRequest as GroupHeartbeat, JoinRequest,
+    LeaveRequest, LeavingMember, ListRequest, Reply, Request, SyncRequest,
 };
 use brooklet_types::{ErrorCode, PartitionIndex, TopicPartition};
 use brooklet_wire::message::{

@@ -58,8 +58,7 @@ async fn create_missing(call: &Call, wanted: &[metadata_request::MetadataRequest
     let names = wanted.iter().filter_map(|topic| topic.name.as_ref());
     let missing = names.filter(|name| {
         // An internal topic has settings of its own, and is made with them.
-        cluster.topic(name).is_none()
-            && TopicName::new(name).is_ok_and(|name| !name.is_internal())
+        cluster.topic(name).is_none() && TopicName::new(name).is_ok_and(|name| !name.is_internal())
     });
     let mut names: Vec<String> = missing.map(|name| name.to_string()).collect();
     names.sort();

@@ -5,13 +5,19 @@
 //! wrong is an error code in its response.
 
 pub(crate) mod api_versions;
+pub(crate) mod cluster;
+pub(crate) mod configs;
 pub(crate) mod coordinator;
 pub(crate) mod epochs;
 pub(crate) mod fetch;
 pub(crate) mod group;
 pub(crate) mod list_offsets;
+pub(crate) mod log_dirs;
 pub(crate) mod metadata;
 pub(crate) mod offsets;
 mod place;
 pub(crate) mod produce;
+pub(crate) mod producers;
+pub(crate) mod records;
 pub(crate) mod session;
+pub(crate) mod topics;

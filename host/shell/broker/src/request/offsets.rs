@@ -3,7 +3,9 @@
 //! **Decides** which topics exist, which the coordinator does not know, and how names and ids are
 //! exchanged. **Invariant**: every partition of a request has its line in the response.
 
-use brooklet_group::{CommitOffset, CommitRequest, FetchReply, FetchRequest, Generation, OffsetValue, Reply, Request};
+use brooklet_group::{
+    CommitOffset, CommitRequest, FetchReply, FetchRequest, Generation, OffsetValue, Reply, Request,
+};
 use brooklet_meta::Cluster;
 use brooklet_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
 use brooklet_wire::message::{

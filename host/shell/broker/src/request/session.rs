@@ -147,11 +147,8 @@ impl Sessions {
                 if asked.session != 0 {
                     self.by_id.remove(&asked.session);
                 }
-                let session = if asked.epoch == FINAL_EPOCH {
-                    0
-                } else {
-                    self.create(now, &asked, new_id)
-                };
+                let session =
+                    if asked.epoch == FINAL_EPOCH { 0 } else { self.create(now, &asked, new_id) };
                 Ok(Begun { session, incremental: false, partitions: asked.wanted })
             }
             _ => self.resume(now, asked),
@@ -268,8 +265,8 @@ impl Session {
     fn note(&mut self, found: &Found) -> bool {
         let Some(&turn) = self.turns.get(&found.key) else { return true };
         let Some(cached) = self.partitions.get_mut(&turn) else { return true };
-        let moved = cached.high_watermark != found.high_watermark
-            || cached.log_start != found.log_start;
+        let moved =
+            cached.high_watermark != found.high_watermark || cached.log_start != found.log_start;
         cached.high_watermark = found.high_watermark;
         cached.log_start = found.log_start;
         if found.error {
@@ -365,7 +362,8 @@ mod tests {
     fn only_news_are_told_and_who_had_records_goes_last() {
         let mut sessions = opened();
         let full = Begun { session: 5, incremental: false, partitions: vec![] };
-        let first = [found(0, 10, true, false), found(1, 0, false, false), found(2, 0, false, true)];
+        let first =
+            [found(0, 10, true, false), found(1, 0, false, false), found(2, 0, false, true)];
         assert_eq!(sessions.finish(&full, &first), [true, true, true]);
         let begun = sessions.begin(at(1), asked(5, 1, &[], &[]), 9).unwrap();
         let order: Vec<i32> = begun.partitions.iter().map(|it| it.key.partition).collect();
@@ -390,9 +388,8 @@ mod tests {
             let begun = sessions.begin(at(0), asked(0, 0, &[1], &[]), id).unwrap();
             assert_eq!(begun.session, id);
         }
-        let mut open = |seconds| {
-            sessions.begin(at(seconds), asked(0, 0, &[1], &[]), 5000).unwrap().session
-        };
+        let mut open =
+            |seconds| sessions.begin(at(seconds), asked(0, 0, &[1], &[]), 5000).unwrap().session;
         assert_eq!(open(120), 0);
         assert_eq!(open(121), 5000);
         assert_eq!(sessions.count(), 1000);

@@ -1,0 +1,300 @@
+//! The broker from start to stop, in reading order.
+//!
+//! **Where it sits.** Between the program, which has a configuration, and everything else here.
+//!
+//! **What it decides.** The order of things: the data folder is locked before anything is read, all
+//! shards are open before a client is accepted, clients are answered before the shards end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use brooklet_hook::Hooks;
+use brooklet_io::tcp::{ListenError, Listener};
+use brooklet_io::{Clock, DataFolder, DataFolderError};
+use brooklet_log::disk::read_small;
+use brooklet_log::{Disk, DiskFile};
+use brooklet_meta::Cluster;
+use brooklet_shard::ShardSettings;
+use brooklet_types::{BrokerId, TopicId};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use crate::budget::Budget;
+use crate::config::{Address, Config};
+use crate::connection::{self, ConnectionLimits};
+use crate::context::{Context, Peer};
+use crate::health::{self, Health};
+use crate::metrics::Metrics;
+use crate::request::session::Sessions;
+use crate::router::Router;
+use crate::spans;
+use crate::start::{self, ShardPlan, StartError};
+
+/// Memory for large requests of all connections together, in whole largest frames: enough for a
+/// burst, and a fraction of any machine.
+const BUDGET_FRAMES: usize = 5;
+/// Memory for the newest batches of all shards together.
+const TAIL_BYTES_MAX: usize = 64 << 20;
+/// Kafka's `log.retention.check.interval.ms`.
+const RETENTION_CHECK_INTERVAL: Duration = Duration::from_secs(300);
+/// Where the cluster's id is kept.
+const IDENTITY: &str = "cluster-id";
+/// A stop answers what was accepted within this; the connections' own limit is below it.
+const DRAIN_MAX: Duration = Duration::from_millis(4500);
+
+/// Why the broker does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] DataFolderError),
+    /// What is in the data folder cannot be used.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The file with the cluster's id is damaged.
+    #[error("data folder: {IDENTITY} is not a cluster's id; restore it from a backup")]
+    Identity,
+    /// A port is taken, or an address is not ours.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The disk says no.
+    #[error("data folder: {0}")]
+    Disk(#[from] io::Error),
+}
+
+/// What is known once clients are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// This broker.
+    pub node: BrokerId,
+    /// The cluster's id, for as long as the data folder exists.
+    pub cluster_id: String,
+    /// Where clients come in, with real ports, in the order of the configuration.
+    pub listeners: Vec<SocketAddr>,
+    /// Where probes and metrics are served.
+    pub admin: Option<SocketAddr>,
+}
+
+/// Runs a broker until `stop` fires; `ready` is told when clients are served.
+pub async fn run(
+    config: Config,
+    hooks: Arc<dyn Hooks>,
+    stop: CancellationToken,
+    ready: impl FnOnce(&Ready),
+) -> Result<(), RunError> {
+    let disk = DataFolder::open(&config.data)?;
+    // Ports are taken before the logs are read: one that is in use is found at once.
+    let mut listeners = Vec::new();
+    for address in &config.listeners {
+        listeners.push(Listener::bind(&address.host, address.port).await?);
+    }
+    let admin = match config.admin {
+        Some(address) => Some(Listener::bind(&address.ip().to_string(), address.port()).await?),
+        None => None,
+    };
+    let clock = Clock::start();
+    let cluster_id = cluster_id(&disk)?;
+    let mut registry = Registry::default();
+    let metrics = Arc::new(Metrics::register(&mut registry));
+    let synced = Arc::clone(&metrics);
+    let observe = Arc::new(move |took| synced.synced(took));
+    let running = start::start(disk.clone(), plan(&config), clock.clone(), observe).await?;
+    let context = Arc::new(Context {
+        shards: running.shards.clone(),
+        hooks,
+        clock,
+        metrics,
+        node: config.node_id,
+        cluster_id: cluster_id.clone(),
+        auto_create: config.auto_create_topics,
+        offsets_partitions: config.groups.offsets_partitions,
+        folder: config.data.display().to_string(),
+        disk,
+        disk_reserve: config.limits.disk_reserve,
+        producer_ids: tokio::sync::Mutex::new(0..0),
+        sessions: Mutex::new(Sessions::default()),
+        shutdown: stop.clone(),
+    });
+    let addresses = listeners.iter().map(Listener::local).collect();
+    let admin_address = admin.as_ref().map(Listener::local);
+    let server = Server::new(Arc::clone(&context), &config);
+    server.serve(listeners, admin, &config, registry);
+    ready(&Ready { node: config.node_id, cluster_id, listeners: addresses, admin: admin_address });
+
+    stop.cancelled().await;
+    tracing::info!("stopping");
+    server.drain().await;
+    running.stop().await?;
+    Ok(())
+}
+
+/// What serves clients.
+struct Server {
+    context: Arc<Context>,
+    limits: Arc<ConnectionLimits>,
+    budget: Budget,
+    /// One for each connection there may be.
+    places: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
+impl Server {
+    fn new(context: Arc<Context>, config: &Config) -> Server {
+        let frame_bytes_max = usize::try_from(config.limits.frame_bytes_max.0)
+            .expect("the configuration keeps a frame below 2 GiB");
+        let limits = ConnectionLimits {
+            frame_bytes_max,
+            idle_max: config.limits.connection_idle_max,
+            ..ConnectionLimits::default()
+        };
+        let places = usize::try_from(config.limits.connections_max).expect("32 bits fit");
+        Server {
+            context,
+            limits: Arc::new(limits),
+            budget: Budget::new(frame_bytes_max * BUDGET_FRAMES),
+            places: Arc::new(Semaphore::new(places)),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    fn serve(
+        &self,
+        listeners: Vec<Listener>,
+        admin: Option<Listener>,
+        config: &Config,
+        registry: Registry,
+    ) {
+        for (listener, advertised) in listeners.into_iter().zip(config.advertised.clone()) {
+            self.tasks.spawn(self.clone_for_task().accept(listener, advertised));
+        }
+        if let Some(admin) = admin {
+            let health = Health {
+                context: Arc::clone(&self.context),
+                registry,
+                budget: self.budget.clone(),
+            };
+            let shutdown = self.context.shutdown.clone();
+            // Not tracked: a dashboard that keeps its connection open must not hold up a stop.
+            tokio::spawn(async move {
+                let served = health::serve(admin.into_socket(), Arc::new(health), shutdown).await;
+                if let Err(error) = served {
+                    tracing::error!(%error, "serve probes and metrics");
+                }
+            });
+        }
+    }
+
+    fn clone_for_task(&self) -> Server {
+        Server {
+            context: Arc::clone(&self.context),
+            limits: Arc::clone(&self.limits),
+            budget: self.budget.clone(),
+            places: Arc::clone(&self.places),
+            tasks: self.tasks.clone(),
+        }
+    }
+
+    /// Takes clients until the broker stops.
+    async fn accept(self, listener: Listener, advertised: Option<Address>) {
+        let mut number = 0u64;
+        loop {
+            let (stream, remote) = tokio::select! {
+                biased;
+                () = self.context.shutdown.cancelled() => return,
+                // Cancel-safe: a client that is not taken stays in the queue.
+                accepted = listener.accept() => accepted,
+            };
+            number += 1;
+            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+                tracing::warn!(%remote, "connection refused: as many are open as may be");
+                continue;
+            };
+            let Ok(local) = stream.local_addr() else { continue };
+            let peer = Peer {
+                local,
+                remote,
+                advertised: advertised.as_ref().map(|it| (it.host.clone(), it.port)),
+                rules: Mutex::default(),
+            };
+            let router = Router { context: Arc::clone(&self.context), peer: Arc::new(peer) };
+            let (limits, budget) = (Arc::clone(&self.limits), self.budget.clone());
+            let span = spans::connection(number, remote);
+            let task = async move {
+                converse(stream, router, &limits, &budget).await;
+                drop(place);
+            };
+            self.tasks.spawn(task.instrument(span));
+        }
+    }
+
+    /// Waits until all clients have got what they are owed.
+    async fn drain(&self) {
+        self.tasks.close();
+        if tokio::time::timeout(DRAIN_MAX, self.tasks.wait()).await.is_err() {
+            tracing::warn!(connections = self.tasks.len(), "stopping with replies still owed");
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, router: Router, limits: &ConnectionLimits, budget: &Budget) {
+    let _open = router.context.metrics.connected();
+    let shutdown = router.context.shutdown.clone();
+    let (reader, writer) = stream.into_split();
+    match connection::serve(reader, writer, &router, limits, budget, &shutdown).await {
+        Ok(()) => tracing::debug!("disconnected"),
+        Err(error) => tracing::debug!(%error, "connection closed"),
+    }
+}
+
+fn plan(config: &Config) -> ShardPlan {
+    let groups = &config.groups;
+    let millis = |duration: Duration| i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
+    let shards = usize::try_from(config.shards).expect("a handful");
+    ShardPlan {
+        broker: config.node_id,
+        shards: config.shards,
+        settings: ShardSettings {
+            retention_check_interval: RETENTION_CHECK_INTERVAL,
+            tail_bytes_max: TAIL_BYTES_MAX / shards.max(1),
+            groups: brooklet_group::Settings {
+                session_timeout_ms_min: millis(groups.session_timeout_min),
+                session_timeout_ms_max: millis(groups.session_timeout_max),
+                initial_rebalance_delay: groups.initial_rebalance_delay,
+                group_size_max: usize::try_from(groups.members_max).unwrap_or(usize::MAX),
+                offsets_retention: groups.offsets_retention,
+                ..brooklet_group::Settings::default()
+            },
+        },
+        cluster: Cluster::new(config.broker_settings()),
+    }
+}
+
+/// The cluster's id: read, or made on the first start.
+fn cluster_id(disk: &DataFolder) -> Result<String, RunError> {
+    /// An id is 22 characters of base64.
+    const ID_BYTES: usize = 22;
+    if let Some(bytes) = read_small(disk, IDENTITY, ID_BYTES)? {
+        let id = String::from_utf8(bytes).map_err(|_| RunError::Identity)?;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let whole = id.len() == ID_BYTES && id.bytes().all(plain);
+        return if whole { Ok(id) } else { Err(RunError::Identity) };
+    }
+    if disk.list("")?.iter().any(|name| name == IDENTITY) {
+        return Err(RunError::Identity);
+    }
+    let id = TopicId::from_random(brooklet_io::entropy::bytes()).to_string();
+    // Written whole under another name: a crash must not leave half an id.
+    let fresh = format!("{IDENTITY}.tmp");
+    let file = disk.create(&fresh)?;
+    file.write_at(&[id.as_bytes()], 0)?;
+    file.sync()?;
+    disk.rename(&fresh, IDENTITY)?;
+    disk.sync_folder("")?;
+    Ok(id)
+}

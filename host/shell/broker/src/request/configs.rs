@@ -1,0 +1,126 @@
+//! Settings: DescribeConfigs, AlterConfigs, IncrementalAlterConfigs.
+//!
+//! **Decides** what cannot be asked of `meta` at all: kinds of resources that this broker has none
+//! of, and operations that Kafka does not know.
+
+use brooklet_meta::Cluster;
+use brooklet_meta::decide::setting::{Alteration, Resource, alter_settings, replace_settings};
+use brooklet_types::ErrorCode;
+use brooklet_wire::message::{
+    AlterConfigsRequest, AlterConfigsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, StrBytes,
+    alter_configs_response, incremental_alter_configs_response, make,
+};
+
+use crate::context::Call;
+use crate::translate::configs as translate;
+
+/// A code and a text, as responses carry them.
+type Outcome = (i16, Option<StrBytes>);
+
+/// Answers DescribeConfigs.
+pub(crate) async fn describe(
+    call: &Call,
+    request: DescribeConfigsRequest,
+) -> DescribeConfigsResponse {
+    translate::describe(&request, &call.cluster(), call.context.node)
+}
+
+/// Answers IncrementalAlterConfigs.
+pub(crate) async fn alter(
+    call: &Call,
+    request: IncrementalAlterConfigsRequest,
+) -> IncrementalAlterConfigsResponse {
+    let asked = request.resources.iter().map(|resource| {
+        let target = translate::resource(resource.resource_type, &resource.resource_name)
+            .ok_or(ErrorCode::InvalidRequest)?;
+        let changes = resource.configs.iter().map(|config| {
+            translate::alteration(&config.name, config.config_operation, config.value.as_deref())
+        });
+        let changes: Option<Vec<Alteration>> = changes.collect();
+        Ok((target, changes.ok_or(ErrorCode::InvalidRequest)?))
+    });
+    let (wanted, mut outcomes) = part(call, asked);
+    let validate_only = request.validate_only;
+    let decide = move |cluster: &Cluster| alter_settings(cluster, &wanted, validate_only);
+    fill(call, &mut outcomes, call.change(decide).await);
+    make(|response: &mut IncrementalAlterConfigsResponse| {
+        for (resource, outcome) in request.resources.iter().zip(outcomes) {
+            response.responses.push(make(
+                |it: &mut incremental_alter_configs_response::AlterConfigsResourceResponse| {
+                    (it.error_code, it.error_message) = outcome.unwrap_or_default();
+                    it.resource_type = resource.resource_type;
+                    it.resource_name = resource.resource_name.clone();
+                },
+            ));
+        }
+    })
+}
+
+/// Answers AlterConfigs.
+pub(crate) async fn replace(call: &Call, request: AlterConfigsRequest) -> AlterConfigsResponse {
+    let asked = request.resources.iter().map(|resource| {
+        let target = translate::resource(resource.resource_type, &resource.resource_name)
+            .ok_or(ErrorCode::InvalidRequest)?;
+        let changes = resource
+            .configs
+            .iter()
+            .map(|config| (config.name.to_string(), config.value.as_deref().map(str::to_owned)));
+        Ok((target, changes.collect::<Vec<_>>()))
+    });
+    let (wanted, mut outcomes) = part(call, asked);
+    let validate_only = request.validate_only;
+    let decide = move |cluster: &Cluster| replace_settings(cluster, &wanted, validate_only);
+    fill(call, &mut outcomes, call.change(decide).await);
+    make(|response: &mut AlterConfigsResponse| {
+        for (resource, outcome) in request.resources.iter().zip(outcomes) {
+            response.responses.push(make(
+                |it: &mut alter_configs_response::AlterConfigsResourceResponse| {
+                    (it.error_code, it.error_message) = outcome.unwrap_or_default();
+                    it.resource_type = resource.resource_type;
+                    it.resource_name = resource.resource_name.clone();
+                },
+            ));
+        }
+    })
+}
+
+/// Parts what can be asked of `meta` from what is refused here. An outcome is `None` where the
+/// answer is still to come.
+fn part<Change>(
+    call: &Call,
+    asked: impl Iterator<Item = Result<(Resource, Change), ErrorCode>>,
+) -> (Vec<(Resource, Change)>, Vec<Option<Outcome>>) {
+    let mut wanted = Vec::new();
+    let mut outcomes = Vec::new();
+    for asked in asked {
+        match asked {
+            Ok(one) => {
+                wanted.push(one);
+                outcomes.push(None);
+            }
+            Err(code) => outcomes.push(Some((call.code(code), Some(code.message().into())))),
+        }
+    }
+    (wanted, outcomes)
+}
+
+fn fill(
+    call: &Call,
+    outcomes: &mut [Option<Outcome>],
+    results: Result<Vec<Result<(), brooklet_meta::decide::setting::AlterError>>, ErrorCode>,
+) {
+    let open = outcomes.iter_mut().filter(|outcome| outcome.is_none());
+    match results {
+        Ok(results) => {
+            for (outcome, result) in open.zip(&results) {
+                *outcome = Some(translate::altered(result));
+            }
+        }
+        Err(code) => {
+            for outcome in open {
+                *outcome = Some((call.code(code), Some(code.message().into())));
+            }
+        }
+    }
+}

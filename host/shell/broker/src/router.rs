@@ -1,0 +1,145 @@
+//! From a frame to the handler of its request, and from its response to a frame.
+//!
+//! **Decides** which requests are answered at all: an API or version that is not served closes the
+//! connection, as in Kafka, and so does a body that cannot be read. **Never** looks into a request.
+
+use std::sync::Arc;
+
+use brooklet_wire::WireError;
+use brooklet_wire::frame::{self, RequestHeader};
+use brooklet_wire::message::{KafkaResponse, decode_request, encode_response};
+use brooklet_wire::version::Api;
+use bytes::Bytes;
+use tracing::Instrument;
+
+use crate::connection::{Answer, CloseConnection, Dispatch, Dispatched, Started};
+use crate::context::{Call, Context, Peer};
+use crate::request::*;
+use crate::spans;
+
+/// Answers the requests of one connection.
+#[derive(Debug)]
+pub(crate) struct Router {
+    pub(crate) context: Arc<Context>,
+    pub(crate) peer: Arc<Peer>,
+}
+
+impl Dispatch for Router {
+    async fn dispatch(
+        &self,
+        mut frame: Bytes,
+        started: Started,
+    ) -> Result<Dispatched, CloseConnection> {
+        let bytes = frame.len();
+        let close = |error: WireError| CloseConnection { reason: error.to_string() };
+        let header = frame::parse_header(&mut frame).map_err(close)?;
+        let Some(api) = Api::from_wire(header.api) else {
+            return Err(CloseConnection { reason: format!("api {} is not served", header.api) });
+        };
+        if !api.serves(header.version) && api != Api::ApiVersions {
+            let reason = format!("{} v{} is not served", api.name(), header.version);
+            return Err(CloseConnection { reason });
+        }
+        self.context.metrics.received(bytes);
+        let call = Call {
+            context: Arc::clone(&self.context),
+            peer: Arc::clone(&self.peer),
+            api,
+            version: header.version,
+            client_id: header.client_id.clone(),
+        };
+        let span = spans::request(api.name(), header.version, header.correlation);
+        if api == Api::Produce && started == Started::Now {
+            let began = self.context.clock.now();
+            let request = decode_request(frame, header.version).map_err(close)?;
+            let begun = produce::begin(&call, request).instrument(span.clone()).await;
+            let pending = async move {
+                let answer = finish_produce(&call, header.correlation, begun).await;
+                call.context.metrics.answered(api, call.context.clock.now().since(began));
+                answer
+            };
+            return Ok(Dispatched { pending: Box::pin(pending.instrument(span)), in_line: true });
+        }
+        let pending = async move {
+            let began = call.context.clock.now();
+            let answer = answer(&call, &header, frame).await.unwrap_or_else(|error| {
+                tracing::debug!(%error, "request refused");
+                Answer::Close
+            });
+            call.context.metrics.answered(api, call.context.clock.now().since(began));
+            answer
+        };
+        Ok(Dispatched { pending: Box::pin(pending.instrument(span)), in_line: false })
+    }
+}
+
+/// Decodes, handles, encodes. One line per API, in the order of their keys.
+async fn answer(call: &Call, header: &RequestHeader, body: Bytes) -> Result<Answer, WireError> {
+    let correlation = header.correlation;
+    /// The ordinary case: one request, one response.
+    macro_rules! plain {
+        ($handle:path) => {{
+            let request = decode_request(body, call.version)?;
+            let response = $handle(call, request).await;
+            reply(correlation, call.version, &response)
+        }};
+    }
+    match call.api {
+        Api::Produce => {
+            let begun = produce::begin(call, decode_request(body, call.version)?).await;
+            Ok(finish_produce(call, correlation, begun).await)
+        }
+        Api::Fetch => {
+            let request = decode_request(body, call.version)?;
+            fetch::answer(call, correlation, request).await.map(Answer::Reply)
+        }
+        Api::ListOffsets => plain!(list_offsets::handle),
+        Api::Metadata => plain!(metadata::handle),
+        Api::OffsetCommit => plain!(offsets::commit),
+        Api::OffsetFetch => plain!(offsets::fetch),
+        Api::FindCoordinator => plain!(coordinator::handle),
+        Api::JoinGroup => plain!(group::join),
+        Api::Heartbeat => plain!(group::heartbeat),
+        Api::LeaveGroup => plain!(group::leave),
+        Api::SyncGroup => plain!(group::sync),
+        Api::DescribeGroups => plain!(group::describe),
+        Api::ListGroups => plain!(group::list),
+        Api::ApiVersions => api_versions::answer(call, correlation, body).map(Answer::Reply),
+        Api::CreateTopics => plain!(topics::create),
+        Api::DeleteTopics => plain!(topics::delete),
+        Api::DeleteRecords => plain!(records::delete),
+        Api::InitProducerId => plain!(producers::init),
+        Api::OffsetForLeaderEpoch => plain!(epochs::handle),
+        Api::DescribeConfigs => plain!(configs::describe),
+        Api::AlterConfigs => plain!(configs::replace),
+        Api::DescribeLogDirs => plain!(log_dirs::describe),
+        Api::CreatePartitions => plain!(topics::create_partitions),
+        Api::DeleteGroups => plain!(group::delete),
+        Api::IncrementalAlterConfigs => plain!(configs::alter),
+        Api::OffsetDelete => plain!(offsets::delete),
+        Api::DescribeCluster => plain!(cluster::describe),
+        Api::DescribeProducers => plain!(producers::describe),
+        Api::DescribeTopicPartitions => plain!(topics::describe_partitions),
+    }
+}
+
+async fn finish_produce(call: &Call, correlation: i32, begun: produce::Begun) -> Answer {
+    match begun.finish(call).await {
+        produce::Finished::Reply(response) => {
+            reply(correlation, call.version, &response).unwrap_or(Answer::Close)
+        }
+        produce::Finished::Silence => Answer::Silence,
+        produce::Finished::Close => Answer::Close,
+    }
+}
+
+fn reply<R: KafkaResponse>(
+    correlation: i32,
+    version: i16,
+    response: &R,
+) -> Result<Answer, WireError> {
+    let frame = encode_response(correlation, version, response);
+    // A response that this version cannot carry is our own mistake: say so where we are read.
+    let frame = frame.inspect_err(|error| tracing::error!(%error, "response"))?;
+    Ok(Answer::Reply(vec![frame]))
+}
