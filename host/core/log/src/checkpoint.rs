@@ -11,7 +11,7 @@
 //! ```text
 //! slot: "brkckpt1" · serial u64 · log start u64 · recovery offset u64 · segment base u64
 //!       · position u64 · newest timestamp i64 · its offset u64 · oldest timestamp i64
-//!       · clean u32 · crc32c u32, all big-endian; slots at 0 and 512
+//!       · clean u32 · epochs u32 · crc32c u32, all big-endian; slots at 0 and 512
 //! ```
 
 use std::io;
@@ -24,7 +24,7 @@ use crate::segment::open_or_create;
 
 const NAME: &str = "brooklet-checkpoint";
 const MAGIC: &[u8; 8] = b"brkckpt1";
-const SLOT_BYTES: usize = 80;
+const SLOT_BYTES: usize = 84;
 /// Slots lie in sectors of their own, so that tearing one leaves the other whole.
 const SLOT_DISTANCE: u64 = 512;
 
@@ -41,6 +41,8 @@ pub(crate) struct Checkpoint {
     /// The newest record of that segment and the last offset of its batch.
     pub(crate) newest: Option<(Timestamp, Offset)>,
     pub(crate) oldest: Option<Timestamp>,
+    /// The fingerprint of the epochs between `log_start` and `recovered`.
+    pub(crate) epochs: u32,
     pub(crate) clean: bool,
 }
 
@@ -63,15 +65,16 @@ impl Checkpoint {
             bytes[8 + index * 8..16 + index * 8].copy_from_slice(&number.to_be_bytes());
         }
         bytes[72..76].copy_from_slice(&u32::from(self.clean).to_be_bytes());
-        let sum = crc(&bytes[..76]);
-        bytes[76..].copy_from_slice(&sum.to_be_bytes());
+        bytes[76..80].copy_from_slice(&self.epochs.to_be_bytes());
+        let sum = crc(&bytes[..80]);
+        bytes[80..].copy_from_slice(&sum.to_be_bytes());
         bytes
     }
 
     fn parse(bytes: &[u8]) -> Option<Checkpoint> {
         let bytes: &[u8; SLOT_BYTES] = bytes.get(..SLOT_BYTES)?.try_into().ok()?;
-        let sum = u32::from_be_bytes(bytes[76..].try_into().ok()?);
-        if &bytes[..8] != MAGIC || crc(&bytes[..76]) != sum {
+        let sum = u32::from_be_bytes(bytes[80..].try_into().ok()?);
+        if &bytes[..8] != MAGIC || crc(&bytes[..80]) != sum {
             return None;
         }
         let number = |index: usize| -> Option<i64> {
@@ -89,6 +92,7 @@ impl Checkpoint {
             newest: Some((time(5)?, offset(6)?)).filter(|newest| newest.0 > Timestamp::NONE),
             oldest: time(7).filter(|oldest| *oldest > Timestamp::NONE),
             clean: bytes[75] == 1,
+            epochs: u32::from_be_bytes(bytes[76..80].try_into().ok()?),
         })
     }
 
@@ -124,6 +128,7 @@ mod tests {
             position: 77,
             newest: Some((Timestamp(5), Offset::new(9))),
             oldest: None,
+            epochs: 99,
             clean: serial == 2,
         };
         for serial in 1..=2 {

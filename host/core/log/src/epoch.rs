@@ -90,6 +90,19 @@ impl Epochs {
         }
     }
 
+    /// What is known about `[start, end)`.
+    pub fn within(&self, start: Offset, end: Offset) -> Epochs {
+        let mut part = self.clone();
+        part.delete_before(start);
+        part.truncate_to(end);
+        part
+    }
+
+    /// Tells whether a file says the same about `[start, end)`, Kafka's format having no checksum.
+    pub(crate) fn fingerprint(&self, start: Offset, end: Offset) -> u32 {
+        crate::frame::crc(self.within(start, end).to_text().as_bytes())
+    }
+
     /// The newest epoch with a batch.
     pub fn latest(&self) -> Option<LeaderEpoch> {
         self.entries.last().map(|entry| entry.0)

@@ -3,11 +3,10 @@
 //! **Where it sits.** A shard owns it and calls it from one thread. `recovery` makes one from
 //! whatever is on the disk; `plan` reads it from any thread.
 //!
-//! **What it decides.** The offset of every batch, which segment it goes to, and what counts as
-//! durable.
+//! **What it decides.** The offset of every batch, and which segment it goes to.
 //!
-//! **What it never does.** Sync on the append path: [`Log::take_dirty`] hands out what is to be
-//! synced, on any thread, and [`Log::synced`] hears that it was.
+//! **What it never does.** Sync on the append path, or make more system calls there than the one
+//! write, except where space runs out or a segment is full.
 //!
 //! **Invariants.**
 //! 1. `start_offset <= end_offset`, `durable_end <= end_offset`, and only `truncate_to` moves the
@@ -18,22 +17,19 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use brooklet_types::{ErrorCode, LeaderEpoch, Offset, Timestamp};
+use brooklet_types::{ErrorCode, LeaderEpoch, Offset};
 use bytes::{Bytes, BytesMut};
 
 use crate::append::Remembered;
 use crate::checkpoint::Checkpoint;
 use crate::disk::{Disk, DiskFile};
-use crate::epoch::{self, Epochs};
+use crate::epoch::Epochs;
 use crate::frame::{Frame, HEADER_BYTES, Hole};
 use crate::plan::{FilePiece, Piece, ReadError, ReadPlan};
 use crate::segment::{self, Active, Closed};
 use crate::settings::LogSettings;
+use crate::sync::Unsynced;
 use crate::tail::{COPY_BYTES_MAX, Cached, Tail};
-
-/// A recovery point is worth storing when this much more is synced: the most that is walked twice
-/// after a crash.
-const CHECKPOINT_BYTES: u64 = 1 << 20;
 
 /// Segments a plan may reach into. Each is a file to open, and one usually fills an answer.
 const PLAN_SEGMENTS_MAX: usize = 16;
@@ -50,59 +46,14 @@ pub struct Log<D: Disk> {
     pub(crate) closed: BTreeMap<Offset, Closed>,
     pub(crate) active: Active<D::File>,
     pub(crate) epochs: Epochs,
+    /// What the file of epochs says.
+    pub(crate) epochs_stored: Option<Epochs>,
     pub(crate) holes: Vec<Hole>,
     pub(crate) tail: Tail,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) unsynced: Unsynced<D::File>,
     pub(crate) remembered: Remembered,
     pub(crate) clean_until: Offset,
-}
-
-/// What was written since the last [`Log::take_dirty`].
-#[derive(Debug)]
-pub(crate) struct Unsynced<F> {
-    /// Files of closed segments.
-    pub(crate) files: Vec<F>,
-    /// The active segment has unsynced batches.
-    pub(crate) active: bool,
-    /// The folder has new names.
-    pub(crate) folder: bool,
-    /// Grows with every truncation, so that an older sync vouches for nothing.
-    pub(crate) generation: u64,
-}
-
-/// Files to sync, on whatever thread; then tell [`Log::synced`] with the token.
-#[derive(Clone, Debug)]
-pub struct Dirty<D: Disk> {
-    disk: D,
-    folder: Option<String>,
-    files: Vec<D::File>,
-    /// What to hand to [`Log::synced`] afterwards.
-    pub token: SyncToken,
-}
-
-/// What a finished sync vouches for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SyncToken {
-    up_to: Offset,
-    segment: Offset,
-    position: u64,
-    newest: Option<(Timestamp, Offset)>,
-    oldest: Option<Timestamp>,
-    generation: u64,
-}
-
-impl<D: Disk> Dirty<D> {
-    /// Syncs everything. An error means that nobody knows what is on the disk: end the process.
-    pub fn sync(&self) -> io::Result<()> {
-        self.files.iter().try_for_each(DiskFile::sync)?;
-        self.folder.iter().try_for_each(|folder| self.disk.sync_folder(folder))
-    }
-
-    /// How many syncs this takes.
-    pub fn sync_count(&self) -> usize {
-        self.files.len() + usize::from(self.folder.is_some())
-    }
 }
 
 /// Where a batch went.
@@ -158,7 +109,7 @@ impl<D: Disk> Log<D> {
         let written = self.active.file.write_at(&parts, frame.position);
         written.map_err(|source| self.write_error(source))?;
         self.stored(&frame);
-        self.tail.push(cached(&frame, &header, batch));
+        self.tail.push(batch.len(), || cached(&frame, &header, batch));
         Ok(Stored { base: frame.base, last: frame.last, header })
     }
 
@@ -218,104 +169,6 @@ impl<D: Disk> Log<D> {
         self.unsynced.folder = true;
         self.unsynced.active = true;
         Ok(())
-    }
-
-    /// What has to be synced so that everything before `end_offset` is durable; none when it is.
-    pub fn take_dirty(&mut self) -> Option<Dirty<D>> {
-        if !self.is_dirty() {
-            return None;
-        }
-        let mut files = std::mem::take(&mut self.unsynced.files);
-        if std::mem::take(&mut self.unsynced.active) {
-            files.push(self.active.file.clone());
-        }
-        let folder = std::mem::take(&mut self.unsynced.folder).then(|| self.folder.clone());
-        let token = SyncToken {
-            up_to: self.end,
-            segment: self.active.base,
-            position: self.active.size,
-            newest: self.active.newest,
-            oldest: self.active.oldest,
-            generation: self.unsynced.generation,
-        };
-        Some(Dirty { disk: self.disk.clone(), folder, files, token })
-    }
-
-    /// Whether there is anything to sync.
-    pub fn is_dirty(&self) -> bool {
-        self.unsynced.active || self.unsynced.folder || !self.unsynced.files.is_empty()
-    }
-
-    /// The syncs of a [`Dirty`] are done. Now and then this stores a recovery point, without
-    /// syncing it: an older one is only slower.
-    pub fn synced(&mut self, token: SyncToken) -> io::Result<()> {
-        if token.generation != self.unsynced.generation {
-            return Ok(());
-        }
-        self.durable = self.durable.max(token.up_to);
-        let same = token.segment == self.checkpoint.segment;
-        let grown = token.position.saturating_sub(self.checkpoint.position);
-        if token.segment == self.active.base && (!same || grown >= CHECKPOINT_BYTES) {
-            self.store_checkpoint(token, false)?;
-        }
-        Ok(())
-    }
-
-    /// The journal holds everything before `up_to` durably; the segments may lag behind.
-    pub fn journaled(&mut self, up_to: Offset) {
-        self.durable = self.durable.max(up_to.min(self.end));
-    }
-
-    /// Stores the epochs and the indexes, durably, and then the recovery point that needs them.
-    fn store_checkpoint(&mut self, token: SyncToken, clean: bool) -> io::Result<()> {
-        let stored = crate::disk::read_small(
-            &self.disk,
-            &format!("{}/{}", self.folder, epoch::NAME),
-            epoch::FILE_BYTES_MAX,
-        )?;
-        let text = self.epochs.to_text();
-        if stored.as_deref() != Some(text.as_bytes()) {
-            crate::disk::replace(&self.disk, &self.folder, epoch::NAME, text.as_bytes())?;
-        }
-        for index in self.active.store_indexes(&self.disk, &self.folder)? {
-            index.sync()?;
-        }
-        self.checkpoint = Checkpoint {
-            serial: self.checkpoint.serial + 1,
-            log_start: self.start,
-            recovered: token.up_to,
-            segment: token.segment,
-            position: token.position,
-            newest: token.newest,
-            oldest: token.oldest,
-            clean,
-        };
-        let file = self.checkpoint.store(&self.disk, &self.folder)?;
-        if clean { file.sync() } else { Ok(()) }
-    }
-
-    /// Syncs everything here and now, and stores a recovery point.
-    pub fn sync(&mut self) -> io::Result<()> {
-        self.sync_as(false)
-    }
-
-    fn sync_as(&mut self, clean: bool) -> io::Result<()> {
-        self.unsynced.active = true;
-        let dirty = self.take_dirty().expect("just marked");
-        dirty.sync()?;
-        self.durable = self.end;
-        self.store_checkpoint(dirty.token, clean)
-    }
-
-    /// Ends the log in order: no padding, everything synced, the next start has nothing to walk.
-    pub fn close(mut self) -> io::Result<()> {
-        if !self.remembered.producers.is_empty() {
-            // Only a shortcut: without it the next start reads the log.
-            let _ = self.write_snapshot();
-        }
-        self.active.cut_padding()?;
-        self.sync_as(true)?;
-        self.disk.sync_folder(&self.folder)
     }
 
     /// Plans a read of whole batches: from the one that holds `from`, only such as end before

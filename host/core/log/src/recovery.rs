@@ -23,9 +23,10 @@ use crate::checkpoint::Checkpoint;
 use crate::disk::{Disk, DiskFile, read_small};
 use crate::epoch::{self, Epochs};
 use crate::frame::{Hole, Step, Walk};
-use crate::log::{Log, Unsynced};
+use crate::log::Log;
 use crate::segment::{self, Active, Closed};
 use crate::settings::LogSettings;
+use crate::sync::Unsynced;
 use crate::tail::{Tail, TailBudget};
 use crate::{compaction, offset_index, time_index};
 
@@ -74,6 +75,13 @@ impl<D: Disk> Log<D> {
         let epochs =
             read_small(&disk, &format!("{folder}/{}", epoch::NAME), epoch::FILE_BYTES_MAX)?
                 .and_then(|text| Epochs::parse(&text));
+        // Kafka's file has no checksum. One that is not what the recovery point vouches for is
+        // made anew from the batches: all of them, once.
+        let known = checkpoint.zip(epochs.as_ref()).and_then(|(checkpoint, epochs)| {
+            let (start, end) = (checkpoint.log_start, checkpoint.recovered);
+            (epochs.fingerprint(start, end) == checkpoint.epochs).then(|| epochs.within(start, end))
+        });
+        let point = checkpoint.filter(|_| known.is_some());
         let first = bases[0];
         let active = segment::open_or_create(&disk, &segment::path(folder, first, "log"))?;
         let mut log = Log {
@@ -84,7 +92,8 @@ impl<D: Disk> Log<D> {
             durable: first,
             closed: BTreeMap::new(),
             active: Active::new(first, active.clone(), active.len()?),
-            epochs: epochs.unwrap_or_default(),
+            epochs: known.unwrap_or_default(),
+            epochs_stored: epochs,
             holes: Vec::new(),
             tail: Tail::new(budget),
             checkpoint: checkpoint.unwrap_or(Checkpoint {
@@ -95,23 +104,24 @@ impl<D: Disk> Log<D> {
                 position: 0,
                 newest: None,
                 oldest: None,
+                epochs: Epochs::default().fingerprint(first, first),
                 clean: false,
             }),
-            unsynced: Unsynced { files: Vec::new(), active: true, folder: true, generation: 0 },
+            unsynced: Unsynced::found(),
             remembered: Remembered::default(),
             clean_until: Offset::ZERO,
             disk,
         };
-        log.recover_segments(&bases)?;
+        log.recover_segments(&bases, point)?;
         log.skip_missing()?;
         log.start = log.checkpoint.log_start.clamp(first, log.end);
-        log.epochs.truncate_to(log.end);
+        log.epochs = log.epochs.within(log.start, log.end);
         log.load_producers()?;
         // Everything that was walked may be in the page cache only.
         Ok(log)
     }
 
-    fn recover_segments(&mut self, bases: &[Offset]) -> io::Result<()> {
+    fn recover_segments(&mut self, bases: &[Offset], point: Option<Checkpoint>) -> io::Result<()> {
         for (index, base) in bases.iter().enumerate() {
             let next = bases.get(index + 1).copied();
             if index > 0 && !self.begin_segment(*base)? {
@@ -119,13 +129,16 @@ impl<D: Disk> Log<D> {
             }
             let path = self.path(*base, "log");
             let length = self.active.file.len()?;
-            let trusted = *base < self.checkpoint.segment && next.is_some();
+            let trusted = point.is_some_and(|point| *base < point.segment) && next.is_some();
             if let (true, Some(next)) = (trusted, next)
                 && let Some(newest) = self.sane_closed(*base, length, next)?
             {
                 // Not walked: a read checks what it returns.
                 (self.active.size, self.active.newest, self.end) = (length, newest, next);
                 continue;
+            }
+            if let Some(point) = point.filter(|point| point.segment == *base) {
+                self.restore_indexes(point, length)?;
             }
             self.walk_segment(&path, length, next)?;
         }
@@ -201,10 +214,9 @@ impl<D: Disk> Log<D> {
         ))
     }
 
-    /// Walks the active segment from the recovery point, or from its start, and cuts what lies
-    /// behind the last whole batch.
+    /// Walks the active segment from where it is known, and cuts what lies behind the last whole
+    /// batch.
     fn walk_segment(&mut self, path: &str, length: u64, next: Option<Offset>) -> io::Result<()> {
-        self.restore_indexes(length)?;
         let adjoining = next.is_none();
         let file = self.active.file.clone();
         let mut walk = Walk::new(&file, self.active.size, length, self.end, adjoining);
@@ -268,12 +280,11 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// Starts the walk at the recovery point when it lies in this segment and the indexes up to
+    /// Starts the walk at the recovery point, which lies in this segment, when the indexes up to
     /// it are whole.
-    fn restore_indexes(&mut self, length: u64) -> io::Result<()> {
-        let point = self.checkpoint;
+    fn restore_indexes(&mut self, point: Checkpoint, length: u64) -> io::Result<()> {
         let base = self.active.base;
-        if point.segment != base || point.position > length || point.recovered < base {
+        if point.position > length || point.recovered < base {
             return Ok(());
         }
         let offsets = read_small(&self.disk, &self.path(base, "index"), INDEX_BYTES_MAX)?;

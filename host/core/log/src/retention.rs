@@ -23,6 +23,7 @@ impl<D: Disk> Log<D> {
     pub fn maintain(&mut self, now: Timestamp) -> io::Result<()> {
         self.active.relax()?;
         self.tail.age(self.end);
+        self.note_idle()?;
         if self.settings.delete {
             self.expire(now)?;
         }
@@ -65,7 +66,8 @@ impl<D: Disk> Log<D> {
         self.start = offset;
         self.epochs.delete_before(offset);
         let serial = self.checkpoint.serial + 1;
-        self.checkpoint = Checkpoint { serial, log_start: offset, ..self.checkpoint };
+        let epochs = self.epochs.fingerprint(offset, self.checkpoint.recovered);
+        self.checkpoint = Checkpoint { serial, log_start: offset, epochs, ..self.checkpoint };
         self.checkpoint.store(&self.disk, &self.folder)?.sync()?;
         self.disk.sync_folder(&self.folder)?;
         let bases: Vec<Offset> = self.closed.keys().copied().collect();
@@ -95,7 +97,7 @@ impl<D: Disk> Log<D> {
         }
         let offset = offset.max(self.start);
         self.tail.clear();
-        self.unsynced.generation += 1;
+        self.unsynced.disown();
         // No recovery point may lie beyond the new end.
         let target = self.closed.range(..=offset).next_back().map(|(base, _)| *base);
         let target =
@@ -109,6 +111,7 @@ impl<D: Disk> Log<D> {
             position: 0,
             newest: None,
             oldest: None,
+            epochs: self.epochs.fingerprint(log_start, target),
             clean: false,
         };
         self.checkpoint.store(&self.disk, &self.folder)?.sync()?;

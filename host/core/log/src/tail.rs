@@ -75,9 +75,9 @@ impl Tail {
         Tail { batches: VecDeque::new(), bytes: 0, budget, aged: Offset::ZERO }
     }
 
-    /// Keeps a batch that was just appended, if there is room for it.
-    pub(crate) fn push(&mut self, batch: Cached) {
-        let bytes = batch.bytes();
+    /// Keeps a batch of `bytes` that was just appended, if there is room for it; makes it only
+    /// then.
+    pub(crate) fn push(&mut self, bytes: usize, batch: impl FnOnce() -> Cached) {
         if bytes > TAIL_BYTES_MAX {
             return self.clear();
         }
@@ -91,6 +91,8 @@ impl Tail {
             }
             self.pop();
         }
+        let batch = batch();
+        assert_eq!(batch.bytes(), bytes, "what is taken from the budget is given back");
         self.bytes += bytes;
         self.batches.push_back(batch);
     }
@@ -147,23 +149,23 @@ mod tests {
         let mut one = Tail::new(budget.clone());
         let mut two = Tail::new(budget.clone());
         for base in 0..5 {
-            one.push(batch(base, 100));
+            one.push(100, || batch(base, 100));
         }
         assert!(one.from(Offset::new(2)).is_none());
         assert_eq!(one.from(Offset::new(3)).unwrap().count(), 2);
-        two.push(batch(0, 100));
+        two.push(100, || batch(0, 100));
         assert!(two.from(Offset::ZERO).is_none());
         drop(one);
-        two.push(batch(1, 100));
+        two.push(100, || batch(1, 100));
         assert_eq!(two.from(Offset::new(1)).unwrap().count(), 1);
     }
 
     #[test]
     fn what_was_there_at_the_last_ageing_goes_at_the_next() {
         let mut tail = Tail::new(TailBudget::new(1000));
-        tail.push(batch(0, 10));
+        tail.push(10, || batch(0, 10));
         tail.age(Offset::new(1));
-        tail.push(batch(1, 10));
+        tail.push(10, || batch(1, 10));
         assert_eq!(tail.from(Offset::ZERO).unwrap().count(), 2);
         tail.age(Offset::new(2));
         assert!(tail.from(Offset::ZERO).is_none());

@@ -8,9 +8,8 @@ use super::*;
 use crate::disk::memory::MemoryDisk;
 use crate::{Log, LogSettings, TailBudget};
 
-/// One batch of the model: its offsets, and its bytes as they are stored.
+/// One batch of the model: its last offset, and its bytes as they are stored.
 struct Known {
-    base: u64,
     last: u64,
     bytes: Vec<u8>,
 }
@@ -43,7 +42,7 @@ fn log(
         let batch = batch(*records, *value_bytes);
         let stored = log.write(&batch, LeaderEpoch(3)).unwrap();
         let bytes = [&stored.header[..], &batch[HEADER_BYTES..]].concat();
-        known.push(Known { base: stored.base.value(), last: stored.last.value(), bytes });
+        known.push(Known { last: stored.last.value(), bytes });
     }
     (log, known)
 }
