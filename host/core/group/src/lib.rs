@@ -35,6 +35,7 @@ mod rebalance;
 mod record;
 mod reply;
 mod request;
+mod retention;
 mod settings;
 mod step;
 mod subscription;

@@ -34,7 +34,7 @@ pub(crate) struct Out {
 /// What happens when the step's records are durable, or refused.
 #[derive(Debug)]
 pub(crate) enum After {
-    /// Say `stored`, or `refused` with the reason.
+    /// Say this, or the same refused.
     Reply { id: RequestId, stored: Reply },
     /// The leader's assignments are handed out.
     HandOut { group: Arc<str>, generation: Generation, assignments: BTreeMap<Arc<str>, Bytes> },
