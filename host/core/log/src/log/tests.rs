@@ -1,5 +1,6 @@
 //! The log as a whole, on a disk in memory.
 
+use brooklet_types::Timestamp;
 use brooklet_wire::batch::BatchBuilder;
 use brooklet_wire::compress::Codec;
 
