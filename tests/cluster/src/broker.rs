@@ -11,6 +11,7 @@
 //! broker.stop();
 //! ```
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -25,10 +26,14 @@ const READY_MAX: Duration = Duration::from_secs(30);
 /// From SIGTERM to the end; the broker promises five seconds.
 const STOP_MAX: Duration = Duration::from_secs(15);
 
+/// What a broker is started with unless the test says otherwise.
+const CONFIG_DEFAULT: &str = r#"(admin: "none")"#;
+
 /// How a broker is to be started.
 #[derive(Debug, Default)]
 pub struct BrokerBuilder {
     data: Option<PathBuf>,
+    config: Option<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     expected: Vec<String>,
@@ -56,7 +61,15 @@ impl BrokerBuilder {
         self
     }
 
-    /// Adds an argument behind `brooklet serve --data … --listen …`.
+    /// Writes `text` to a configuration file and starts with it. Without this, probes and metrics
+    /// are off: their port is fixed, and tests run beside each other.
+    #[must_use]
+    pub fn config(mut self, text: impl Into<String>) -> BrokerBuilder {
+        self.config = Some(text.into());
+        self
+    }
+
+    /// Adds an argument behind `brooklet serve --config … --data … --listen …`.
     #[must_use]
     pub fn argument(mut self, argument: impl Into<String>) -> BrokerBuilder {
         self.arguments.push(argument.into());
@@ -93,8 +106,14 @@ impl BrokerBuilder {
             scratch = Some(folder);
             path
         });
+        let config = tempfile::Builder::new().suffix(".ron").tempfile();
+        let config = config.expect("a scratch file can be made");
+        let text = self.config.as_deref().unwrap_or(CONFIG_DEFAULT);
+        fs::write(&config, text).expect("a scratch file can be written");
         let mut child = Command::new(program())
-            .args(["serve", "--data"])
+            .args(["serve", "--config"])
+            .arg(config.path())
+            .arg("--data")
             .arg(&data)
             .args(["--listen", "tcp://127.0.0.1:0"])
             .args(&self.arguments)
