@@ -14,6 +14,8 @@ use brooklet_golden::{path, script, script_names};
 
 /// What was asked for when the transcripts were begun; there are many more.
 const STEPS_MIN: usize = 300;
+/// As the Kafka that was asked: groups begin without waiting for more members.
+const CONFIG: &str = r#"(admin: "none", groups: (initial_rebalance_delay_ms: 0))"#;
 /// Scripts played at the same time, each to its own broker. They mostly wait.
 const PLAYERS: usize = 4;
 
@@ -94,7 +96,7 @@ fn replay(schemas: &Schemas, name: &str, list: &[Listed], occurred: &mut Occurre
     let text = fs::read_to_string(path("scripts").join(format!("{name}.txt")));
     let text = text.expect("the script was listed");
     let steps = script::parse(schemas, &text);
-    let broker = Broker::start();
+    let broker = Broker::builder().config(CONFIG).start();
     let played = play(schemas, &steps, broker.address(), Target::Brooklet);
     broker.stop();
     let ours = transcript::read(&transcript::print(name, &played));
