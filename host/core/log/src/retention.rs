@@ -122,6 +122,8 @@ impl<D: Disk> Log<D> {
             self.active = Active::new(base, file, closed.size);
         }
         self.rewalk(offset)?;
+        // A batch that began before the start may have gone whole.
+        self.start = self.start.min(self.end);
         self.epochs.truncate_to(self.end);
         self.durable = self.durable.min(self.end);
         self.clean_until = self.clean_until.min(self.end);
