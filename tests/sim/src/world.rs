@@ -1,0 +1,366 @@
+//! One log, one producer of each kind, one disk, and what a seed does to them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use brooklet_log::compaction::LatestByKey;
+use brooklet_log::disk::memory::MemoryDisk;
+use brooklet_log::validate::ValidatedBatch;
+use brooklet_log::{AppendError, Disk, DiskFile, Log, LogSettings, TailBudget};
+use brooklet_types::{ByteSize, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
+use brooklet_wire::batch::{self, BatchBuilder};
+use brooklet_wire::compress::Codec;
+use bytes::{Bytes, BytesMut};
+
+use crate::invariants::{nothing_acknowledged_is_lost, reads_return_what_was_written};
+use crate::oracle::{Oracle, Written};
+use crate::prng::Prng;
+
+const FOLDER: &str = "topics/t-0";
+
+/// Steps of one history.
+const STEPS: u32 = 150;
+
+/// A bug planted on purpose, so that a simulation that has gone blind is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// None.
+    None,
+    /// Batches are acknowledged when they are written, before they are synced.
+    AcknowledgeBeforeSync,
+}
+
+/// How a history went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Every step and what came of it; equal for equal seeds.
+    pub history: String,
+    /// The invariant that was broken, if one was.
+    pub violation: Option<String>,
+}
+
+struct World {
+    prng: Prng,
+    bug: Bug,
+    disk: MemoryDisk,
+    settings: LogSettings,
+    log: Option<Log<MemoryDisk>>,
+    oracle: Oracle,
+    /// The last batch of the idempotent producer, its base offset, and the sequence that follows.
+    last_batch: Option<(ValidatedBatch, u64)>,
+    sequence: i32,
+    epoch: u32,
+    clock: i64,
+    history: String,
+}
+
+/// Lives one history, of a topic that may be compacted or of one that is not.
+pub fn simulate(seed: u64, compaction: bool, bug: Bug) -> Outcome {
+    let mut world = World::new(seed, compaction, bug);
+    for _ in 0..STEPS {
+        let result = world.step();
+        if let Err(violation) = result {
+            return Outcome { history: world.history, violation: Some(violation) };
+        }
+    }
+    // Healed: one more start without faults, and everything is looked at.
+    let violation = world.lose_power().and_then(|()| world.check()).err();
+    Outcome { history: world.history, violation }
+}
+
+impl World {
+    fn new(seed: u64, compaction: bool, bug: Bug) -> World {
+        let mut prng = Prng::new(seed);
+        let compact = prng.chance(50) && compaction;
+        let settings = LogSettings {
+            segment_bytes: u32::try_from(600 + prng.below(4000)).expect("small"),
+            index_interval_bytes: u32::try_from(1 + prng.below(800)).expect("small"),
+            compact,
+            delete: false,
+            delete_retention_ms: i64::try_from(prng.below(200)).expect("small"),
+            min_cleanable_dirty_permille: u32::try_from(prng.below(1000)).expect("small"),
+            disk_reserve: ByteSize(0),
+            ..LogSettings::default()
+        };
+        let disk = MemoryDisk::new(ByteSize::mib(8));
+        let mut world = World {
+            prng,
+            bug,
+            disk,
+            settings,
+            log: None,
+            oracle: Oracle { compacted: compact, ..Oracle::default() },
+            last_batch: None,
+            sequence: 0,
+            epoch: 0,
+            clock: 1000,
+            history: String::new(),
+        };
+        let log = world.open().expect("an empty disk opens");
+        world.log = Some(log);
+        world
+    }
+
+    fn open(&mut self) -> Result<Log<MemoryDisk>, String> {
+        let tail = TailBudget::new(if self.prng.chance(50) { 0 } else { 2000 });
+        Log::open(self.disk.clone(), FOLDER, self.settings.clone(), tail)
+            .map_err(|error| format!("start: {error}"))
+    }
+
+    fn log(&mut self) -> &mut Log<MemoryDisk> {
+        self.log.as_mut().expect("open between steps")
+    }
+
+    fn note(&mut self, what: std::fmt::Arguments<'_>) {
+        let log = self.log.as_ref().expect("open between steps");
+        let (start, end) = (log.start_offset(), log.end_offset());
+        writeln!(self.history, "{what}: {start}..{end}").expect("a String takes everything");
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        self.clock += i64::try_from(self.prng.below(50)).expect("small");
+        match self.prng.below(100) {
+            0..45 => self.append(),
+            45..60 => self.sync(),
+            60..66 => self.append_again(),
+            66..74 => self.compact(),
+            74..78 => self.cut(),
+            78..81 => self.delete(),
+            81..89 => self.lose_power(),
+            89..92 => self.restart(),
+            92..93 => self.flip(),
+            _ => self.check(),
+        }
+    }
+
+    fn append(&mut self) -> Result<(), String> {
+        let codec = Codec::ALL[usize::try_from(self.prng.below(5)).expect("small")];
+        let count = 1 + self.prng.below(4);
+        let mut builder = BatchBuilder::new(codec);
+        let idempotent = self.prng.chance(60);
+        if idempotent {
+            let epoch = ProducerEpoch(u16::try_from(self.epoch).expect("few losses of power"));
+            builder = builder.producer(ProducerId(1), epoch, self.sequence);
+        }
+        let mut records: Vec<Written> = Vec::new();
+        for _ in 0..count {
+            let key = format!("key {}", self.prng.below(6));
+            let length = usize::try_from(self.prng.below(300)).expect("small");
+            let value = format!("{} {}", self.prng.below(1 << 40), "x".repeat(length));
+            let value = (!self.prng.chance(15)).then_some(value);
+            let bytes = value.as_ref().map(String::as_bytes);
+            let pushed = builder.push(Timestamp(self.clock), Some(key.as_bytes()), bytes, &[]);
+            pushed.map_err(|error| error.to_string())?;
+            records.push((key, value));
+        }
+        let batch = ValidatedBatch::trusted(builder.build().map_err(|error| error.to_string())?);
+        let (epoch, now) = (LeaderEpoch(self.epoch), Timestamp(self.clock));
+        let appended = match self.log().append(&batch, epoch, now) {
+            Ok(appended) => appended,
+            // With a batch its producer's sequence is gone: the client begins anew.
+            Err(AppendError::Producer(_)) if self.oracle.damaged => {
+                self.new_producer();
+                return Ok(());
+            }
+            Err(error) => return Err(format!("append: {error}")),
+        };
+        let base = appended.base.value();
+        for (offset, record) in (base..).zip(records) {
+            if self.oracle.written.insert(offset, record).is_some() {
+                return Err(format!("offset {offset} was given out twice"));
+            }
+        }
+        if idempotent {
+            self.sequence += i32::try_from(count).expect("small");
+            self.last_batch = Some((batch, base));
+        }
+        if self.bug == Bug::AcknowledgeBeforeSync {
+            self.oracle.acknowledged = base + count;
+        }
+        self.note(format_args!("append {count}"));
+        Ok(())
+    }
+
+    /// A client that got no answer sends its batch again.
+    fn append_again(&mut self) -> Result<(), String> {
+        let Some((batch, base)) = self.last_batch.clone() else { return Ok(()) };
+        let (epoch, now) = (LeaderEpoch(self.epoch), Timestamp(self.clock));
+        let again = self.log().append(&batch, epoch, now);
+        let again = match again {
+            Ok(again) => again,
+            Err(AppendError::Producer(_)) if self.oracle.damaged => return Ok(()),
+            Err(error) => return Err(format!("append again: {error}")),
+        };
+        if again.base.value() != base {
+            return Err(format!("a batch of {base} was stored again at {}", again.base));
+        }
+        self.note(format_args!("again"));
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), String> {
+        if let Some(dirty) = self.log().take_dirty() {
+            dirty.sync().map_err(|error| format!("sync: {error}"))?;
+            let token = dirty.token;
+            self.log().synced(token).map_err(|error| format!("synced: {error}"))?;
+        }
+        if self.prng.chance(20) {
+            self.log().sync().map_err(|error| format!("checkpoint: {error}"))?;
+        }
+        self.oracle.acknowledged = self.log().durable_end().value();
+        self.note(format_args!("sync"));
+        Ok(())
+    }
+
+    fn compact(&mut self) -> Result<(), String> {
+        let now = Timestamp(self.clock);
+        let keys = usize::try_from(self.prng.below(400)).expect("small");
+        let Some(job) = self.log().begin_compaction(now) else { return Ok(()) };
+        match job.run(LatestByKey::within(keys)) {
+            Ok(cleaned) => {
+                let removed = cleaned.records_removed;
+                if self.prng.chance(20) {
+                    return self.lose_power();
+                }
+                let put = self.log().finish_compaction(cleaned);
+                put.map_err(|error| format!("finish compaction: {error}"))?;
+                self.note(format_args!("compact {removed}"));
+                Ok(())
+            }
+            Err(_) if self.oracle.damaged => Ok(()),
+            Err(error) => Err(format!("compact: {error}")),
+        }
+    }
+
+    /// Truncation, as a follower does it: what was cut is promised to nobody any more.
+    fn cut(&mut self) -> Result<(), String> {
+        let (start, end) = (self.log().start_offset().value(), self.log().end_offset().value());
+        let to = start + self.prng.below(end - start + 1);
+        self.oracle.before_cut();
+        self.log().truncate_to(Offset::new(to)).map_err(|error| format!("truncate: {error}"))?;
+        let end = self.log().end_offset().value();
+        self.oracle.ends_at(end);
+        self.new_producer();
+        self.note(format_args!("truncate {to}"));
+        Ok(())
+    }
+
+    fn delete(&mut self) -> Result<(), String> {
+        let (start, end) = (self.log().start_offset().value(), self.log().end_offset().value());
+        let to = start + self.prng.below(end - start + 1) / 2;
+        self.log().delete_before(Offset::new(to)).map_err(|error| format!("delete: {error}"))?;
+        self.oracle.start = self.oracle.start.max(to);
+        self.note(format_args!("delete {to}"));
+        Ok(())
+    }
+
+    /// Some of what was not synced is there afterwards, some is not, and one write is torn.
+    fn lose_power(&mut self) -> Result<(), String> {
+        self.log = None;
+        let tear = self.prng.chance(50);
+        let prng = &mut self.prng;
+        self.disk
+            .crash(|_, count| usize::try_from(prng.below(count as u64 + 1)).expect("small"), tear);
+        let log = self.open()?;
+        self.log = Some(log);
+        self.new_producer();
+        self.settle()?;
+        self.note(format_args!("power"));
+        Ok(())
+    }
+
+    fn restart(&mut self) -> Result<(), String> {
+        let log = self.log.take().expect("open between steps");
+        log.close().map_err(|error| format!("close: {error}"))?;
+        let log = self.open()?;
+        self.log = Some(log);
+        self.settle()?;
+        self.note(format_args!("restart"));
+        Ok(())
+    }
+
+    /// After a start the broker syncs before it serves, and what did not survive is forgotten.
+    fn settle(&mut self) -> Result<(), String> {
+        let end = self.log().end_offset().value();
+        if end < self.oracle.acknowledged && !self.oracle.damaged {
+            let acknowledged = self.oracle.acknowledged;
+            return Err(format!("started with {end} records, {acknowledged} were acknowledged"));
+        }
+        self.oracle.ends_at(end);
+        self.check()?;
+        self.log().sync().map_err(|error| format!("first sync: {error}"))?;
+        self.oracle.acknowledged = end;
+        Ok(())
+    }
+
+    fn new_producer(&mut self) {
+        self.epoch += 1;
+        (self.sequence, self.last_batch) = (0, None);
+    }
+
+    fn flip(&mut self) -> Result<(), String> {
+        let names = self.disk.list(FOLDER).map_err(|error| error.to_string())?;
+        let logs: Vec<&String> = names.iter().filter(|name| name.ends_with(".log")).collect();
+        let pick = usize::try_from(self.prng.below(logs.len() as u64)).expect("small");
+        let path = format!("{FOLDER}/{}", logs[pick]);
+        let file = self.disk.open(&path).map_err(|error| error.to_string())?;
+        let length = file.len().map_err(|error| error.to_string())?;
+        if length == 0 {
+            return Ok(());
+        }
+        let (at, bit) = (self.prng.below(length), self.prng.below(8));
+        let mut byte = [0];
+        file.read_at(&mut byte, at).map_err(|error| error.to_string())?;
+        byte[0] ^= 1 << bit;
+        file.write_at(&[&byte], at).map_err(|error| error.to_string())?;
+        self.oracle.damaged = true;
+        self.note(format_args!("flip {path} {at}"));
+        Ok(())
+    }
+
+    fn check(&mut self) -> Result<(), String> {
+        let end = self.log().end_offset().value();
+        let read = match self.read_all() {
+            Ok(read) => read,
+            Err(_) if self.oracle.damaged => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        reads_return_what_was_written::check(&self.oracle, &read)?;
+        nothing_acknowledged_is_lost::check(&self.oracle, &read, end)
+    }
+
+    fn read_all(&mut self) -> Result<BTreeMap<u64, Written>, String> {
+        let budget = u32::try_from(1 + self.prng.below(5000)).expect("small");
+        let log = self.log.as_ref().expect("open between steps");
+        let (mut next, end) = (log.start_offset(), log.end_offset());
+        let mut read = BTreeMap::new();
+        while next < end {
+            let plan = log.read(next, end, budget, true).map_err(|error| error.to_string())?;
+            let chunks = plan.run(&mut BytesMut::new()).map_err(|error| error.to_string())?;
+            let Some(after) = add_records(&chunks.concat().into(), &mut read)? else { break };
+            if after <= next {
+                return Err(format!("a read from {next} ends at {after}"));
+            }
+            next = after;
+        }
+        let start = log.start_offset().value();
+        Ok(read.split_off(&start))
+    }
+}
+
+/// Adds every record of a chunk; says where the chunk ends.
+fn add_records(chunk: &Bytes, read: &mut BTreeMap<u64, Written>) -> Result<Option<Offset>, String> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut end = None;
+    for split in batch::split(chunk) {
+        let (header, bytes) = split.map_err(|error| error.to_string())?;
+        batch::check_crc(bytes).map_err(|error| format!("served damaged: {error}"))?;
+        for record in batch::records(bytes).map_err(|error| error.to_string())?.iter() {
+            let record = record.map_err(|error| error.to_string())?;
+            let written = (text(record.key.unwrap_or_default()), record.value.map(text));
+            read.insert(record.offset.value(), written);
+        }
+        end = Some(header.last_offset().next());
+    }
+    Ok(end)
+}

@@ -1,0 +1,32 @@
+//! A few seconds of seeds with every test run; `bin/sim` runs them for as long as wanted.
+
+use brooklet_sim::{Bug, simulate};
+
+#[test]
+fn no_seed_breaks_a_promise() {
+    for seed in 0..300 {
+        let outcome = simulate(seed, false, Bug::None);
+        assert_eq!(
+            outcome.violation, None,
+            "repeat with: cargo run -p brooklet-sim --bin sim -- --seed {seed}"
+        );
+    }
+}
+
+#[test]
+fn a_seed_is_a_history() {
+    for seed in 0..20 {
+        assert_eq!(
+            simulate(seed, false, Bug::None),
+            simulate(seed, false, Bug::None),
+            "seed {seed}"
+        );
+    }
+}
+
+#[test]
+fn the_planted_bug_is_found() {
+    let found =
+        (0..50).any(|seed| simulate(seed, false, Bug::AcknowledgeBeforeSync).violation.is_some());
+    assert!(found, "the simulation has gone blind");
+}
