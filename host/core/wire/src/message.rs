@@ -6,7 +6,7 @@
 //! Bytes behind a complete request body are ignored, as Kafka's `AbstractRequest.parseRequest`
 //! ignores them. A length field is believed only as far as bytes back it: strings, byte fields
 //! and arrays are each bounded by the body, and the codec grows an array only as its elements
-//! decode, so memory stays within a constant factor of the bytes received.
+//! decode, so memory stays within a constant factor of the bytes received ([`EXPANSION_MAX`]).
 
 use brooklet_types::limits;
 pub use bytes::{Bytes, BytesMut};
@@ -63,33 +63,106 @@ use crate::WireError;
 use crate::version::Api;
 
 /// The largest body of a request that carries no records. Elements of its arrays take more room
-/// decoded than encoded, so the frame limit that is right for record data is not for these; the
-/// largest honest one is a group leader's SyncGroup, below a few MiB.
-pub const PLAIN_REQUEST_BYTES_MAX: usize = 16 << 20;
+/// decoded than encoded, up to [`EXPANSION_MAX`] times, so the frame limit that is right for record
+/// data is not for these; the largest honest ones, topics being created or described by the
+/// thousand, stay below 1 MiB.
+pub const PLAIN_REQUEST_BYTES_MAX: usize = 4 << 20;
+
+/// The largest body of JoinGroup, SyncGroup and OffsetCommit, which carry what clients put in them:
+/// subscriptions, the assignments of a whole group, the metadata of offsets. No array of small
+/// elements lies inside another one of theirs, so [`ARRAY_ELEMENTS_MAX`] bounds the expansion.
+pub const GROUP_REQUEST_BYTES_MAX: usize = 16 << 20;
 
 /// The most elements one array may have: more than any honest request (Kafka's own advice ends at
 /// 200,000 partitions a cluster).
-pub const ARRAY_ELEMENTS_MAX: usize = 1_000_000;
+pub const ARRAY_ELEMENTS_MAX: usize = 200_000;
+
+/// The most topics and partitions a Produce request may have together. Its body may be as large as
+/// a frame, and an empty partition of six bytes takes thirty times that.
+pub const PRODUCE_ENTRIES_MAX: usize = 200_000;
+
+/// The most memory decoding a request takes, in terms of its body. A test measures it: the worst are
+/// elements whose every field is empty, three bytes that become a hundred and more, at the moment
+/// their array doubles its room.
+pub const EXPANSION_MAX: usize = 128;
 
 /// The most unknown tagged fields one structure may have; today's Kafka has three at most.
 pub const TAGGED_FIELDS_MAX: usize = 64;
 
 /// Reads a request's body, which is what `frame::parse_header` left.
 pub fn decode_request<R: KafkaRequest>(body: Bytes, version: i16) -> Result<R, WireError> {
-    let limit = if R::API_KEY.value() == Api::Produce.key() {
-        limits::FRAME_BYTES_MAX
-    } else {
-        PLAIN_REQUEST_BYTES_MAX
+    let api = Api::from_wire(R::API_KEY.value());
+    let limit = match api {
+        Some(Api::Produce) => limits::FRAME_BYTES_MAX,
+        Some(Api::JoinGroup | Api::SyncGroup | Api::OffsetCommit) => GROUP_REQUEST_BYTES_MAX,
+        _ => PLAIN_REQUEST_BYTES_MAX,
     };
     if body.len() > limit {
         return Err(WireError::TooLarge { message: R::NAME, bytes: body.len(), limit });
     }
-    let mut decoder = decoder(body)?;
-    R::decode(&mut decoder, ApiVersion::new(version)).map_err(|source| WireError::Decode {
-        message: R::NAME,
-        version,
-        source,
-    })
+    let at = ApiVersion::new(version);
+    let error = |source| WireError::Decode { message: R::NAME, version, source };
+    if api == Some(Api::Produce) {
+        let mut decoder = decoder(body.clone())?;
+        count_produce_entries(&mut decoder, version, R::is_flexible(at)).map_err(error)?;
+    }
+    R::decode(&mut decoder(body)?, at).map_err(error)
+}
+
+/// Walks a Produce request without keeping anything of it: the codec bounds each array, but not
+/// all of them together.
+fn count_produce_entries(
+    decoder: &mut Decoder,
+    version: i16,
+    flexible: bool,
+) -> Result<(), DecodeError> {
+    /// The first version that names topics by id.
+    const TOPIC_IDS_FROM: i16 = 13;
+    let mut left = PRODUCE_ENTRIES_MAX;
+    let array = |decoder: &mut Decoder| match flexible {
+        true => decoder.read_compact_array_len(),
+        false => decoder.read_array_len(),
+    };
+    let tags = |decoder: &mut Decoder| match flexible {
+        true => decoder.read_tagged_fields().map(drop),
+        false => Ok(()),
+    };
+    match flexible {
+        true => decoder.read_compact_nullable_string()?,
+        false => decoder.read_nullable_string()?,
+    };
+    decoder.read_i16()?;
+    decoder.read_i32()?;
+    for _ in 0..array(decoder)?.get() {
+        take_entry(&mut left, decoder)?;
+        match (version, flexible) {
+            (TOPIC_IDS_FROM.., _) => decoder.read_uuid().map(drop)?,
+            (_, true) => decoder.read_compact_string().map(drop)?,
+            (_, false) => decoder.read_string().map(drop)?,
+        }
+        for _ in 0..array(decoder)?.get() {
+            take_entry(&mut left, decoder)?;
+            decoder.read_i32()?;
+            match flexible {
+                true => decoder.read_compact_nullable_bytes()?,
+                false => decoder.read_nullable_bytes()?,
+            };
+            tags(decoder)?;
+        }
+        tags(decoder)?;
+    }
+    Ok(())
+}
+
+fn take_entry(left: &mut usize, decoder: &Decoder) -> Result<(), DecodeError> {
+    let limit = PRODUCE_ENTRIES_MAX;
+    *left = left.checked_sub(1).ok_or(DecodeError::LimitExceeded {
+        kind: "topics and partitions",
+        length: limit.saturating_add(1),
+        limit,
+        offset: decoder.offset(),
+    })?;
+    Ok(())
 }
 
 /// A response as a whole frame: length, header and body.
