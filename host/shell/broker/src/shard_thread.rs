@@ -47,7 +47,7 @@ pub(crate) enum Envelope<D: Disk> {
 }
 
 /// Told how long each sync took.
-pub type ObserveSync = Arc<dyn Fn(Duration) + Send + Sync>;
+pub(crate) type ObserveSync = Arc<dyn Fn(Duration) + Send + Sync>;
 
 /// What a shard's thread needs of the world.
 pub(crate) struct Outside<D: Disk> {
