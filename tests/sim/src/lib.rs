@@ -8,8 +8,9 @@
 //!
 //! **What it never does.** Simulate what is not there yet: groups, and shards with their journal.
 //!
-//! **Known limitation.** With `--compaction` some seeds break a promise (2, 71, 127, 167): a read from
-//! within a gap, and leader epochs over compacted segments. The tests leave compaction out.
+//! **Known limitation.** Some seeds still break a promise, and whether the log or this model of it is
+//! wrong has not been found out: 381, 437, 509, 520, 592, 608, 777 and 797 of the first 1,100, and
+//! with `--compaction` 2, 71, 127 and 167. The tests run the first 300, without compaction.
 
 pub mod invariants;
 pub mod oracle;
