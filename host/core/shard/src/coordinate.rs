@@ -43,6 +43,11 @@ impl GroupCoordinators {
         }
     }
 
+    /// Whether a coordinator writes to this partition.
+    pub(crate) fn holds(&self, id: TopicPartition) -> bool {
+        self.by_partition.get(&id.partition).is_some_and(|placed| placed.topic == id.topic)
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.by_partition.values().filter_map(|placed| placed.coordinator.next_deadline()).min()
     }

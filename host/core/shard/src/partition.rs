@@ -6,7 +6,7 @@ use brooklet_log::disk::{read_small, replace};
 use brooklet_log::{Disk, Log, LogSettings};
 use brooklet_meta::setting::effective::{EffectiveTopicSettings, Flush};
 use brooklet_types::{
-    ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName, TopicPartition,
+    ByteSize, ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName, TopicPartition,
 };
 
 /// A partition that this broker leads.
@@ -40,11 +40,16 @@ impl<D: Disk> Partition<D> {
     }
 
     /// Takes over what the topic's settings say now.
-    pub(crate) fn configure(&mut self, settings: &EffectiveTopicSettings, epoch: LeaderEpoch) {
+    pub(crate) fn configure(
+        &mut self,
+        settings: &EffectiveTopicSettings,
+        epoch: LeaderEpoch,
+        disk_reserve: ByteSize,
+    ) {
         self.flush = settings.flush;
         self.in_sync_min = settings.min_in_sync_replicas;
         self.epoch = self.epoch.max(epoch);
-        let log = log_settings(settings);
+        let log = LogSettings { disk_reserve, ..log_settings(settings) };
         if *self.log.settings() != log {
             self.log.set_settings(log);
         }

@@ -10,7 +10,9 @@ use brooklet_log::journal::{Entry, Journal};
 use brooklet_log::{Disk, Log, LogSettings, SyncToken, TailBudget};
 use brooklet_meta::setting::effective::Flush;
 use brooklet_meta::{Cluster, Topic};
-use brooklet_types::{BrokerId, Instant, LeaderEpoch, PartitionIndex, Timestamp, TopicPartition};
+use brooklet_types::{
+    BrokerId, ByteSize, Instant, LeaderEpoch, PartitionIndex, Timestamp, TopicPartition,
+};
 
 use crate::coordinate::GroupCoordinators;
 use crate::fetch::WaitingFetches;
@@ -42,6 +44,8 @@ pub struct ShardSettings {
     pub retention_check_interval: Duration,
     /// Memory for the newest batches, so that readers at the head need no disk.
     pub tail_bytes_max: usize,
+    /// What producers must leave free on the disk, so that commits and deletes have room.
+    pub disk_reserve: ByteSize,
     /// How groups behave.
     pub groups: brooklet_group::Settings,
 }
@@ -228,8 +232,9 @@ impl<D: Disk> Shard<D> {
                 if !self.partitions.contains_key(&id) {
                     self.open_partition(now, clock, id, topic, outbox);
                 }
+                let reserve = self.reserve(id);
                 if let Some(partition) = self.partitions.get_mut(&id) {
-                    partition.configure(&settings, placed.leader_epoch);
+                    partition.configure(&settings, placed.leader_epoch, reserve);
                 }
             }
         }
@@ -266,6 +271,12 @@ impl<D: Disk> Shard<D> {
         }
     }
 
+    /// What an append to this partition must leave free. Groups may use what producers may not.
+    fn reserve(&self, id: TopicPartition) -> ByteSize {
+        let all = self.settings.disk_reserve;
+        if self.groups.holds(id) { ByteSize(all.0 / 2) } else { all }
+    }
+
     fn open_log(
         &mut self,
         id: TopicPartition,
@@ -274,7 +285,8 @@ impl<D: Disk> Shard<D> {
     ) -> Result<Log<D>, String> {
         claim_folder(&self.disk, folder, id.topic).map_err(|error| error.to_string())?;
         let (disk, tail) = (self.disk.clone(), self.tail.clone());
-        let log = Log::open(disk, folder, LogSettings::default(), tail);
+        let settings = LogSettings { disk_reserve: self.reserve(id), ..LogSettings::default() };
+        let log = Log::open(disk, folder, settings, tail);
         let mut log = log.map_err(|error| error.to_string())?;
         if let Some(entries) = self.recovered.remove(&id) {
             let taken = log.take_journal(&entries).map_err(|error| error.to_string())?;

@@ -49,6 +49,7 @@ impl Bench {
         let settings = ShardSettings {
             retention_check_interval: Duration::from_secs(300),
             tail_bytes_max: 1 << 20,
+            disk_reserve: ByteSize(0),
             groups: brooklet_group::Settings::default(),
         };
         let identity = Identity { broker: BROKER, shard: 0, shards: 1 };

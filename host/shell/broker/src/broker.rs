@@ -262,6 +262,7 @@ fn plan(config: &Config) -> ShardPlan {
         settings: ShardSettings {
             retention_check_interval: RETENTION_CHECK_INTERVAL,
             tail_bytes_max: TAIL_BYTES_MAX / shards.max(1),
+            disk_reserve: config.limits.disk_reserve,
             groups: brooklet_group::Settings {
                 session_timeout_ms_min: millis(groups.session_timeout_min),
                 session_timeout_ms_max: millis(groups.session_timeout_max),

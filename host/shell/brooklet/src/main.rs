@@ -117,10 +117,13 @@ fn main() -> ExitCode {
 }
 
 fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
+    if let Command::Serve(arguments) = command {
+        return command::serve::run(arguments);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("start threads: {error}")))?;
     match command {
-        Command::Serve(arguments) => command::serve::run(context, arguments),
+        Command::Serve(_) => unreachable!("served above, on a runtime of its own"),
         Command::Topic(arguments) => runtime.block_on(command::topic::run(context, arguments)),
         Command::Produce(arguments) => runtime.block_on(command::produce::run(context, arguments)),
         Command::Consume(arguments) => runtime.block_on(command::consume::run(context, arguments)),

@@ -70,3 +70,13 @@ impl Listener {
         self.socket
     }
 }
+
+/// Raises the process's limit of open files to what the system allows: each connection is one, and
+/// each partition a few.
+pub fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    // Where it is not allowed, what there is has to do.
+    let _ = setrlimit(Resource::Nofile, raised);
+}

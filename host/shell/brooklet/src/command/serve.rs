@@ -1,13 +1,139 @@
 //! `brooklet serve`: run a broker.
 
-use crate::Context;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use brooklet_broker::config::{Address, Config};
+use brooklet_broker::{Ready, RunError};
+use brooklet_hook::NoHooks;
+use brooklet_io::signal::StopSignals;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
 use crate::failure::Failure;
 
-/// Nothing yet: the broker's builder adds what it takes.
+/// What to serve. Everything has a default; options win over the file.
 #[derive(clap::Args)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    /// Configuration file (RON)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder for all data
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where clients connect, such as tcp://127.0.0.1:9092; port 0 takes a free one
+    #[arg(long, value_name = "tcp://HOST:PORT")]
+    listen: Vec<String>,
+    /// Where probes and metrics are, or `off`
+    #[arg(long, value_name = "HOST:PORT")]
+    admin: Option<String>,
+    /// What is logged: error, warn, info, debug, trace, or tracing's own filters
+    #[arg(long, value_name = "FILTER", env = "BROOKLET_LOG", default_value = "info")]
+    log: String,
+    /// How it is logged
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: LogFormat,
+}
 
-/// Runs a broker until it is told to stop.
-pub(crate) fn run(_context: &mut Context, _arguments: Arguments) -> Result<(), Failure> {
-    Err(Failure::new("this build has no broker"))
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum LogFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Runs a broker until SIGTERM or SIGINT.
+pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
+    start_logging(&arguments)?;
+    let config = configuration(&arguments)?;
+    brooklet_io::tcp::raise_open_files();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(format!("start threads: {error}")))?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let mut signals = StopSignals::catch()
+            .map_err(|error| Failure::new(format!("catch signals: {error}")))?;
+        let on_signal = stop.clone();
+        tokio::spawn(async move {
+            let signal = signals.received().await;
+            tracing::info!(signal, "asked to stop");
+            on_signal.cancel();
+        });
+        let hooks = Arc::new(NoHooks);
+        brooklet_broker::run(config, hooks, stop, announce).await.map_err(|error| explained(&error))
+    })
+}
+
+/// The one line on standard output: what scripts wait for.
+fn announce(serving: &Ready) {
+    let Ready { listeners, admin, node, cluster_id } = serving;
+    let listeners: Vec<String> = listeners.iter().map(|one| format!("tcp://{one}")).collect();
+    if let Some(admin) = admin {
+        tracing::info!("metrics and probes at http://{admin}");
+    }
+    let mut output = std::io::stdout().lock();
+    // Nobody reading is no reason not to serve.
+    let _ = writeln!(output, "ready {} node={node} cluster={cluster_id}", listeners.join(" "));
+    let _ = output.flush();
+}
+
+fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
+    let mut config = match &arguments.config {
+        None => Config::default(),
+        Some(path) => {
+            let name = path.display().to_string();
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| Failure::new(format!("{name}: {error}")))?;
+            Config::read(&name, &text).map_err(|error| Failure::new(error.to_string()))?
+        }
+    };
+    if let Some(data) = &arguments.data {
+        config.data.clone_from(data);
+    }
+    if !arguments.listen.is_empty() {
+        let parsed = arguments.listen.iter().map(|text| {
+            Address::parse(text)
+                .map_err(|error| Failure::usage(format!("--listen {text}: {error}")))
+        });
+        config.listeners = parsed.collect::<Result<_, _>>()?;
+        config.advertised = vec![None; config.listeners.len()];
+    }
+    match arguments.admin.as_deref() {
+        None => {}
+        Some("off") => config.admin = None,
+        Some(text) => {
+            let parsed = text.parse();
+            let parsed =
+                parsed.map_err(|error| Failure::usage(format!("--admin {text}: {error}")))?;
+            config.admin = Some(parsed);
+        }
+    }
+    Ok(config)
+}
+
+fn start_logging(arguments: &Arguments) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&arguments.log)
+        .map_err(|error| Failure::usage(format!("--log {}: {error}", arguments.log)))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    match arguments.log_format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}
+
+fn explained(error: &RunError) -> Failure {
+    let failure = Failure::new(error.to_string());
+    match error {
+        RunError::Folder(_) | RunError::Start(_) | RunError::Identity | RunError::Disk(_) => {
+            failure
+        }
+        RunError::Listen(_) => failure.hint("choose another port with --listen or --admin"),
+    }
 }
