@@ -1,5 +1,7 @@
 //! A whole broker in this process, asked over TCP in Kafka's bytes.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic; that is how they speak")]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
