@@ -6,6 +6,8 @@
 mod fuzz;
 mod hostile;
 mod meter;
+mod others;
+mod properties;
 
 use brooklet_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 use brooklet_wire::batch::{self, BatchBuilder, BatchError, HEADER_BYTES};
