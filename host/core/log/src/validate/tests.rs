@@ -69,8 +69,8 @@ fn every_refusal_has_its_code() {
     let table: Vec<(&str, Bytes, ErrorCode)> = vec![
         ("nothing", Bytes::new(), ErrorCode::InvalidRecord),
         ("two batches", twice.into(), ErrorCode::InvalidRecord),
-        ("half a header", simple().slice(..30), ErrorCode::CorruptMessage),
-        ("half a batch", simple().slice(..80), ErrorCode::CorruptMessage),
+        ("half a header", simple().slice(..30), ErrorCode::InvalidRecord),
+        ("half a batch", simple().slice(..80), ErrorCode::InvalidRecord),
         ("a flipped bit", flipped.freeze(), ErrorCode::CorruptMessage),
         ("a control batch", with(|header| header.attributes = control), ErrorCode::InvalidRecord),
         ("broker's time", with(|header| header.attributes = append_time), ErrorCode::InvalidRecord),
