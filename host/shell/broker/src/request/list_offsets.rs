@@ -68,7 +68,9 @@ pub(crate) async fn handle(call: &Call, request: ListOffsetsRequest) -> ListOffs
             Ok(found) => {
                 line.offset = found.offset.map_or(-1, Offset::to_wire);
                 line.timestamp = found.timestamp.map_or(-1, |timestamp| timestamp.0);
-                line.leader_epoch = found.epoch.map_or(-1, LeaderEpoch::to_wire);
+                // Earlier versions have no place for it.
+                let epoch = found.epoch.filter(|_| call.version >= 4);
+                line.leader_epoch = epoch.map_or(-1, LeaderEpoch::to_wire);
             }
             Err(code) => line.error_code = call.code(code),
         }
