@@ -73,6 +73,15 @@ impl Epochs {
         true
     }
 
+    /// Notes what an appended batch says. Nobody appends in an epoch older than one on record, so
+    /// such a record came from a header that was damaged where no CRC covers it.
+    pub fn note_appended(&mut self, epoch: LeaderEpoch, base: Offset) {
+        if self.latest().is_some_and(|latest| latest > epoch) {
+            Arc::make_mut(&mut self.entries).retain(|entry| entry.0 <= epoch);
+        }
+        self.note(epoch, base);
+    }
+
     /// Forgets what began at or after `end`.
     pub fn truncate_to(&mut self, end: Offset) {
         if self.entries.last().is_some_and(|last| last.1 >= end) {

@@ -169,19 +169,36 @@ impl<'a, F: DiskFile> Walk<'a, F> {
         Ok(Step::Bad { position, end: next.position, next: next.base })
     }
 
-    /// Whether a page of `[from, to)` holds nothing but zeroes: space that was reserved and whose
-    /// write was lost with the power, rather than data that went bad.
-    pub(crate) fn has_lost_page(&mut self, from: u64, to: u64) -> io::Result<bool> {
+    /// Whether a page of `[from, to)` is as it was before the batch of offset `expected` was written
+    /// at `from`: space that was reserved and whose write was lost with the power, rather than
+    /// data that went bad. Behind the batches before it such a page holds nothing but zeroes.
+    pub(crate) fn has_lost_page(
+        &mut self,
+        from: u64,
+        to: u64,
+        expected: Offset,
+    ) -> io::Result<bool> {
         let mut page = from.next_multiple_of(PAGE_BYTES);
+        let length = usize::try_from(page.min(to) - from).expect("at most a page");
+        let rest = self.bytes_at(from, length)?;
+        // A batch may begin with zeroes: what is small of its offset, but not its length, too.
+        let offset = expected.to_wire().to_be_bytes();
+        let begun = offset.iter().take(length).any(|byte| *byte != 0);
+        let telling = begun || length as u64 >= LENGTH_OVERHEAD;
+        if telling && rest.iter().all(|byte| *byte == 0) {
+            return Ok(true);
+        }
         while page + PAGE_BYTES <= to {
             if self.bytes_at(page, PAGE_BYTES as usize)?.iter().all(|byte| *byte == 0) {
                 return Ok(true);
             }
             page += PAGE_BYTES;
         }
-        // Damage within one page: lost when nothing of it was written.
-        let length = usize::try_from((to - from).min(PAGE_BYTES)).expect("at most a page");
-        Ok(self.bytes_at(from, length)?.iter().all(|byte| *byte == 0))
+        // The last page of a file that ends in it. Elsewhere the page holds what lies at `to`.
+        let length = usize::try_from(to.saturating_sub(page)).expect("less than a page");
+        Ok(to == self.limit
+            && length > 0
+            && self.bytes_at(page, length)?.iter().all(|byte| *byte == 0))
     }
 
     /// The batch at `position`, if a whole one with the right CRC is there.

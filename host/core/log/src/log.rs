@@ -25,6 +25,7 @@ use crate::checkpoint::Checkpoint;
 use crate::disk::{Disk, DiskFile};
 use crate::epoch::Epochs;
 use crate::frame::{Frame, HEADER_BYTES, Hole};
+use crate::offset_index;
 use crate::plan::{FilePiece, Piece, ReadError, ReadPlan};
 use crate::segment::{self, Active, Closed};
 use crate::settings::LogSettings;
@@ -134,7 +135,7 @@ impl<D: Disk> Log<D> {
     pub(crate) fn stored(&mut self, frame: &Frame) {
         assert!(frame.base >= self.end, "offsets only grow");
         self.active.note(frame, self.settings.index_interval_bytes);
-        self.epochs.note(frame.epoch, frame.base);
+        self.epochs.note_appended(frame.epoch, frame.base);
         self.end = frame.last.next();
         self.unsynced.active = true;
     }
@@ -184,7 +185,15 @@ impl<D: Disk> Log<D> {
             let (offset, start, end) = (from, self.start, self.end);
             return Err(ReadError::OutOfRange { offset, start, end });
         }
-        let up_to = up_to.min(self.end);
+        let mut up_to = up_to.min(self.end);
+        // An answer ends before what is known to be missing, so that nobody passes it unawares.
+        for hole in self.holes.iter().filter(|hole| hole.next > from) {
+            if hole.from <= from {
+                let (file, position) = (hole.file.clone(), hole.position);
+                return Err(ReadError::Corrupt { file, position, offset: from, next: hole.next });
+            }
+            up_to = up_to.min(hole.from);
+        }
         let epochs = self.epochs.clone();
         let pieces = Vec::new();
         let mut plan = ReadPlan { pieces, from, up_to, max_bytes, at_least_one, epochs };
@@ -230,8 +239,11 @@ impl<D: Disk> Log<D> {
             if segment.base >= plan.up_to || full {
                 return Ok(pieces);
             }
-            let piece = self.closed_piece(segment, plan.from, until)?;
-            bytes += piece.end - piece.hint.map_or(0, |hint| hint.0);
+            let (piece, answers) = self.closed_piece(segment, plan.from, until)?;
+            // The offset may lie behind the last batch, where compaction took the rest.
+            if answers || !pieces.is_empty() {
+                bytes += piece.end - piece.hint.map_or(0, |hint| hint.0);
+            }
             pieces.push(Piece::File(piece));
         }
         if self.active.base < plan.up_to && self.active.size > 0 && bytes <= enough {
@@ -248,28 +260,28 @@ impl<D: Disk> Log<D> {
         Ok(pieces)
     }
 
-    /// The whole of a closed segment, entered where its index says.
+    /// The whole of a closed segment, entered where its index says; and whether it is known to
+    /// hold a batch behind `from`.
     pub(crate) fn closed_piece(
         &self,
         segment: &Closed,
         from: Offset,
         until: Offset,
-    ) -> Result<FilePiece<D::File>, ReadError> {
+    ) -> Result<(FilePiece<D::File>, bool), ReadError> {
         let path = self.path(segment.base, "log");
         let disk = |source| ReadError::Disk { file: path.clone(), source };
         let file = self.disk.open(&path).map_err(disk)?;
         // A lost or unreadable index costs a longer walk, no answer.
         let index = self.disk.open(&self.path(segment.base, "index")).ok();
-        let entry = index.and_then(|index| {
-            crate::offset_index::floor_in_file(&index, segment.base, from).ok().flatten()
-        });
+        let found = index.map(|index| offset_index::floor_in_file(&index, segment.base, from));
+        let (entry, answers) = found.and_then(Result::ok).unwrap_or((None, false));
         let hint = entry.filter(|entry| u64::from(entry.position) < segment.size).map(|entry| {
             let last = Offset::new(segment.base.value() + u64::from(entry.relative));
             (u64::from(entry.position), last)
         });
         // Compaction leaves gaps, and may have done so before the policy changed.
         let (base, end, adjoining) = (segment.base, segment.size, false);
-        Ok(FilePiece { path, file, end, base, until, hint, adjoining })
+        Ok((FilePiece { path, file, end, base, until, hint, adjoining }, answers))
     }
 
     pub(crate) fn next_base(&self, base: Offset) -> Offset {

@@ -72,16 +72,18 @@ pub(crate) fn floor(entries: &[Entry], base: Offset, offset: Offset) -> Option<E
     after.checked_sub(1).map(|index| entries[index])
 }
 
-/// The last entry at or before `offset` in a closed segment's file. A damaged file gives none or
-/// a wrong entry, which the walk from it finds out.
+/// The last entry at or before `offset` in a closed segment's file, and whether another follows:
+/// then there is a batch behind `offset`, too. A damaged file gives none or a wrong entry, which
+/// the walk from it finds out.
 pub(crate) fn floor_in_file<F: DiskFile>(
     file: &F,
     base: Offset,
     offset: Offset,
-) -> io::Result<Option<Entry>> {
+) -> io::Result<(Option<Entry>, bool)> {
     let wanted = offset.distance_from(base);
     let mut low = 0;
-    let mut high = file.len()? / ENTRY_BYTES as u64;
+    let count = file.len()? / ENTRY_BYTES as u64;
+    let mut high = count;
     while high - low > PAGE_ENTRIES {
         let middle = low + (high - low) / 2;
         let mut bytes = [0; ENTRY_BYTES];
@@ -93,11 +95,18 @@ pub(crate) fn floor_in_file<F: DiskFile>(
             high = middle;
         }
     }
-    let count = usize::try_from(high - low).expect("at most a page");
-    let mut bytes = vec![0; count * ENTRY_BYTES];
-    let read = file.read_at(&mut bytes, low * ENTRY_BYTES as u64)?;
+    let length = usize::try_from(high - low).expect("at most a page") * ENTRY_BYTES;
+    let mut bytes = [0; PAGE_ENTRIES as usize * ENTRY_BYTES];
+    let read = file.read_at(&mut bytes[..length], low * ENTRY_BYTES as u64)?;
     let entries = bytes[..read].chunks_exact(ENTRY_BYTES).filter_map(Entry::parse);
-    Ok(entries.take_while(|entry| u64::from(entry.relative) <= wanted).last())
+    let mut floor = None;
+    for entry in entries {
+        if u64::from(entry.relative) > wanted {
+            return Ok((floor, true));
+        }
+        floor = Some(entry);
+    }
+    Ok((floor, high < count))
 }
 
 #[cfg(test)]
@@ -119,7 +128,9 @@ mod tests {
         let base = Offset::new(1000);
         for offset in (990..10_100).step_by(7).map(Offset::new) {
             let expected = floor(&entries, base, offset);
-            assert_eq!(floor_in_file(&file, base, offset).unwrap(), expected, "{offset}");
+            let more = offset < Offset::new(1000 + 2999 * 3 + 2);
+            let found = floor_in_file(&file, base, offset).unwrap();
+            assert_eq!(found, (expected, more), "{offset}");
         }
     }
 }

@@ -235,7 +235,7 @@ impl<D: Disk> Log<D> {
                     self.end = frame.last.next();
                 }
                 Step::Bad { position, end, next } => {
-                    if walk.has_lost_page(position, end)? {
+                    if walk.has_lost_page(position, end, self.end)? {
                         break position;
                     }
                     let (file, from) = (path.to_owned(), self.end);
@@ -273,7 +273,7 @@ impl<D: Disk> Log<D> {
         let Some(next) = next.filter(|next| *next > self.end && position < length) else {
             return Ok(());
         };
-        if !walk.has_lost_page(position, length)? {
+        if !walk.has_lost_page(position, length, self.end)? {
             let (file, from) = (path.to_owned(), self.end);
             self.holes.push(Hole { file, position, end: length, from, next });
         }

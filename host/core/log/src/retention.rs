@@ -63,6 +63,8 @@ impl<D: Disk> Log<D> {
         if offset <= self.start {
             return Ok(());
         }
+        // The log must not end before its start, whatever is lost with the power.
+        self.sync_up_to(offset)?;
         self.start = offset;
         self.epochs.delete_before(offset);
         let serial = self.checkpoint.serial + 1;

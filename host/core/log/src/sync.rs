@@ -41,6 +41,12 @@ pub(crate) struct Unsynced<F> {
     pub(crate) folder: bool,
     /// Grows with every truncation, so that an older sync vouches for nothing.
     pub(crate) generation: u64,
+    /// What was handed out, except the active segment, until a sync that began no earlier is done.
+    handed_out: Vec<F>,
+    /// How many [`Dirty`] there have been.
+    serial: u64,
+    /// Everything before this offset is durable in its segment, not only in the journal.
+    segments: Offset,
     /// The recovery point in the making.
     coming: Option<Coming<F>>,
 }
@@ -79,6 +85,7 @@ pub struct SyncToken {
     synced: Point,
     /// A recovery point whose riders were on board.
     storable: Option<Point>,
+    serial: u64,
     generation: u64,
 }
 
@@ -98,12 +105,22 @@ impl<D: Disk> Dirty<D> {
 impl<F> Unsynced<F> {
     /// After a start: what was found may be in the page cache only.
     pub(crate) fn found() -> Unsynced<F> {
-        Unsynced { files: Vec::new(), active: true, folder: true, generation: 0, coming: None }
+        Unsynced {
+            files: Vec::new(),
+            active: true,
+            folder: true,
+            generation: 0,
+            handed_out: Vec::new(),
+            serial: 0,
+            segments: Offset::ZERO,
+            coming: None,
+        }
     }
 
     /// What syncs under way vouch for is no longer there.
     pub(crate) fn disown(&mut self) {
         self.generation += 1;
+        self.segments = Offset::ZERO;
         self.coming = None;
     }
 }
@@ -115,9 +132,6 @@ impl<D: Disk> Log<D> {
             return None;
         }
         let mut files = std::mem::take(&mut self.unsynced.files);
-        if std::mem::take(&mut self.unsynced.active) {
-            files.push(self.active.file.clone());
-        }
         let mut storable = None;
         if let Some(coming) = &mut self.unsynced.coming
             && !coming.riders.is_empty()
@@ -125,9 +139,14 @@ impl<D: Disk> Log<D> {
             files.append(&mut coming.riders);
             storable = Some(coming.point);
         }
+        self.unsynced.handed_out.extend(files.iter().cloned());
+        if std::mem::take(&mut self.unsynced.active) {
+            files.push(self.active.file.clone());
+        }
+        self.unsynced.serial += 1;
         let folder = std::mem::take(&mut self.unsynced.folder).then(|| self.folder.clone());
-        let (synced, generation) = (self.point(), self.unsynced.generation);
-        let token = SyncToken { synced, storable, generation };
+        let (serial, generation) = (self.unsynced.serial, self.unsynced.generation);
+        let token = SyncToken { synced: self.point(), storable, serial, generation };
         Some(Dirty { disk: self.disk.clone(), folder, files, token })
     }
 
@@ -140,10 +159,14 @@ impl<D: Disk> Log<D> {
 
     /// The syncs of a [`Dirty`] are done.
     pub fn synced(&mut self, token: SyncToken) -> io::Result<()> {
+        if token.serial == self.unsynced.serial {
+            self.unsynced.handed_out.clear();
+        }
         if token.generation != self.unsynced.generation {
             return Ok(());
         }
         self.durable = self.durable.max(token.synced.up_to);
+        self.unsynced.segments = self.unsynced.segments.max(token.synced.up_to);
         if let Some(point) = token.storable {
             self.unsynced.coming = None;
             unless_full(self.store_point(point, false))?;
@@ -227,6 +250,11 @@ impl<D: Disk> Log<D> {
         self.checkpoint.store(&self.disk, &self.folder)
     }
 
+    /// Makes the segments durable up to `offset`, here and now, where they are not.
+    pub(crate) fn sync_up_to(&mut self, offset: Offset) -> io::Result<()> {
+        if offset > self.unsynced.segments { self.sync() } else { Ok(()) }
+    }
+
     /// Syncs everything here and now, and stores a recovery point.
     pub fn sync(&mut self) -> io::Result<()> {
         self.sync_as(false)
@@ -235,10 +263,14 @@ impl<D: Disk> Log<D> {
     fn sync_as(&mut self, clean: bool) -> io::Result<()> {
         self.unsynced.coming = None;
         let prepared = unless_full(self.prepare_point(self.point()))?;
-        self.unsynced.active = true;
+        // Syncs that others were asked for may not have begun.
+        let handed_out = std::mem::take(&mut self.unsynced.handed_out);
+        self.unsynced.files.extend(handed_out);
+        (self.unsynced.active, self.unsynced.folder) = (true, true);
         let dirty = self.take_dirty().expect("just marked");
         dirty.sync()?;
-        self.durable = self.end;
+        self.unsynced.handed_out.clear();
+        (self.durable, self.unsynced.segments) = (self.end, self.end);
         self.unsynced.coming = None;
         let Some(()) = prepared else { return Ok(()) };
         let file = unless_full(self.store_point(dirty.token.synced, clean))?;

@@ -4,11 +4,12 @@
 //!
 //! **What it decides.** What is left after a loss of power: for each file the content of its last
 //! sync, under the names of the last sync of its folder. [`MemoryDisk::crash`] keeps a prefix of
-//! the writes since then, as an operating system does that was writing back while the power went.
+//! the writes since then, as an operating system does that was writing back while the power went;
+//! [`MemoryDisk::crash_by_page`] keeps any of them, page by page.
 //!
 //! **What it never does.** Order the write-back of different files: each file keeps its own prefix.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 #[expect(
@@ -60,6 +61,9 @@ struct Tree {
     writes: u64,
 }
 
+/// What a disk writes whole or not at all.
+const PAGE_BYTES: usize = 4096;
+
 #[derive(Default)]
 struct Node {
     bytes: Vec<u8>,
@@ -85,6 +89,25 @@ impl Node {
             }
             Change::Resize { len } => bytes.resize(*len, 0),
         }
+    }
+
+    fn settle_by_page(&mut self, pick: &mut impl FnMut(usize) -> usize) {
+        let mut moments = vec![std::mem::take(&mut self.durable)];
+        for change in std::mem::take(&mut self.pending) {
+            let mut next = moments.last().expect("begins with one").clone();
+            Node::change(&mut next, &change);
+            moments.push(next);
+        }
+        let changes = moments.len() - 1;
+        let mut bytes = vec![0; moments[pick(changes)].len()];
+        for (number, page) in bytes.chunks_mut(PAGE_BYTES).enumerate() {
+            let source = &moments[pick(changes)];
+            let start = (number * PAGE_BYTES).min(source.len());
+            let end = (start + page.len()).min(source.len());
+            page[..end - start].copy_from_slice(&source[start..end]);
+        }
+        self.durable.clone_from(&bytes);
+        self.bytes = bytes;
     }
 
     fn apply(&mut self, change: Change) {
@@ -144,6 +167,19 @@ impl MemoryDisk {
             kept.insert(*number, Node { durable: bytes.clone(), bytes, pending: Vec::new() });
         }
         tree.nodes = kept;
+    }
+
+    /// The power goes, and each page of each file is what it was at some moment since its last
+    /// sync, as is the file's length: write-back keeps no order. `pick(count)` chooses the moment,
+    /// by how many of `count` changes had happened.
+    pub fn crash_by_page(&self, mut pick: impl FnMut(usize) -> usize) {
+        let mut tree = self.tree();
+        tree.names = tree.names_durable.clone();
+        let named: BTreeSet<u64> = tree.names.values().copied().collect();
+        tree.nodes.retain(|number, _| named.contains(number));
+        for node in tree.nodes.values_mut() {
+            node.settle_by_page(&mut pick);
+        }
     }
 
     /// Everything in the tree survives: what a `kill -9` leaves, where the kernel lives on.

@@ -112,3 +112,22 @@ fn a_read_over_many_small_segments_leaves_none_out() {
     let expected: Vec<u8> = known.iter().flat_map(|batch| batch.bytes.clone()).collect();
     assert_eq!(read, expected);
 }
+
+#[test]
+fn a_read_of_what_compaction_took_at_a_segment_end_goes_on_in_the_next() {
+    let (log, known) = log(&[(1, 400), (1, 400), (1, 400), (1, 400)], 1_500, 0);
+    assert_eq!(log.segment_count(), 2);
+    let disk = log.disk.clone();
+    log.close().unwrap();
+    let first = "topics/t-0/00000000000000000000.log";
+    let whole = disk.files()[first].clone();
+    disk.put(first, whole[..whole.len() - known[2].bytes.len()].to_vec());
+    let index = "topics/t-0/00000000000000000000.index";
+    let entries = disk.files()[index].clone();
+    disk.put(index, entries[..entries.len() - 8].to_vec());
+    let settings = LogSettings { compact: true, ..LogSettings::default() };
+    let log = Log::open(disk, "topics/t-0", settings, TailBudget::new(0)).unwrap();
+    let plan = log.read(Offset::new(2), log.end_offset(), 100, true).unwrap();
+    let answer = plan.run(&mut BytesMut::new()).unwrap().concat();
+    assert!(answer == known[3].bytes, "{} bytes", answer.len());
+}
