@@ -25,6 +25,10 @@ use crate::disk::DiskFile;
 /// Bytes of a batch header. Kafka's `RECORD_BATCH_OVERHEAD`.
 pub(crate) const HEADER_BYTES: usize = 61;
 
+/// Where a batch says of which format it is, and what it says there.
+const MAGIC_AT: usize = 16;
+const MAGIC: u8 = 2;
+
 /// Bytes before the ones that the length field counts: base offset and length.
 const LENGTH_OVERHEAD: u64 = 12;
 
@@ -85,7 +89,7 @@ impl Frame {
     pub(crate) fn parse(bytes: &[u8], position: u64) -> Option<Frame> {
         let field = |at: usize| bytes.get(at..at + 8).and_then(|field| field.try_into().ok());
         let short = |at: usize| bytes.get(at..at + 4).and_then(|field| field.try_into().ok());
-        if bytes.len() < HEADER_BYTES || bytes[16] != 2 {
+        if bytes.len() < HEADER_BYTES || bytes[MAGIC_AT] != MAGIC {
             return None;
         }
         let length = u64::try_from(i32::from_be_bytes(short(8)?)).ok()?;
@@ -133,8 +137,12 @@ pub(crate) struct Walk<'a, F> {
     expected: Offset,
     /// Whether batches must adjoin: nothing was ever compacted here.
     adjoining: bool,
+    /// Whether the walk ends where a write was lost, rather than look for batches behind it.
+    ends_at_lost_page: bool,
+    /// Bytes that were read: the first `window_bytes` of it, from `window_start` on.
     window: Vec<u8>,
     window_start: u64,
+    window_bytes: usize,
 }
 
 impl<'a, F: DiskFile> Walk<'a, F> {
@@ -146,8 +154,23 @@ impl<'a, F: DiskFile> Walk<'a, F> {
         expected: Offset,
         adjoining: bool,
     ) -> Walk<'a, F> {
-        let (window, window_start) = (Vec::new(), position);
-        Walk { file, position, limit, expected, adjoining, window, window_start }
+        Walk {
+            file,
+            position,
+            limit,
+            expected,
+            adjoining,
+            ends_at_lost_page: false,
+            window: Vec::new(),
+            window_start: position,
+            window_bytes: 0,
+        }
+    }
+
+    /// The walk of a start: reserved space that was not written to ends it, however much there is.
+    pub(crate) fn ending_at_lost_page(mut self) -> Walk<'a, F> {
+        self.ends_at_lost_page = true;
+        self
     }
 
     /// The next batch, or what is there instead.
@@ -162,6 +185,12 @@ impl<'a, F: DiskFile> Walk<'a, F> {
             self.position = frame.end();
             self.expected = frame.last.next();
             return Ok(Step::Batch(frame));
+        }
+        if self.ends_at_lost_page {
+            let page_end = (position + LENGTH_OVERHEAD).next_multiple_of(PAGE_BYTES);
+            if self.has_lost_page(position, page_end.min(self.limit), self.expected)? {
+                return Ok(Step::End { position });
+            }
         }
         let Some(next) = self.search()? else { return Ok(Step::End { position }) };
         self.position = next.position;
@@ -237,24 +266,37 @@ impl<'a, F: DiskFile> Walk<'a, F> {
         {
             return Ok(Some(next));
         }
-        let (expected, limit) = (self.expected, self.limit);
         let mut budget = SEARCH_BYTES_MAX;
         let mut position = from + 1;
-        while position + HEADER_BYTES as u64 <= limit {
-            let header = Frame::parse(self.bytes_at(position, HEADER_BYTES)?, position);
-            let plausible = header.filter(|frame| {
-                frame.end() <= limit
-                    && frame.base > expected
-                    && frame.base.since(expected).is_some()
-            });
-            if let Some(frame) = plausible {
-                let Some(rest) = budget.checked_sub(frame.bytes) else { return Ok(None) };
-                budget = rest;
-                if let Some(next) = self.candidate(position)? {
-                    return Ok(Some(next));
-                }
+        while let Some(frame) = self.plausible_from(position)? {
+            let Some(rest) = budget.checked_sub(frame.bytes) else { return Ok(None) };
+            budget = rest;
+            if let Some(next) = self.candidate(frame.position)? {
+                return Ok(Some(next));
             }
-            position += 1;
+            position = frame.position + 1;
+        }
+        Ok(None)
+    }
+
+    /// The next header at or behind `position` that could follow something bad.
+    fn plausible_from(&mut self, mut position: u64) -> io::Result<Option<Frame>> {
+        let (expected, limit) = (self.expected, self.limit);
+        while position + HEADER_BYTES as u64 <= limit {
+            let bytes = self.bytes_at(position, WINDOW_BYTES / 4)?;
+            let heads = bytes.windows(HEADER_BYTES).zip(position..);
+            // The magic decides about nearly all of them.
+            let mut frames = heads
+                .filter(|(head, _)| head[MAGIC_AT] == MAGIC)
+                .filter_map(|(head, at)| Frame::parse(head, at));
+            let plausible = frames.find(|frame| {
+                let follows = frame.base > expected && frame.base.since(expected).is_some();
+                follows && frame.end() <= limit
+            });
+            if plausible.is_some() || bytes.len() < HEADER_BYTES {
+                return Ok(plausible);
+            }
+            position += (bytes.len() - HEADER_BYTES) as u64 + 1;
         }
         Ok(None)
     }
@@ -269,16 +311,22 @@ impl<'a, F: DiskFile> Walk<'a, F> {
     fn bytes_at(&mut self, position: u64, length: usize) -> io::Result<&[u8]> {
         let room = usize::try_from(self.limit.saturating_sub(position)).unwrap_or(usize::MAX);
         let length = length.min(room);
-        let held = position.checked_sub(self.window_start).and_then(|at| usize::try_from(at).ok());
-        let held = held.filter(|at| at.checked_add(length).is_some_and(|e| e <= self.window.len()));
-        if let Some(at) = held {
+        let at = position.checked_sub(self.window_start).and_then(|at| usize::try_from(at).ok());
+        let at = at.filter(|at| *at <= self.window_bytes).unwrap_or(self.window_bytes);
+        if self.window_start + at as u64 == position && at + length <= self.window_bytes {
             return Ok(&self.window[at..at + length]);
         }
+        // What is there already is not read again.
+        let kept =
+            if self.window_start + at as u64 == position { self.window_bytes - at } else { 0 };
+        self.window.copy_within(at..at + kept, 0);
         let wanted = length.max(WINDOW_BYTES.min(room));
-        self.window.resize(wanted, 0);
-        let read = self.file.read_at(&mut self.window, position)?;
-        self.window.truncate(read);
-        self.window_start = position;
+        if self.window.len() < wanted {
+            self.window.resize(wanted, 0);
+        }
+        let fresh = &mut self.window[kept..wanted];
+        let read = kept + self.file.read_at(fresh, position + kept as u64)?;
+        (self.window_start, self.window_bytes) = (position, read);
         Ok(&self.window[..length.min(read)])
     }
 }

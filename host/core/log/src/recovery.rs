@@ -219,7 +219,8 @@ impl<D: Disk> Log<D> {
     fn walk_segment(&mut self, path: &str, length: u64, next: Option<Offset>) -> io::Result<()> {
         let adjoining = next.is_none();
         let file = self.active.file.clone();
-        let mut walk = Walk::new(&file, self.active.size, length, self.end, adjoining);
+        let walk = Walk::new(&file, self.active.size, length, self.end, adjoining);
+        let mut walk = walk.ending_at_lost_page();
         let mut epoch: Option<(LeaderEpoch, Offset)> = None;
         let cut = loop {
             match walk.step()? {
