@@ -2,8 +2,8 @@
 //!
 //! **Where it sits.** Above [`Log::write`], which knows nothing of producers; the shard's way in.
 //!
-//! **What it decides.** Whether a batch is stored, was stored already, or may not be stored; when the
-//! producers are written down, and what of a journal a log still lacks.
+//! **What it decides.** Whether a batch is stored, was stored already, or may not be stored; and what of
+//! a journal a log still lacks.
 //!
 //! **What it never does.** Trust a snapshot of producers: it is a shortcut, and what it lacks is read
 //! from the log.
@@ -21,10 +21,6 @@ use crate::log::{Log, WriteError};
 use crate::producer::{ProducerError, Producers, Verdict};
 use crate::segment;
 use crate::validate::ValidatedBatch;
-
-/// A snapshot of the producers is written when this much more is in the log: what is read twice,
-/// at the most, to rebuild them after a crash.
-const SNAPSHOT_EVERY_BYTES: u64 = 8 << 20;
 
 /// No snapshot is longer: a hundred thousand producers with five batches each.
 const SNAPSHOT_BYTES_MAX: usize = 32 << 20;
@@ -76,12 +72,12 @@ impl AppendError {
     }
 }
 
-/// The producers of a log, and what of them is written down.
+/// The producers of a log.
 #[derive(Debug, Default)]
 pub(crate) struct Remembered {
     pub(crate) producers: Producers,
-    /// Bytes appended since the last snapshot, while there was something to remember.
-    bytes: u64,
+    /// Whether a start has come to where it hears of every batch.
+    pub(crate) loaded: bool,
 }
 
 impl<D: Disk> Log<D> {
@@ -99,15 +95,8 @@ impl<D: Disk> Log<D> {
         if let Verdict::Duplicate { base, last } = self.remembered.producers.check(header)? {
             return Ok(Appended { base, last, log_append_time, log_start, header: None });
         }
-        let segment = self.active.base;
         let stored = self.write(batch.bytes(), epoch)?;
         self.remembered.producers.record(header, stored.base);
-        if !self.remembered.producers.is_empty() {
-            self.remembered.bytes += batch.bytes().len() as u64;
-            if segment != self.active.base || self.remembered.bytes >= SNAPSHOT_EVERY_BYTES {
-                self.write_snapshot()?;
-            }
-        }
         let header = Some(stored.header);
         Ok(Appended { base: stored.base, last: stored.last, log_append_time, log_start, header })
     }
@@ -122,24 +111,25 @@ impl<D: Disk> Log<D> {
         self.remembered.producers.expire(now, self.settings.producer_expiration_ms);
     }
 
-    /// Writes the producers down, without a sync: a torn snapshot is noticed and does no harm.
-    pub(crate) fn write_snapshot(&mut self) -> Result<(), WriteError> {
-        self.remembered.bytes = 0;
-        let path = segment::path(&self.folder, self.end, "snapshot");
-        let written = (|| {
-            let file = self.disk.create(&path)?;
-            file.write_at(&[&self.remembered.producers.to_snapshot()], 0)?;
-            self.remove_snapshots()
-        })();
-        written.map_err(|source: io::Error| WriteError::Disk { file: path.clone(), source })
-    }
-
-    fn remove_snapshots(&self) -> io::Result<()> {
+    /// Writes the producers down for a recovery point, none of them included: without a snapshot a
+    /// start reads the whole log. Not synced: a torn one is noticed, and the one before serves.
+    pub(crate) fn write_snapshot(&self) -> io::Result<()> {
+        let file = self.disk.create(&segment::path(&self.folder, self.end, "snapshot"))?;
+        file.write_at(&[&self.remembered.producers.to_snapshot()], 0)?;
         let offsets = self.snapshots()?;
         let old = offsets.len().saturating_sub(SNAPSHOTS_KEPT);
-        offsets.iter().take(old).try_for_each(|offset| {
-            self.disk.remove(&segment::path(&self.folder, *offset, "snapshot"))
-        })
+        offsets.iter().take(old).try_for_each(|offset| self.remove_snapshot(*offset))
+    }
+
+    /// Removes snapshots of what the log does not hold any more: other records may come there.
+    pub(crate) fn remove_snapshots_behind(&self, end: Offset) -> io::Result<()> {
+        let offsets = self.snapshots()?;
+        let mut behind = offsets.iter().filter(|offset| **offset > end);
+        behind.try_for_each(|offset| self.remove_snapshot(*offset))
+    }
+
+    fn remove_snapshot(&self, offset: Offset) -> io::Result<()> {
+        self.disk.remove(&segment::path(&self.folder, offset, "snapshot"))
     }
 
     /// The offsets of the snapshots that are there, ascending.
@@ -152,11 +142,13 @@ impl<D: Disk> Log<D> {
         Ok(offsets.collect())
     }
 
-    /// Remembers the producers again, after a start: the newest snapshot that holds, and what the log
-    /// says since.
+    /// Remembers the producers again, up to where the log ends now: the newest snapshot that holds,
+    /// and what the log says since.
     pub(crate) fn load_producers(&mut self) -> io::Result<()> {
+        self.remove_snapshots_behind(self.end)?;
+        self.remembered.loaded = true;
         let mut from = self.start;
-        for offset in self.snapshots()?.into_iter().rev().filter(|offset| *offset <= self.end) {
+        for offset in self.snapshots()?.into_iter().rev() {
             let path = segment::path(&self.folder, offset, "snapshot");
             let bytes = read_small(&self.disk, &path, SNAPSHOT_BYTES_MAX)?;
             if let Some(producers) = bytes.and_then(|bytes| Producers::from_snapshot(&bytes)) {
@@ -208,7 +200,6 @@ impl<D: Disk> Log<D> {
         if let Some(from) = damaged {
             let file = self.folder.clone();
             self.truncate_to(from).map_err(|source| WriteError::Disk { file, source })?;
-            self.remembered.producers.truncate_to(from);
         }
         let mut taken = 0;
         for entry in entries {

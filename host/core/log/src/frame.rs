@@ -19,6 +19,7 @@
 use std::io;
 
 use brooklet_types::{LeaderEpoch, Offset, Timestamp, limits};
+use brooklet_wire::batch::BatchHeader;
 
 use crate::disk::DiskFile;
 
@@ -196,6 +197,11 @@ impl<'a, F: DiskFile> Walk<'a, F> {
         self.position = next.position;
         self.expected = next.base;
         Ok(Step::Bad { position, end: next.position, next: next.base })
+    }
+
+    /// All of the header of a batch that a step found.
+    pub(crate) fn header(&mut self, frame: &Frame) -> io::Result<Option<BatchHeader>> {
+        Ok(BatchHeader::parse(self.bytes_at(frame.position, HEADER_BYTES)?).ok())
     }
 
     /// Whether a page of `[from, to)` is as it was before the batch of offset `expected` was written

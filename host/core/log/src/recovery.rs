@@ -116,7 +116,9 @@ impl<D: Disk> Log<D> {
         log.skip_missing()?;
         log.start = log.checkpoint.log_start.clamp(first, log.end);
         log.epochs = log.epochs.within(log.start, log.end);
-        log.load_producers()?;
+        if !log.remembered.loaded {
+            log.load_producers()?;
+        }
         // Everything that was walked may be in the page cache only.
         Ok(log)
     }
@@ -139,6 +141,10 @@ impl<D: Disk> Log<D> {
             }
             if let Some(point) = point.filter(|point| point.segment == *base) {
                 self.restore_indexes(point, length)?;
+            }
+            // From here on nothing is left out, so that the walk hears of every producer.
+            if point.map_or(index == 0, |point| point.segment == *base) {
+                self.load_producers()?;
             }
             self.walk_segment(&path, length, next)?;
         }
@@ -234,6 +240,11 @@ impl<D: Disk> Log<D> {
                     }
                     self.active.note(&frame, self.settings.index_interval_bytes);
                     self.end = frame.last.next();
+                    if self.remembered.loaded
+                        && let Some(header) = walk.header(&frame)?
+                    {
+                        self.remembered.producers.record(&header, frame.base);
+                    }
                 }
                 Step::Bad { position, end, next } => {
                     if walk.has_lost_page(position, end, self.end)? {

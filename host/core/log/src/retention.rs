@@ -23,7 +23,7 @@ impl<D: Disk> Log<D> {
     pub fn maintain(&mut self, now: Timestamp) -> io::Result<()> {
         self.active.relax()?;
         self.tail.age(self.end);
-        self.note_idle()?;
+        self.note_idle();
         if self.settings.delete {
             self.expire(now)?;
         }

@@ -5,10 +5,10 @@
 //!
 //! **What it decides.** When a recovery point is stored, and what has to be durable before it is.
 //!
-//! **What it never does.** Sync on the shard's thread while producers wait. A recovery point comes
-//! about in two steps: when enough was synced, the indexes and the epochs are written to the page
-//! cache and *ride along* with the next [`Dirty`]; when that is synced, the point is stored,
-//! unsynced, since an older one is only slower.
+//! **What it never does.** Sync on the shard's thread while producers wait. When a recovery point
+//! is due, the indexes, the epochs and the producers are written to the page cache and *ride along*
+//! with a [`Dirty`]; when that is synced, the point is stored, unsynced, since an older one is only
+//! slower.
 //!
 //! **Invariant.** A stored point is never ahead of the indexes and epochs that recovery takes from
 //! their files because of it.
@@ -47,16 +47,10 @@ pub(crate) struct Unsynced<F> {
     serial: u64,
     /// Everything before this offset is durable in its segment, not only in the journal.
     segments: Offset,
-    /// The recovery point in the making.
-    coming: Option<Coming<F>>,
-}
-
-/// A recovery point that is not stored yet.
-#[derive(Debug)]
-struct Coming<F> {
-    point: Point,
-    /// What has to be synced before; none any more once it was handed out.
-    riders: Vec<F>,
+    /// The next [`Dirty`] is to bring a recovery point, however little it saves.
+    point_wanted: bool,
+    /// A [`Dirty`] with a recovery point was handed out.
+    point_under_way: bool,
 }
 
 /// How much of a log was synced, and what recovery wants to know of the active segment then.
@@ -83,8 +77,8 @@ pub struct Dirty<D: Disk> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyncToken {
     synced: Point,
-    /// A recovery point whose riders were on board.
-    storable: Option<Point>,
+    /// Whether what a recovery point needs was on board.
+    storable: bool,
     serial: u64,
     generation: u64,
 }
@@ -113,7 +107,8 @@ impl<F> Unsynced<F> {
             handed_out: Vec::new(),
             serial: 0,
             segments: Offset::ZERO,
-            coming: None,
+            point_wanted: false,
+            point_under_way: false,
         }
     }
 
@@ -121,7 +116,7 @@ impl<F> Unsynced<F> {
     pub(crate) fn disown(&mut self) {
         self.generation += 1;
         self.segments = Offset::ZERO;
-        self.coming = None;
+        self.point_under_way = false;
     }
 }
 
@@ -131,14 +126,12 @@ impl<D: Disk> Log<D> {
         if !self.is_dirty() {
             return None;
         }
+        let wanted = std::mem::take(&mut self.unsynced.point_wanted);
+        let due = wanted || self.bytes_behind_point() >= POINT_EVERY_BYTES;
+        // A disk that refuses this is found out by the sync; a point only saves time.
+        let storable = due && !self.unsynced.point_under_way && self.prepare_point().is_ok();
+        self.unsynced.point_under_way |= storable;
         let mut files = std::mem::take(&mut self.unsynced.files);
-        let mut storable = None;
-        if let Some(coming) = &mut self.unsynced.coming
-            && !coming.riders.is_empty()
-        {
-            files.append(&mut coming.riders);
-            storable = Some(coming.point);
-        }
         self.unsynced.handed_out.extend(files.iter().cloned());
         if std::mem::take(&mut self.unsynced.active) {
             files.push(self.active.file.clone());
@@ -153,8 +146,8 @@ impl<D: Disk> Log<D> {
     /// Whether there is anything to sync.
     pub fn is_dirty(&self) -> bool {
         let unsynced = &self.unsynced;
-        let riders = unsynced.coming.as_ref().is_some_and(|coming| !coming.riders.is_empty());
-        unsynced.active || unsynced.folder || riders || !unsynced.files.is_empty()
+        let due = unsynced.point_wanted && !unsynced.point_under_way;
+        unsynced.active || unsynced.folder || due || !unsynced.files.is_empty()
     }
 
     /// The syncs of a [`Dirty`] are done.
@@ -167,12 +160,9 @@ impl<D: Disk> Log<D> {
         }
         self.durable = self.durable.max(token.synced.up_to);
         self.unsynced.segments = self.unsynced.segments.max(token.synced.up_to);
-        if let Some(point) = token.storable {
-            self.unsynced.coming = None;
-            unless_full(self.store_point(point, false))?;
-        }
-        if self.bytes_behind_point(&token.synced) >= POINT_EVERY_BYTES {
-            unless_full(self.prepare_point(token.synced))?;
+        if token.storable {
+            self.unsynced.point_under_way = false;
+            unless_full(self.store_point(token.synced, false))?;
         }
         Ok(())
     }
@@ -182,40 +172,33 @@ impl<D: Disk> Log<D> {
         self.durable = self.durable.max(up_to.min(self.end));
     }
 
-    /// Begins a recovery point for a partition that nobody writes to any more.
-    pub(crate) fn note_idle(&mut self) -> io::Result<()> {
-        let point = self.point();
+    /// Asks for a recovery point for a partition that nobody writes to any more.
+    pub(crate) fn note_idle(&mut self) {
         let unsynced = self.unsynced.active || !self.unsynced.files.is_empty();
-        if unsynced || self.bytes_behind_point(&point) < POINT_IDLE_BYTES {
-            return Ok(());
-        }
-        unless_full(self.prepare_point(point)).map(|_| ())
+        self.unsynced.point_wanted |= !unsynced && self.bytes_behind_point() >= POINT_IDLE_BYTES;
     }
 
-    /// What recovery would walk more than it needs to, were `point` stored.
-    fn bytes_behind_point(&self, point: &Point) -> u64 {
-        if point.segment == self.checkpoint.segment {
-            point.position.saturating_sub(self.checkpoint.position)
+    /// What recovery would walk less, were a point stored.
+    fn bytes_behind_point(&self) -> u64 {
+        if self.active.base == self.checkpoint.segment {
+            self.active.size.saturating_sub(self.checkpoint.position)
         } else {
             // The rest of that other segment, too: a closed one behind the point is walked whole.
             POINT_EVERY_BYTES
         }
     }
 
-    /// Writes what a recovery point at `point` needs, for the next [`Dirty`] to take along.
-    fn prepare_point(&mut self, point: Point) -> io::Result<()> {
-        // One at a time; and indexes of a segment that was closed since are being synced already.
-        if self.unsynced.coming.is_some() || point.segment != self.active.base {
-            return Ok(());
-        }
-        let mut riders = Vec::with_capacity(3);
-        riders.extend(self.write_epochs()?);
-        riders.extend(self.active.store_indexes(&self.disk, &self.folder)?);
+    /// Writes what a recovery point at the end of the log needs, to be synced with the log.
+    fn prepare_point(&mut self) -> io::Result<()> {
+        let epochs = self.write_epochs()?;
+        let indexes = self.active.store_indexes(&self.disk, &self.folder)?;
+        self.write_snapshot()?;
         // The first time, their names are new.
-        self.unsynced.folder |= point.segment != self.checkpoint.segment
+        self.unsynced.folder |= self.active.base != self.checkpoint.segment
             || self.checkpoint.position == 0
-            || riders.len() > 2;
-        self.unsynced.coming = Some(Coming { point, riders });
+            || epochs.is_some();
+        self.unsynced.files.extend(epochs);
+        self.unsynced.files.extend(indexes);
         Ok(())
     }
 
@@ -261,28 +244,25 @@ impl<D: Disk> Log<D> {
     }
 
     fn sync_as(&mut self, clean: bool) -> io::Result<()> {
-        self.unsynced.coming = None;
-        let prepared = unless_full(self.prepare_point(self.point()))?;
+        let unsynced = &mut self.unsynced;
+        (unsynced.point_wanted, unsynced.point_under_way) = (true, false);
         // Syncs that others were asked for may not have begun.
-        let handed_out = std::mem::take(&mut self.unsynced.handed_out);
-        self.unsynced.files.extend(handed_out);
-        (self.unsynced.active, self.unsynced.folder) = (true, true);
+        let handed_out = std::mem::take(&mut unsynced.handed_out);
+        unsynced.files.extend(handed_out);
+        (unsynced.active, unsynced.folder) = (true, true);
         let dirty = self.take_dirty().expect("just marked");
         dirty.sync()?;
-        self.unsynced.handed_out.clear();
-        (self.durable, self.unsynced.segments) = (self.end, self.end);
-        self.unsynced.coming = None;
-        let Some(()) = prepared else { return Ok(()) };
-        let file = unless_full(self.store_point(dirty.token.synced, clean))?;
-        file.filter(|_| clean).map_or(Ok(()), |file| file.sync())
+        self.synced(dirty.token)?;
+        self.durable = self.end;
+        if !clean || !dirty.token.storable {
+            return Ok(());
+        }
+        let file = unless_full(self.store_point(dirty.token.synced, true))?;
+        file.map_or(Ok(()), |file| file.sync())
     }
 
     /// Ends the log in order: no padding, everything synced, the next start has nothing to walk.
     pub fn close(mut self) -> io::Result<()> {
-        if !self.remembered.producers.is_empty() {
-            // Only a shortcut: without it the next start reads the log.
-            let _ = self.write_snapshot();
-        }
         self.active.cut_padding()?;
         self.sync_as(true)?;
         self.disk.sync_folder(&self.folder)

@@ -4,13 +4,19 @@
 //! one, `SURVIVAL_SEEDS=n` plays that many.
 
 use brooklet_log::disk::memory::MemoryDisk;
+use std::collections::BTreeSet;
+
 use brooklet_log::journal::{Entry, Journal};
+use brooklet_log::producer::Verdict;
 use brooklet_log::{Dirty, Disk, DiskFile, Log};
 use brooklet_types::TopicPartition;
 use brooklet_types::{ByteSize, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
+use brooklet_types::{ProducerEpoch, ProducerId};
+use brooklet_wire::batch::{BatchBuilder, BatchHeader};
+use brooklet_wire::compress::Codec;
 use bytes::Bytes;
 
-use crate::support::{Chance, Known, SEGMENT_BYTES, batch, compare, open, write};
+use crate::support::{Chance, Known, SEGMENT_BYTES, compare, fill, open, write};
 
 const SEEDS: u64 = 400;
 const STEPS: usize = 60;
@@ -28,6 +34,7 @@ struct World {
     journaling: bool,
     /// Whether a write was ever cut within a page.
     torn: bool,
+    forgetful: bool,
     /// Batches that no finished sync covers yet, for the journal.
     since: Vec<Known>,
     known: Vec<Known>,
@@ -51,6 +58,7 @@ impl World {
             log,
             journal,
             torn: false,
+            forgetful: false,
             journaling: seed % 2 == 1,
             since: Vec::new(),
             known: Vec::new(),
@@ -81,7 +89,12 @@ impl World {
     fn append(&mut self) {
         let largest = [40, 300, 2_000, 12_000][self.chance.index(4)];
         let value_bytes = self.chance.index(largest);
-        let batch = batch(&mut self.chance, value_bytes);
+        let id = ProducerId::from_wire(i64::try_from(self.chance.below(3)).unwrap()).unwrap();
+        let last = self.log.producers().iter().find(|(known, _)| *known == id);
+        let sequence = last.and_then(|(_, producer)| producer.last_sequence());
+        let sequence = i32::try_from(sequence.map_or(0, |sequence| sequence + 1)).unwrap();
+        let builder = BatchBuilder::new(Codec::None).producer(id, ProducerEpoch(0), sequence);
+        let batch = fill(builder, &mut self.chance, value_bytes);
         let known = write(&mut self.log, &batch, LeaderEpoch(self.epoch));
         self.since.push(known.clone());
         self.known.push(known);
@@ -151,6 +164,21 @@ impl World {
         self.durable = end;
         self.start = self.start.min(end);
         self.epoch += 1;
+        // Producers whose remembered batches are all gone are forgotten, earlier ones or not.
+        self.forgetful = true;
+    }
+
+    /// Every producer's last batch is known to be there already.
+    fn check_producers(&self) {
+        let mut seen = BTreeSet::new();
+        for known in self.known.iter().rev().filter(|known| known.base >= self.start) {
+            let header = BatchHeader::parse(&known.bytes).unwrap();
+            if seen.insert(header.producer_id) && !self.forgetful && !self.torn {
+                let verdict = self.log.producers().check(&header).unwrap();
+                let expected = Verdict::Duplicate { base: known.base, last: known.last };
+                assert_eq!(verdict, expected, "{}", self.context);
+            }
+        }
     }
 
     /// An offset in the last third of the log.
@@ -216,6 +244,7 @@ impl World {
         let missing = end.distance_from(self.start) - read.sum::<u64>();
         let lost = compare(&self.log, &self.known, self.torn, &context);
         assert_eq!(lost, missing, "{context}: records lost");
+        self.check_producers();
         // A shard syncs what it found before it goes on.
         self.begin_sync();
         self.end_sync();

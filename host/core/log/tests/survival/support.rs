@@ -1,6 +1,7 @@
 //! A log's plainest model, chance from a seed, and the comparison of the two.
 
 use brooklet_log::disk::memory::MemoryDisk;
+use brooklet_log::validate::ValidatedBatch;
 use brooklet_log::{Log, LogSettings, ReadError, TailBudget};
 use brooklet_types::{ByteSize, LeaderEpoch, Offset, Timestamp};
 use brooklet_wire::batch::{self, BatchBuilder};
@@ -55,10 +56,13 @@ pub(crate) fn open(disk: &MemoryDisk, segment_bytes: u32) -> Log<MemoryDisk> {
     Log::open(disk.clone(), "topics/t-0", settings, TailBudget::new(0)).unwrap()
 }
 
-/// A batch of one to three records of `value_bytes` in all.
+/// A batch of one to three records of `value_bytes` in all, from nobody.
 pub(crate) fn batch(chance: &mut Chance, value_bytes: usize) -> Bytes {
+    fill(BatchBuilder::new(Codec::None), chance, value_bytes)
+}
+
+pub(crate) fn fill(mut builder: BatchBuilder, chance: &mut Chance, value_bytes: usize) -> Bytes {
     let records = 1 + chance.index(3);
-    let mut builder = BatchBuilder::new(Codec::None);
     for _ in 0..records {
         let timestamp = Timestamp(1_000_000 + i64::try_from(chance.below(1_000)).unwrap());
         let value = chance.bytes(value_bytes / records);
@@ -68,8 +72,10 @@ pub(crate) fn batch(chance: &mut Chance, value_bytes: usize) -> Bytes {
 }
 
 pub(crate) fn write(log: &mut Log<MemoryDisk>, batch: &Bytes, epoch: LeaderEpoch) -> Known {
-    let stored = log.write(batch, epoch).unwrap();
-    let bytes = [&stored.header[..], &batch[stored.header.len()..]].concat();
+    let validated = ValidatedBatch::trusted(batch.clone());
+    let stored = log.append(&validated, epoch, Timestamp(0)).unwrap();
+    let header = stored.header.unwrap();
+    let bytes = [&header[..], &batch[header.len()..]].concat();
     Known { base: stored.base, last: stored.last, bytes }
 }
 
