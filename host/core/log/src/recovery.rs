@@ -10,6 +10,10 @@
 //! - data missing before the recovery point was durable once: its offsets are not given out again,
 //!   the log goes on behind them, and the missing stretch is a [`Hole`].
 //!
+//! **What it cannot tell.** The epoch of the very last batch lies outside its CRC; a flip there shows
+//! when the next batch is appended. And where a page of zeroes lies in a batch that went bad behind
+//! the recovery point, the log is cut though the page may have been data.
+//!
 //! **What it never does.** Read what lies before the recovery point (a read checks it), believe an
 //! index that does not fit its segment (it is rebuilt), or panic over what it finds.
 

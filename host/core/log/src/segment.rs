@@ -10,8 +10,7 @@
 //! **Space.** Reserved in steps that double from [`STEP_BYTES_MIN`] to [`STEP_BYTES_MAX`] while
 //! they are used up, and halve with every idle [`Active::relax`], which also cuts idle padding. The
 //! file grows with the reservation, so that a sync carries no new length. Freed files are not kept
-//! for later: rewriting written blocks was measured to be no faster than `fallocate`d ones, the
-//! file system recycles the space by itself, and no stale batch can then lie behind a log's end.
+//! for later (`host/decisions/0002`): behind a log's end lie zeroes or nothing, never stale batches.
 
 use std::io;
 
