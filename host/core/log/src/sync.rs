@@ -152,19 +152,28 @@ impl<D: Disk> Log<D> {
 
     /// The syncs of a [`Dirty`] are done.
     pub fn synced(&mut self, token: SyncToken) -> io::Result<()> {
+        self.synced_as(token, false).map(|_| ())
+    }
+
+    /// Counts what is durable; gives back the file of the recovery point, if there was one to store.
+    fn synced_as(&mut self, token: SyncToken, clean: bool) -> io::Result<Option<D::File>> {
         if token.serial == self.unsynced.serial {
             self.unsynced.handed_out.clear();
         }
         if token.generation != self.unsynced.generation {
-            return Ok(());
+            return Ok(None);
         }
         self.durable = self.durable.max(token.synced.up_to);
         self.unsynced.segments = self.unsynced.segments.max(token.synced.up_to);
-        if token.storable {
-            self.unsynced.point_under_way = false;
-            unless_full(self.store_point(token.synced, false))?;
+        if !token.storable {
+            return Ok(None);
         }
-        Ok(())
+        self.unsynced.point_under_way = false;
+        if token.synced.up_to < self.checkpoint.recovered {
+            // A sync here and now has overtaken this one.
+            return Ok(None);
+        }
+        unless_full(self.store_point(token.synced, clean))
     }
 
     /// The journal holds everything before `up_to` durably; the segments may lag behind.
@@ -252,13 +261,8 @@ impl<D: Disk> Log<D> {
         (unsynced.active, unsynced.folder) = (true, true);
         let dirty = self.take_dirty().expect("just marked");
         dirty.sync()?;
-        self.synced(dirty.token)?;
-        self.durable = self.end;
-        if !clean || !dirty.token.storable {
-            return Ok(());
-        }
-        let file = unless_full(self.store_point(dirty.token.synced, true))?;
-        file.map_or(Ok(()), |file| file.sync())
+        let point = self.synced_as(dirty.token, clean)?;
+        point.filter(|_| clean).map_or(Ok(()), |file| file.sync())
     }
 
     /// Ends the log in order: no padding, everything synced, the next start has nothing to walk.
