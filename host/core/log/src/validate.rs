@@ -80,7 +80,7 @@ pub enum ValidateError {
     LogAppendTime,
     /// A compacted topic's record without a key.
     #[error("compacted topics take no records without a key")]
-    NoKey { index: u32 },
+    NoKey { records: Vec<u32> },
 }
 
 impl ValidateError {
@@ -100,10 +100,10 @@ impl ValidateError {
         }
     }
 
-    /// The record that is to blame, where it is one, for Produce 8 and later.
-    pub fn record_index(&self) -> Option<u32> {
+    /// The records that are to blame, where single ones are, for Produce 8 and later.
+    pub fn records(&self) -> &[u32] {
         match self {
-            ValidateError::NoKey { index } => Some(*index),
+            ValidateError::NoKey { records } => records,
             ValidateError::NotOneBatch { .. }
             | ValidateError::Malformed(_)
             | ValidateError::TooLarge { .. }
@@ -112,7 +112,7 @@ impl ValidateError {
             | ValidateError::Control
             | ValidateError::Producer { .. }
             | ValidateError::Timestamp { .. }
-            | ValidateError::LogAppendTime => None,
+            | ValidateError::LogAppendTime => &[],
         }
     }
 }
@@ -245,10 +245,11 @@ fn rewrite(
     }
     let plain = Attributes::default().with_transactional(header.attributes.is_transactional());
     builder = builder.attributes(plain);
+    let mut keyless = Vec::new();
     for (index, record) in (0..).zip(records.iter()) {
         let record = record?;
         if rules.compacted && record.key.is_none() {
-            return Err(ValidateError::NoKey { index });
+            keyless.push(index);
         }
         if recompress {
             let offset = record.offset.distance_from(header.base_offset);
@@ -257,6 +258,9 @@ fn rewrite(
             let (key, value, headers) = (record.key, record.value, record.headers);
             builder.push_at(offset, record.timestamp, key, value, count, headers)?;
         }
+    }
+    if !keyless.is_empty() {
+        return Err(ValidateError::NoKey { records: keyless });
     }
     if !recompress {
         return Ok(stamp(bytes, header, rules, now));

@@ -114,7 +114,7 @@ fn old_records_are_refused_where_the_topic_says_so() {
 fn a_compacted_topic_names_the_record_without_a_key() {
     let compacted = TopicRules { compacted: true, ..rules() };
     let error = validate(simple(), &compacted, NOW).unwrap_err();
-    assert_eq!((error.code(), error.record_index()), (ErrorCode::InvalidRecord, Some(1)));
+    assert_eq!((error.code(), error.records()), (ErrorCode::InvalidRecord, &[1][..]));
     let keyed = batch_of(Codec::Lz4, &[(Some(b"k"), b"v")], NOW);
     assert!(validate(keyed, &compacted, NOW).is_ok());
 }

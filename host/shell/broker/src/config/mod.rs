@@ -119,8 +119,9 @@ const ADMIN: &str = "127.0.0.1:9644";
 const SHARDS: u32 = 1;
 /// A thread and a journal each; more than any machine we know has cores.
 const SHARDS_MAX: u32 = 256;
-/// Kafka's `group.initial.rebalance.delay.ms`.
-const REBALANCE_DELAY_MS: u64 = 3_000;
+/// `group.initial.rebalance.delay.ms`. Kafka waits three seconds, for fleets that start together;
+/// a site's few consumers should not.
+const REBALANCE_DELAY_MS: u64 = 0;
 /// Kafka's `group.min.session.timeout.ms`.
 const SESSION_MIN_MS: u64 = 6_000;
 /// Kafka's `group.max.session.timeout.ms`.

@@ -60,19 +60,19 @@ pub(crate) enum Finished {
 struct Refused {
     code: ErrorCode,
     message: Option<String>,
-    record: Option<u32>,
+    records: Vec<u32>,
 }
 
 impl From<ErrorCode> for Refused {
     fn from(code: ErrorCode) -> Refused {
-        Refused { code, message: None, record: None }
+        Refused { code, message: None, records: Vec::new() }
     }
 }
 
 impl From<ValidateError> for Refused {
     fn from(error: ValidateError) -> Refused {
-        let record = error.record_index();
-        Refused { code: error.code(), message: Some(error.to_string()), record }
+        let records = error.records().to_vec();
+        Refused { code: error.code(), message: Some(error.to_string()), records }
     }
 }
 
@@ -105,7 +105,7 @@ pub(crate) async fn begin(call: &Call, request: ProduceRequest) -> Begun {
                 (Err(code), ..) => Err(code.into()),
                 (Ok((topic, partition)), ..) if !seen.insert(partition) => {
                     let message = Some(format!("{}-{} is named twice", topic.name, data.index));
-                    Err(Refused { code: ErrorCode::InvalidRequest, message, record: None })
+                    Err(Refused { code: ErrorCode::InvalidRequest, message, records: Vec::new() })
                 }
                 (Ok((topic, partition)), ..) => {
                     let records = data.records.unwrap_or_default();
@@ -185,11 +185,12 @@ impl Begun {
     ) {
         self.refused = true;
         response.error_code = call.code(refused.code);
-        if let (Some(index), Some(message)) = (refused.record, &refused.message) {
+        for index in refused.records {
             let index = i32::try_from(index).expect("records are counted in an i32");
+            let message = refused.message.as_deref().map(Into::into);
             let error = make(|it: &mut produce_response::BatchIndexAndErrorMessage| {
                 it.batch_index = index;
-                it.batch_index_error_message = Some(message.as_str().into());
+                it.batch_index_error_message = message;
             });
             response.record_errors.push(error);
         }
@@ -207,7 +208,11 @@ async fn check(
 ) -> Result<ValidatedBatch, Refused> {
     if topic.name.is_internal() {
         let message = Some(format!("Cannot append to internal topic {}", topic.name));
-        return Err(Refused { code: ErrorCode::InvalidTopicException, message, record: None });
+        return Err(Refused {
+            code: ErrorCode::InvalidTopicException,
+            message,
+            records: Vec::new(),
+        });
     }
     let mut records = records;
     if call.context.hooks.concern(&topic.name) {
@@ -217,7 +222,11 @@ async fn check(
             Verdict::Replace(batch) => records = batch,
             Verdict::Reject(message) => {
                 let message = Some(message);
-                return Err(Refused { code: ErrorCode::InvalidRecord, message, record: None });
+                return Err(Refused {
+                    code: ErrorCode::InvalidRecord,
+                    message,
+                    records: Vec::new(),
+                });
             }
         }
     }
