@@ -4,7 +4,7 @@ use brooklet_sim::{Bug, simulate};
 
 #[test]
 fn no_seed_breaks_a_promise() {
-    for seed in 0..300 {
+    for seed in 0..600 {
         let outcome = simulate(seed, false, Bug::None);
         assert_eq!(
             outcome.violation, None,

@@ -18,6 +18,7 @@ use crate::disk::{Disk, DiskFile, read_small};
 use crate::frame::HEADER_BYTES;
 use crate::journal::Entry;
 use crate::log::{Log, WriteError};
+use crate::plan::ReadError;
 use crate::producer::{ProducerError, Producers, Verdict};
 use crate::segment;
 use crate::validate::ValidatedBatch;
@@ -167,18 +168,23 @@ impl<D: Disk> Log<D> {
             let plan = self.read(next, self.end, REBUILD_BYTES, true);
             let chunks = plan.and_then(|plan| plan.run(&mut scratch));
             let before = next;
-            // Damage is an error for whoever reads it; here it only means not to remember.
-            for chunk in chunks.unwrap_or_default() {
+            let chunks = match chunks {
+                Ok(chunks) => chunks,
+                // Damage is an error for whoever reads it; here it only means not to remember.
+                Err(ReadError::Corrupt { next: behind, .. }) if behind > next => {
+                    next = behind;
+                    continue;
+                }
+                Err(_) => break,
+            };
+            for chunk in chunks {
                 for (header, _) in batch::split(&chunk).map_while(Result::ok) {
                     self.remembered.producers.record(&header, header.base_offset());
                     next = header.last_offset().next();
                 }
             }
             if next == before {
-                match self.holes.iter().map(|hole| hole.next).find(|after| *after > next) {
-                    Some(after) => next = after,
-                    None => break,
-                }
+                break;
             }
         }
         Ok(())

@@ -20,6 +20,7 @@ use std::io;
 
 use brooklet_types::{LeaderEpoch, Offset, Timestamp, limits};
 use brooklet_wire::batch::BatchHeader;
+use brooklet_wire::checksum;
 
 use crate::disk::DiskFile;
 
@@ -38,6 +39,10 @@ const WINDOW_BYTES: usize = 256 << 10;
 
 /// A page: what a lost write leaves as zeroes.
 const PAGE_BYTES: u64 = 4096;
+
+/// Zeroes at the end of a batch that is not whole that mean that its end was not written. An
+/// ordinary batch ends in one: the last record's number of headers.
+const UNWRITTEN_BYTES_MIN: u64 = 8;
 
 /// Bytes of false candidates that a search behind a bad batch may checksum, so that a segment
 /// full of headers that lead nowhere cannot make recovery quadratic.
@@ -127,7 +132,7 @@ impl Frame {
 
 /// CRC-32C.
 pub(crate) fn crc(bytes: &[u8]) -> u32 {
-    brooklet_wire::checksum::of(bytes)
+    checksum::of(bytes)
 }
 
 /// A walk over the batches of one segment file, checking each.
@@ -197,6 +202,27 @@ impl<'a, F: DiskFile> Walk<'a, F> {
         self.position = next.position;
         self.expected = next.base;
         Ok(Step::Bad { position, end: next.position, next: next.base })
+    }
+
+    /// Whether what stands from `position` to the end is the beginning of a batch whose rest was never
+    /// written. Either it announces more than there is, and its checksum does not fit what there is
+    /// (a flipped bit in a length announces as much, but leaves the checksum right), or it ends in
+    /// the zeroes of reserved space.
+    pub(crate) fn is_cut_short(&mut self, position: u64) -> io::Result<bool> {
+        let rest = usize::try_from(self.limit.saturating_sub(position)).unwrap_or(usize::MAX);
+        if rest > limits::FRAME_BYTES_MAX {
+            return Ok(false);
+        }
+        let rest = self.bytes_at(position, rest)?;
+        let Some((length, crc)) = rest.get(8..12).zip(rest.get(17..21)) else { return Ok(true) };
+        let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().expect("four bytes"));
+        let announced = LENGTH_OVERHEAD + u64::from(number(length));
+        let there = rest.len() as u64;
+        if announced > there {
+            return Ok(checksum::of(&rest[21..]) != number(crc));
+        }
+        let zeroes = rest.iter().rev().take_while(|byte| **byte == 0).count() as u64;
+        Ok(zeroes >= there - announced + UNWRITTEN_BYTES_MIN)
     }
 
     /// All of the header of a batch that a step found.

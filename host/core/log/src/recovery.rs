@@ -289,7 +289,10 @@ impl<D: Disk> Log<D> {
         let Some(next) = next.filter(|next| *next > self.end && position < length) else {
             return Ok(());
         };
-        if !walk.has_lost_page(position, length, self.end)? {
+        let was_durable = next <= self.checkpoint.recovered;
+        let lost = walk.has_lost_page(position, length, self.end)?
+            || (!was_durable && walk.is_cut_short(position)?);
+        if !lost {
             let (file, from) = (path.to_owned(), self.end);
             self.holes.push(Hole { file, position, end: length, from, next });
         }
