@@ -9,8 +9,10 @@ use brooklet_types::{ErrorCode, Instant, Offset, PartitionIndex, Timestamp, Topi
 use crate::group::Group;
 use crate::join;
 use crate::record::GroupRecord;
-use crate::reply::{DescribeReply, FetchReply, GroupState, JoinReply, ListedGroup, Reply};
-use crate::request::{CommitRequest, JoinRequest, ListRequest, Request, RequestId};
+use crate::reply::{
+    DescribeReply, FetchReply, GroupState, JoinReply, LeaveReply, ListedGroup, Reply,
+};
+use crate::request::{CommitRequest, JoinRequest, LeavingMember, ListRequest, Request, RequestId};
 use crate::settings::{GROUPS_MAX, Settings};
 use crate::step::{After, Out, Step, append_error};
 use crate::timers::{Alarm, Timers};
@@ -251,7 +253,12 @@ impl Coordinator {
                 .unwrap_or_else(|| unknown(ErrorCode::UnknownMemberId)),
             Request::Leave(leave) => self
                 .with_group(now, clock, &leave.group, |group, step| group.leave(step, id, leave))
-                .unwrap_or_else(|| unknown(ErrorCode::UnknownMemberId)),
+                .unwrap_or_else(|| {
+                    let unknown =
+                        |member: &LeavingMember| (member.clone(), ErrorCode::UnknownMemberId);
+                    let members = leave.members.iter().map(unknown).collect();
+                    answered(Reply::Leave(LeaveReply { error: ErrorCode::None, members }))
+                }),
             Request::FetchOffsets(fetch) => {
                 let nothing = || Group::new(Arc::clone(&fetch.group)).fetch(fetch);
                 let reply: FetchReply =

@@ -336,7 +336,8 @@ impl Group {
             client_id: Arc::clone(&member.client_id),
             client_host: Arc::clone(&member.client_host),
             metadata: if stable { member.metadata(&protocol) } else { Bytes::new() },
-            assignment: if stable { member.assignment.clone() } else { Bytes::new() },
+            // Until it has the next, it still reads what it was assigned.
+            assignment: member.assignment.clone(),
         };
         DescribeReply {
             error: ErrorCode::None,

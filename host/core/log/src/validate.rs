@@ -13,7 +13,7 @@
 //!
 //! Sources: Kafka's `ProduceRequest.validateRecords` and `LogValidator`.
 
-use brooklet_types::{ErrorCode, Timestamp};
+use brooklet_types::{ErrorCode, Offset, Timestamp};
 use brooklet_wire::batch::{
     self, Attributes, BatchBuilder, BatchError, BatchHeader, HEADER_BYTES, Headers, TimestampType,
 };
@@ -64,6 +64,9 @@ pub enum ValidateError {
     /// Counts that contradict each other.
     #[error("a batch of {count} records whose last offset delta is {last_offset_delta}")]
     Count { count: u32, last_offset_delta: u32 },
+    /// The broker gives offsets, counted from the batch's first.
+    #[error("a batch whose first offset is {0}; only the broker gives offsets")]
+    BaseOffset(Offset),
     /// A client may not write what only the broker writes.
     #[error("clients may not write control batches")]
     Control,
@@ -92,11 +95,13 @@ impl ValidateError {
             ValidateError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
             ValidateError::NotOneBatch { .. }
             | ValidateError::Count { .. }
+            | ValidateError::BaseOffset(_)
             | ValidateError::Control
             | ValidateError::Producer { .. }
-            | ValidateError::LogAppendTime
             | ValidateError::NoKey { .. } => ErrorCode::InvalidRecord,
-            ValidateError::Timestamp { .. } => ErrorCode::InvalidTimestamp,
+            ValidateError::LogAppendTime | ValidateError::Timestamp { .. } => {
+                ErrorCode::InvalidTimestamp
+            }
         }
     }
 
@@ -104,15 +109,17 @@ impl ValidateError {
     pub fn records(&self) -> &[u32] {
         match self {
             ValidateError::NoKey { records } => records,
+            // All of them are; Kafka names the first.
+            ValidateError::LogAppendTime => &[0],
             ValidateError::NotOneBatch { .. }
             | ValidateError::Malformed(_)
             | ValidateError::TooLarge { .. }
             | ValidateError::LargerThanSegment { .. }
             | ValidateError::Count { .. }
+            | ValidateError::BaseOffset(_)
             | ValidateError::Control
             | ValidateError::Producer { .. }
-            | ValidateError::Timestamp { .. }
-            | ValidateError::LogAppendTime => &[],
+            | ValidateError::Timestamp { .. } => &[],
         }
     }
 }
@@ -178,6 +185,9 @@ fn check_header(
     header.attributes.codec()?;
     if header.attributes.is_control() {
         return Err(ValidateError::Control);
+    }
+    if header.base_offset != Offset::ZERO {
+        return Err(ValidateError::BaseOffset(header.base_offset));
     }
     let (count, last_offset_delta) = (header.record_count, header.last_offset_delta);
     if count == 0 || Some(count) != last_offset_delta.checked_add(1) {
@@ -253,7 +263,7 @@ fn rewrite(
         }
         if recompress {
             let offset = record.offset.distance_from(header.base_offset);
-            let offset = brooklet_types::Offset::new(offset);
+            let offset = Offset::new(offset);
             let count = usize::try_from(Headers::count(&record.headers)).unwrap_or_default();
             let (key, value, headers) = (record.key, record.value, record.headers);
             builder.push_at(offset, record.timestamp, key, value, count, headers)?;

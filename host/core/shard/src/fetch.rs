@@ -170,6 +170,10 @@ fn look_at<D: Disk>(
     if let Err(code) = partition.check_epoch(wanted.current_epoch) {
         return Fetched::error(code, None);
     }
+    if wanted.last_fetched_epoch.is_some_and(|last| last > partition.epoch) {
+        // Its history is of another log than this: nothing here says where they parted.
+        return Fetched::error(ErrorCode::OffsetOutOfRange, Some(partition));
+    }
     let (start, end) = (partition.log.start_offset(), partition.log.end_offset());
     let mut fetched = Fetched {
         error: None,

@@ -116,7 +116,8 @@ fn find<D: Disk>(partition: &Partition<D>, query: &OffsetQuery) -> Result<FoundO
         Place::Earliest => FoundOffset {
             offset: Some(log.start_offset()),
             timestamp: None,
-            epoch: log.epoch_at(log.start_offset()),
+            // What comes first in an empty log will be ours.
+            epoch: log.epoch_at(log.start_offset()).or(Some(partition.epoch)),
         },
         Place::MaxTimestamp => of_record(log.max_timestamp().map_err(storage)?),
         Place::At(timestamp) => of_record(log.offset_for_time(timestamp).map_err(storage)?),

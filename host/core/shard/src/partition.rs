@@ -18,9 +18,6 @@ pub(crate) struct Partition<D: Disk> {
     /// Our term as its leader, written into every batch.
     pub(crate) epoch: LeaderEpoch,
     pub(crate) flush: Flush,
-    /// Copies the topic wants before `acks=all` is answered; with one broker, more than one
-    /// cannot be had.
-    pub(crate) in_sync_min: u32,
     /// Consumers may read up to (not including) this.
     pub(crate) high_watermark: Offset,
 }
@@ -35,8 +32,7 @@ impl<D: Disk> Partition<D> {
     ) -> Partition<D> {
         // What recovery found is on the disk, or at least as durable as it will ever be.
         let high_watermark = log.end_offset();
-        let (flush, in_sync_min) = (Flush::Sync, 1);
-        Partition { id, topic, log, epoch, flush, in_sync_min, high_watermark }
+        Partition { id, topic, log, epoch, flush: Flush::Sync, high_watermark }
     }
 
     /// Takes over what the topic's settings say now.
@@ -47,7 +43,6 @@ impl<D: Disk> Partition<D> {
         disk_reserve: ByteSize,
     ) {
         self.flush = settings.flush;
-        self.in_sync_min = settings.min_in_sync_replicas;
         self.epoch = self.epoch.max(epoch);
         let log = LogSettings { disk_reserve, ..log_settings(settings) };
         if *self.log.settings() != log {

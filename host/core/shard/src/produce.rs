@@ -29,7 +29,7 @@ impl<D: Disk> Shard<D> {
         let mut results = Vec::with_capacity(batches.len());
         let mut needs_sync = false;
         for (slot, id, batch) in batches {
-            let result = self.store_for(clock, id, &batch, acks, outbox);
+            let result = self.store_for(clock, id, &batch, outbox);
             needs_sync |= result.as_ref().is_ok_and(|stored| stored.needs_sync);
             let result = result.map(|Stored { appended, .. }| Produced {
                 base: appended.base,
@@ -51,21 +51,13 @@ impl<D: Disk> Shard<D> {
         clock: Timestamp,
         id: TopicPartition,
         batch: &ValidatedBatch,
-        acks: Acks,
         outbox: &mut Vec<Output<D>>,
     ) -> Result<Stored, Refusal> {
         let partition = self.partitions.get(&id).ok_or_else(|| {
             Refusal::new(ErrorCode::NotLeaderOrFollower, "this broker does not lead the partition")
         })?;
-        // One broker is one copy: a topic that wants more cannot have them, and must not be told
-        // that it has (Kafka's NOT_ENOUGH_REPLICAS, before anything is written).
-        if acks == Acks::All && partition.in_sync_min > 1 {
-            let message = format!(
-                "the topic wants {} in-sync replicas and there is 1",
-                partition.in_sync_min
-            );
-            return Err(Refusal::new(ErrorCode::NotEnoughReplicas, &message));
-        }
+        // `min.insync.replicas` asks for no more copies than a topic has replicas (Kafka's effective
+        // minimum), and here every topic has one: it is always met.
         let log_start = partition.log.start_offset();
         self.store(clock, id, batch, outbox).map_err(|error| Refusal {
             code: error.code(),

@@ -1,5 +1,7 @@
 //! Topics come and go.
 
+use std::collections::BTreeMap;
+
 use brooklet_types::{BrokerId, ErrorCode, NameError, TopicId, TopicName, limits};
 
 use super::partition::{self, AssignmentError};
@@ -26,12 +28,14 @@ pub struct NewTopic {
 }
 
 /// Which topic is meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TopicRef {
     /// The one of that name now.
     Name(String),
     /// That very incarnation.
     Id(TopicId),
+    /// Both at once, or neither.
+    Unclear { name: Option<String>, id: Option<TopicId> },
 }
 
 /// Why a topic was not created.
@@ -87,6 +91,9 @@ pub enum DeleteTopicError {
     /// The request names it twice, by name, id or both.
     #[error("The provided topic name maps to an ID that was already supplied.")]
     Duplicate,
+    /// A name and an id, or neither.
+    #[error("You may not specify both topic name and topic id, nor neither.")]
+    Unclear,
 }
 
 /// What the creator of a topic is told.
@@ -123,7 +130,7 @@ impl DeleteTopicError {
         match self {
             DeleteTopicError::UnknownName => ErrorCode::UnknownTopicOrPartition,
             DeleteTopicError::UnknownId => ErrorCode::UnknownTopicId,
-            DeleteTopicError::Duplicate => ErrorCode::InvalidRequest,
+            DeleteTopicError::Duplicate | DeleteTopicError::Unclear => ErrorCode::InvalidRequest,
         }
     }
 }
@@ -258,8 +265,16 @@ pub fn delete_topics(
 ) -> Decision<Vec<Result<(TopicName, TopicId), DeleteTopicError>>> {
     let mut draft = Draft::of(cluster);
     let mut reply = Vec::with_capacity(topics.len());
+    let mut times: BTreeMap<&TopicRef, u32> = BTreeMap::new();
     for topic in topics {
-        reply.push(delete_topic(cluster, &mut draft, topic));
+        *times.entry(topic).or_default() += 1;
+    }
+    for topic in topics {
+        // Who names a topic twice may have meant another: nothing is lost by asking again.
+        let twice = times.get(topic) > Some(&1);
+        let unclear = twice.then_some(DeleteTopicError::Duplicate);
+        let deleted = unclear.map_or_else(|| delete_topic(cluster, &mut draft, topic), Err);
+        reply.push(deleted);
     }
     draft.decide(false, reply)
 }
@@ -272,6 +287,7 @@ fn delete_topic(
     let (found, unknown) = match wanted {
         TopicRef::Name(name) => (before.topic(name), DeleteTopicError::UnknownName),
         TopicRef::Id(id) => (before.topic_by_id(*id), DeleteTopicError::UnknownId),
+        TopicRef::Unclear { .. } => (None, DeleteTopicError::Unclear),
     };
     let topic = found.ok_or(unknown)?;
     if draft.cluster.topic_by_id(topic.id).is_none() {

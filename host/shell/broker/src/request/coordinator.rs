@@ -38,7 +38,12 @@ pub(crate) async fn handle(
         _ => Err(ErrorCode::InvalidRequest),
     };
     let code = call.code(error.err().unwrap_or(ErrorCode::None));
-    let message = error.err().map(|code| StrBytes::from(code.message()));
+    let message = match error {
+        Err(code) => StrBytes::from(code.message()),
+        // Kafka's word for "no error", as long as the answer had room for one error only.
+        Ok(()) if call.version < BATCHED_SINCE => StrBytes::from(ErrorCode::None.name()),
+        Ok(()) => StrBytes::default(),
+    };
     let (host, port) = call.address();
     let (node, host, port) = match error {
         Ok(()) => (call.context.node.0, host, port),
@@ -47,7 +52,7 @@ pub(crate) async fn handle(
     if call.version < BATCHED_SINCE {
         return make(|it: &mut FindCoordinatorResponse| {
             it.error_code = code;
-            it.error_message = message.filter(|_| call.version >= 1);
+            it.error_message = (call.version >= 1).then_some(message);
             it.node_id = node;
             it.host = host;
             it.port = port;
@@ -58,7 +63,7 @@ pub(crate) async fn handle(
             it.coordinators.push(make(|line: &mut find_coordinator_response::Coordinator| {
                 line.key = key.clone();
                 line.error_code = code;
-                line.error_message = message.clone();
+                line.error_message = Some(message.clone());
                 line.node_id = node;
                 line.host = host.clone();
                 line.port = port;

@@ -30,6 +30,9 @@ use crate::context::Call;
 /// From here on topics are named by id.
 const IDS_SINCE: i16 = 13;
 
+const READ_UNCOMMITTED: i8 = 0;
+const READ_COMMITTED: i8 = 1;
+
 type File = <DataFolder as brooklet_log::Disk>::File;
 
 /// One partition's result before it is told.
@@ -51,9 +54,8 @@ pub(crate) async fn answer(
         let response = make(|it: &mut FetchResponse| it.error_code = code);
         wire_fetch::encode(correlation, call.version, &response, Vec::new())
     };
-    if request.replica_id >= 0 || request.replica_state.replica_id >= 0 {
-        // Only brokers fetch with a number, and this cluster has no other.
-        return refuse(ErrorCode::NotLeaderOrFollower);
+    if !matches!(request.isolation_level, READ_UNCOMMITTED | READ_COMMITTED) {
+        return refuse(ErrorCode::InvalidRequest);
     }
     let now = call.context.clock.now();
     let random = i32::from_be_bytes(first_four(brooklet_io::entropy::bytes()));
@@ -108,9 +110,23 @@ fn asked(request: &FetchRequest, version: i16) -> Asked {
         session,
         epoch,
         names_by_id: by_id,
-        wanted: wanted.collect(),
+        wanted: each_once(wanted),
         forgotten: forgotten.collect(),
     }
+}
+
+/// A partition named twice is fetched once, in its first place and as it was named last.
+fn each_once(wanted: impl Iterator<Item = Wanted>) -> Vec<Wanted> {
+    let mut places: BTreeMap<Key, usize> = BTreeMap::new();
+    let mut once: Vec<Wanted> = Vec::new();
+    for wanted in wanted {
+        let place = *places.entry(wanted.key.clone()).or_insert(once.len());
+        match once.get_mut(place) {
+            Some(known) => *known = wanted,
+            None => once.push(wanted),
+        }
+    }
+    once
 }
 
 /// Reads every partition; none when the broker is stopping.
@@ -119,9 +135,14 @@ async fn read(call: &Call, request: &FetchRequest, begun: &Begun) -> Option<Vec<
     let mut outcomes = Vec::with_capacity(begun.partitions.len());
     let mut partitions = Vec::with_capacity(begun.partitions.len());
     let mut failed = false;
+    // Only brokers fetch with a number, and no other broker keeps a copy of anything.
+    let is_follower = request.replica_id >= 0 || request.replica_state.replica_id >= 0;
     for (index, wanted) in begun.partitions.iter().enumerate() {
         let slot = Slot::try_from(index).expect("sessions and requests are limited");
-        let (outcome, partition) = prepare(call, &cluster, slot, wanted);
+        let (mut outcome, mut partition) = prepare(call, &cluster, slot, wanted);
+        if is_follower && partition.take().is_some() {
+            outcome.data.error_code = call.code(ErrorCode::NotLeaderOrFollower);
+        }
         failed |= partition.is_none();
         partitions.extend(partition);
         outcomes.push(outcome);
@@ -144,7 +165,8 @@ async fn read(call: &Call, request: &FetchRequest, begun: &Begun) -> Option<Vec<
         fetched = call.context.shards.fetch(fetch) => fetched.ok()?,
     };
     let plans = fetched.into_iter().filter_map(|(slot, fetched)| {
-        let plan = note(call, &mut outcomes[slot as usize], fetched);
+        let committed = request.isolation_level == READ_COMMITTED;
+        let plan = note(call, &mut outcomes[slot as usize], fetched, committed);
         plan.map(|plan| (slot, plan))
     });
     let plans = plans.collect();
@@ -204,9 +226,17 @@ fn note(
     call: &Call,
     outcome: &mut Outcome,
     fetched: Fetched<DataFolder>,
+    committed: bool,
 ) -> Option<ReadPlan<File>> {
     let wire = |offset: Option<Offset>| offset.map_or(-1, Offset::to_wire);
-    outcome.data.error_code = call.code(fetched.error.unwrap_or(ErrorCode::None));
+    if let Some(code) = fetched.error {
+        outcome.data.error_code = call.code(code);
+        return None;
+    }
+    if committed {
+        // A list, if an empty one, says that transactions were looked at.
+        outcome.data.aborted_transactions = Some(Vec::new());
+    }
     outcome.data.high_watermark = wire(fetched.high_watermark);
     outcome.data.last_stable_offset = wire(fetched.high_watermark);
     outcome.data.log_start_offset = wire(fetched.log_start);
@@ -295,7 +325,11 @@ fn respond(
     let mut response = FetchResponse::default();
     // A session needs version 7; those before do not carry the field.
     response.session_id = if call.version >= 7 { session } else { 0 };
-    for (topic, records) in topics {
+    for (mut topic, records) in topics {
+        for partition in topic.partitions.iter_mut().filter(|it| it.error_code != 0) {
+            // Kafka's word for "nothing" depends on whether anything went wrong.
+            partition.aborted_transactions = Some(Vec::new());
+        }
         response.responses.push(topic);
         pieces.extend(records);
     }
@@ -309,5 +343,6 @@ fn blank(index: i32) -> fetch_response::PartitionData {
         it.last_stable_offset = -1;
         it.log_start_offset = -1;
         it.preferred_read_replica = -1;
+        it.aborted_transactions = None;
     })
 }

@@ -3,6 +3,7 @@
 //! **Decides** which partition of `__consumer_offsets` a group lives on, by Kafka's hash of its id.
 //! All else is translation: the coordinator decides.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use brooklet_group::{
@@ -25,6 +26,8 @@ pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// The client did not ask what it may do.
 const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
+/// Everything one may do to a group: bits 3, 6, 8, 10 and 11 of Kafka's `AclOperation`.
+const OPERATIONS_OF_GROUP: i32 = 0b1101_0100_1000;
 
 /// Java's `String.hashCode`: over UTF-16, wrapping.
 fn java_hash(text: &str) -> i32 {
@@ -47,6 +50,15 @@ pub(crate) async fn ask(call: &Call, group: &str, request: Request) -> Result<Re
     let entropy = brooklet_io::entropy::bytes();
     let reply = call.context.shards.group(partition, request, entropy).await;
     reply.map_err(|_stopping| ErrorCode::CoordinatorNotAvailable)
+}
+
+/// As [`ask`], for what only a group with a name can be asked. The one without has offsets only.
+pub(crate) async fn ask_named(
+    call: &Call,
+    group: &str,
+    request: Request,
+) -> Result<Reply, ErrorCode> {
+    if group.is_empty() { Err(ErrorCode::InvalidGroupId) } else { ask(call, group, request).await }
 }
 
 /// Text of the wire as the coordinator keeps it: not as a slice that would keep a frame alive.
@@ -151,7 +163,12 @@ pub(crate) async fn sync(call: &Call, request: SyncGroupRequest) -> SyncGroupRes
             .map(|it| (text(&it.member_id), bytes::Bytes::copy_from_slice(&it.assignment)))
             .collect(),
     };
-    match ask(call, &request.group_id, Request::Sync(asked)).await {
+    // From version 5 on a member says what it takes the group's protocol to be.
+    if call.version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
+        let code = ErrorCode::InconsistentGroupProtocol;
+        return make(|it: &mut SyncGroupResponse| it.error_code = call.code(code));
+    }
+    match ask_named(call, &request.group_id, Request::Sync(asked)).await {
         Ok(Reply::Sync(reply)) => make(|it: &mut SyncGroupResponse| {
             it.error_code = call.code(reply.error);
             it.protocol_type = wire_optional(&reply.protocol_type);
@@ -171,7 +188,7 @@ pub(crate) async fn heartbeat(call: &Call, request: HeartbeatRequest) -> Heartbe
         member_id: text(&request.member_id),
         instance_id: optional(&request.group_instance_id),
     };
-    let code = match ask(call, &request.group_id, Request::Heartbeat(asked)).await {
+    let code = match ask_named(call, &request.group_id, Request::Heartbeat(asked)).await {
         Ok(Reply::Heartbeat(code)) | Err(code) => code,
         Ok(other) => mismatched(&other),
     };
@@ -190,7 +207,7 @@ pub(crate) async fn leave(call: &Call, request: LeaveGroupRequest) -> LeaveGroup
         leaving.collect()
     };
     let asked = LeaveRequest { group: text(&request.group_id), members };
-    let reply = match ask(call, &request.group_id, Request::Leave(asked)).await {
+    let reply = match ask_named(call, &request.group_id, Request::Leave(asked)).await {
         Ok(Reply::Leave(reply)) => reply,
         Ok(other) => mismatched(&other),
         Err(code) => return make(|it: &mut LeaveGroupResponse| it.error_code = call.code(code)),
@@ -221,7 +238,13 @@ pub(crate) async fn describe(
     let mut response = DescribeGroupsResponse::default();
     for group in &request.groups {
         let described = match ask(call, group, Request::Describe { group: text(group) }).await {
-            Ok(Reply::Describe(reply)) => described(call, group, &reply),
+            Ok(Reply::Describe(reply)) => {
+                let mut group = described(call, group, &reply);
+                if request.include_authorized_operations && group.error_code == 0 {
+                    group.authorized_operations = OPERATIONS_OF_GROUP;
+                }
+                group
+            }
             Ok(other) => mismatched(&other),
             Err(code) => blank_group(group, call.code(code)),
         };
@@ -294,7 +317,8 @@ pub(crate) async fn list(call: &Call, request: ListGroupsRequest) -> ListGroupsR
 /// Answers DeleteGroups.
 pub(crate) async fn delete(call: &Call, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
     let mut response = DeleteGroupsResponse::default();
-    for group in &request.groups_names {
+    let mut seen = BTreeSet::new();
+    for group in request.groups_names.iter().filter(|name| seen.insert(*name)) {
         let code = match ask(call, group, Request::Delete { group: text(group) }).await {
             Ok(Reply::Delete(code)) | Err(code) => code,
             Ok(other) => mismatched(&other),

@@ -25,30 +25,41 @@ enum Sought {
     Nothing,
 }
 
+/// How often a request names a partition: one that is named more than once is refused, once.
+#[derive(Default)]
+struct Times {
+    asked: u32,
+    answered: bool,
+}
+
 /// Answers ListOffsets.
 pub(crate) async fn handle(call: &Call, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let cluster = call.cluster();
     let mut queries = Vec::new();
     let mut places = Vec::new();
     let mut response = ListOffsetsResponse::default();
-    let mut times: BTreeMap<(&str, i32), u32> = BTreeMap::new();
+    let mut times: BTreeMap<(&str, i32), Times> = BTreeMap::new();
     for topic in &request.topics {
         for partition in &topic.partitions {
-            *times.entry((&topic.name, partition.partition_index)).or_default() += 1;
+            times.entry((&topic.name, partition.partition_index)).or_default().asked += 1;
         }
     }
-    for (topic_index, topic) in request.topics.iter().enumerate() {
+    for topic in &request.topics {
         let mut answered = make(|it: &mut list_offsets_response::ListOffsetsTopicResponse| {
             it.name = topic.name.clone();
         });
-        for (index, partition) in topic.partitions.iter().enumerate() {
-            let twice = times.get(&(&*topic.name, partition.partition_index)) > Some(&1);
+        for partition in &topic.partitions {
+            let times = times.entry((&topic.name, partition.partition_index)).or_default();
+            if std::mem::replace(&mut times.answered, true) {
+                continue;
+            }
+            let twice = times.asked > 1;
             let found = query(&cluster, &topic.name, partition, call.version, twice);
             let mut line = blank(partition.partition_index);
             match found {
                 Ok(Some(query)) => {
                     let slot = Slot::try_from(places.len()).expect("requests are limited");
-                    places.push((topic_index, index));
+                    places.push((response.topics.len(), answered.partitions.len()));
                     queries.push((slot, query));
                 }
                 Ok(None) => {}
@@ -56,7 +67,9 @@ pub(crate) async fn handle(call: &Call, request: ListOffsetsRequest) -> ListOffs
             }
             answered.partitions.push(line);
         }
-        response.topics.push(answered);
+        if !answered.partitions.is_empty() {
+            response.topics.push(answered);
+        }
     }
     let Ok(found) = call.context.shards.list_offsets(queries).await else {
         return response;

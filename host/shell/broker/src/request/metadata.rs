@@ -6,6 +6,8 @@
 //! Unlike Kafka, which answers UNKNOWN_TOPIC_OR_PARTITION while it creates, we create and then
 //! answer: one round trip less, and nothing that a client could be confused by.
 
+use std::collections::BTreeSet;
+
 use brooklet_meta::decide::topic::{NewTopic, create_topics};
 use brooklet_meta::{Cluster, Topic};
 use brooklet_types::{BrokerId, ErrorCode, TopicId, TopicName};
@@ -15,9 +17,8 @@ use brooklet_wire::message::{
 
 use super::place;
 use crate::context::Call;
+use crate::translate::cluster::{OPERATIONS_OF_CLUSTER, OPERATIONS_OF_TOPIC, OPERATIONS_UNKNOWN};
 
-/// What a client may do is not asked for, or not known: there are no permissions yet.
-const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
 /// From here on null means all topics; before, an empty list did.
 const NULL_IS_ALL_SINCE: i16 = 1;
 /// From here on topics may be named by id.
@@ -44,12 +45,22 @@ pub(crate) async fn handle(call: &Call, request: MetadataRequest) -> MetadataRes
         })];
         it.cluster_id = Some(call.context.cluster_id.as_str().into());
         it.controller_id = call.context.node.0;
-        it.cluster_authorized_operations = OPERATIONS_NOT_ASKED;
+        // Nothing is forbidden to anybody yet.
+        let asked = request.include_cluster_authorized_operations;
+        it.cluster_authorized_operations =
+            if asked { OPERATIONS_OF_CLUSTER } else { OPERATIONS_UNKNOWN };
         it.topics = if all {
             cluster.topics().map(|topic| described(topic)).collect()
         } else {
-            wanted.iter().map(|topic| find(call, &cluster, topic)).collect()
+            let mut seen = BTreeSet::new();
+            let once = wanted.iter().filter(|it| seen.insert((&it.name, it.topic_id.to_bytes())));
+            once.map(|topic| find(call, &cluster, topic)).collect()
         };
+        if request.include_topic_authorized_operations {
+            for topic in it.topics.iter_mut().filter(|topic| topic.error_code == 0) {
+                topic.topic_authorized_operations = OPERATIONS_OF_TOPIC;
+            }
+        }
     })
 }
 
@@ -107,7 +118,8 @@ fn find(
 ) -> metadata_response::MetadataResponseTopic {
     let id = TopicId::from_wire(wanted.topic_id.to_bytes());
     let found = match (&wanted.name, id) {
-        (None, Some(id)) if call.version >= IDS_SINCE => {
+        // Where both are given, the id counts.
+        (_, Some(id)) if call.version >= IDS_SINCE => {
             cluster.topic_by_id(id).ok_or(ErrorCode::UnknownTopicId)
         }
         (Some(name), None) => match TopicName::new(name) {
@@ -125,7 +137,7 @@ fn find(
                 it.name = Some("".into());
             }
             it.topic_id = if id.is_some() { wanted.topic_id } else { Uuid::default() };
-            it.topic_authorized_operations = OPERATIONS_NOT_ASKED;
+            it.topic_authorized_operations = OPERATIONS_UNKNOWN;
         }),
     }
 }
@@ -136,7 +148,7 @@ fn described(topic: &Topic) -> metadata_response::MetadataResponseTopic {
         it.name = Some(topic.name.as_str().into());
         it.topic_id = place::uuid(topic.id);
         it.is_internal = topic.name.is_internal();
-        it.topic_authorized_operations = OPERATIONS_NOT_ASKED;
+        it.topic_authorized_operations = OPERATIONS_UNKNOWN;
         for (index, partition) in topic.indexed() {
             it.partitions.push(make(|line: &mut metadata_response::MetadataResponsePartition| {
                 if partition.leader.is_none() {

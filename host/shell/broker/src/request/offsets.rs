@@ -14,7 +14,7 @@ use brooklet_wire::message::{
     offset_commit_response, offset_delete_response, offset_fetch_request, offset_fetch_response,
 };
 
-use super::group::{ask, mismatched, optional, text};
+use super::group::{ask, ask_named, mismatched, optional, text};
 use super::place;
 use crate::context::Call;
 
@@ -303,7 +303,7 @@ pub(crate) async fn delete(call: &Call, request: OffsetDeleteRequest) -> OffsetD
         response.topics.push(answered);
     }
     let asked = Request::DeleteOffsets { group: text(&request.group_id), partitions };
-    let (error, codes) = match ask(call, &request.group_id, asked).await {
+    let (error, codes) = match ask_named(call, &request.group_id, asked).await {
         Ok(Reply::DeleteOffsets { error, partitions }) => (error, partitions),
         Ok(other) => mismatched(&other),
         Err(code) => (code, Vec::new()),

@@ -130,7 +130,9 @@ pub(crate) async fn begin(call: &Call, request: ProduceRequest) -> Begun {
             }
             answered.partition_responses.push(partition_response);
         }
-        begun.response.responses.push(answered);
+        if !answered.partition_responses.is_empty() {
+            begun.response.responses.push(answered);
+        }
     }
     if let (Some(acks), false) = (acks, batches.is_empty()) {
         // An error means that the broker is stopping; `finish` sees that nothing is on its way.
@@ -232,6 +234,10 @@ async fn check(
     }
     let sent = records.clone();
     let batch = validate(records, &call.rules(cluster, topic), call.timestamp())?;
+    if batch.header().attributes.is_transactional() {
+        // Only who owns a transactional id may write such a batch, and there are none yet.
+        return Err(ErrorCode::TransactionalIdAuthorizationFailed.into());
+    }
     // Asked of what was sent, not of what a topic's own codec has made of it.
     let zstd = brooklet_wire::batch::BatchHeader::parse(&sent)
         .is_ok_and(|header| header.attributes.codec() == Ok(Codec::Zstd));

@@ -9,7 +9,7 @@ use brooklet_meta::decide::producer_id::allot_producer_ids;
 use brooklet_meta::{Cluster, Decision};
 use brooklet_shard::input::Slot;
 use brooklet_shard::output::ProducerDescription;
-use brooklet_types::ErrorCode;
+use brooklet_types::{ErrorCode, TopicName};
 use brooklet_wire::message::{
     DescribeProducersRequest, DescribeProducersResponse, InitProducerIdRequest,
     InitProducerIdResponse, Uuid, describe_producers_response, make,
@@ -20,7 +20,10 @@ use crate::context::Call;
 
 /// Answers InitProducerId.
 pub(crate) async fn init(call: &Call, request: InitProducerIdRequest) -> InitProducerIdResponse {
-    let given = if request.transactional_id.is_some() {
+    let half = (request.producer_id < 0) != (request.producer_epoch < 0);
+    let given = if half || request.transactional_id.as_deref() == Some("") {
+        Err(ErrorCode::InvalidRequest)
+    } else if request.transactional_id.is_some() {
         // As FindCoordinator says: nobody coordinates transactions here.
         Err(ErrorCode::CoordinatorNotAvailable)
     } else {
@@ -74,15 +77,21 @@ pub(crate) async fn describe(
             let mut line = make(|it: &mut describe_producers_response::PartitionResponse| {
                 it.partition_index = index;
             });
-            let found = place::topic(&cluster, &topic.name, Uuid::default(), false)
-                .and_then(|topic| place::partition(topic, index));
+            let found = match TopicName::new(&topic.name) {
+                Ok(_) => place::topic(&cluster, &topic.name, Uuid::default(), false)
+                    .and_then(|topic| place::partition(topic, index)),
+                Err(_) => Err(ErrorCode::InvalidTopicException),
+            };
             match found {
                 Ok(partition) => {
                     let slot = Slot::try_from(places.len()).expect("requests are limited");
                     places.push((response.topics.len(), answered.partitions.len()));
                     wanted.push((slot, partition));
                 }
-                Err(code) => line.error_code = call.code(code),
+                Err(code) => {
+                    line.error_code = call.code(code);
+                    line.error_message = Some(code.message().into());
+                }
             }
             answered.partitions.push(line);
         }
@@ -94,7 +103,10 @@ pub(crate) async fn describe(
         let line = &mut response.topics[topic].partitions[partition];
         match result {
             Ok(producers) => line.active_producers = producers.iter().map(state).collect(),
-            Err(code) => line.error_code = call.code(code),
+            Err(code) => {
+                line.error_code = call.code(code);
+                line.error_message = Some(code.message().into());
+            }
         }
     }
     response

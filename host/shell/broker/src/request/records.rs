@@ -31,8 +31,14 @@ pub(crate) async fn delete(call: &Call, request: DeleteRecordsRequest) -> Delete
                     it.low_watermark = -1;
                 });
             let found = place::topic(&cluster, &topic.name, Uuid::default(), false)
-                .and_then(|topic| place::partition(topic, partition.partition_index))
-                .and_then(|found| before(found, partition.offset));
+                .and_then(|topic| Ok((topic, place::partition(topic, partition.partition_index)?)))
+                .and_then(|(topic, found)| {
+                    // Compaction keeps the last record of every key, wherever it lies.
+                    match cluster.effective(call.context.node, topic).delete {
+                        true => before(found, partition.offset),
+                        false => Err(ErrorCode::PolicyViolation),
+                    }
+                });
             match found {
                 Ok(one) => {
                     let slot = Slot::try_from(places.len()).expect("requests are limited");

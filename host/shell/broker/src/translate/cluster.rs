@@ -15,15 +15,16 @@ use brooklet_wire::message::{
 };
 
 /// Kafka's "nobody asked what is allowed".
-const OPERATIONS_UNKNOWN: i32 = i32::MIN;
+pub(crate) const OPERATIONS_UNKNOWN: i32 = i32::MIN;
 /// Everything one may do to a cluster: bits 5 and 7 to 12 of Kafka's `AclOperation`.
-const OPERATIONS_OF_CLUSTER: i32 = 0b1_1111_1010_0000;
+pub(crate) const OPERATIONS_OF_CLUSTER: i32 = 0b1_1111_1010_0000;
 /// Everything one may do to a topic: bits 3 to 8, 10 and 11 of Kafka's `AclOperation`.
-const OPERATIONS_OF_TOPIC: i32 = 0b1101_1111_1000;
+pub(crate) const OPERATIONS_OF_TOPIC: i32 = 0b1101_1111_1000;
 /// The most partitions in one answer. Kafka's `max.request.partition.size.limit`.
 const PARTITIONS_MAX: usize = 2000;
 /// The endpoints that are brokers; others are controllers, which do not listen on their own here.
 const BROKERS: i8 = 1;
+const CONTROLLERS: i8 = 2;
 
 /// Answers a DescribeCluster of a client that reaches broker `this` at `host` and `port`.
 pub fn describe(
@@ -34,10 +35,13 @@ pub fn describe(
     port: u16,
 ) -> DescribeClusterResponse {
     make(|response: &mut DescribeClusterResponse| {
-        response.endpoint_type = request.endpoint_type;
+        response.endpoint_type = BROKERS;
         response.cluster_authorized_operations = OPERATIONS_UNKNOWN;
         if request.endpoint_type != BROKERS {
-            let code = ErrorCode::MismatchedEndpointType;
+            let code = match request.endpoint_type {
+                CONTROLLERS => ErrorCode::MismatchedEndpointType,
+                _ => ErrorCode::UnsupportedEndpointType,
+            };
             response.error_code = code.to_wire();
             response.error_message = Some(StrBytes::from(code.message()));
             return;
@@ -60,6 +64,18 @@ pub fn topic_partitions(
     request: &DescribeTopicPartitionsRequest,
     cluster: &Cluster,
 ) -> DescribeTopicPartitionsResponse {
+    if !makes_sense(request) {
+        return make(|response: &mut DescribeTopicPartitionsResponse| {
+            let refused = |name: &StrBytes| {
+                make(|answer: &mut DescribeTopicPartitionsResponseTopic| {
+                    answer.error_code = ErrorCode::InvalidRequest.to_wire();
+                    answer.name = Some(name.clone());
+                    answer.topic_authorized_operations = OPERATIONS_UNKNOWN;
+                })
+            };
+            response.topics = request.topics.iter().map(|topic| refused(&topic.name)).collect();
+        });
+    }
     let from = request.cursor.as_ref().map_or("", |cursor| &*cursor.topic_name);
     let names: BTreeSet<String> = if request.topics.is_empty() {
         cluster.topics_from(from).map(|topic| topic.name.to_string()).collect()
@@ -94,6 +110,13 @@ pub fn topic_partitions(
     })
 }
 
+/// Whether the cursor, if there is one, is at a partition of something that is asked for.
+fn makes_sense(request: &DescribeTopicPartitionsRequest) -> bool {
+    let Some(cursor) = &request.cursor else { return true };
+    let asked = request.topics.iter().any(|topic| topic.name == cursor.topic_name);
+    cursor.partition_index >= 0 && (request.topics.is_empty() || asked)
+}
+
 fn cursor_at(name: &str, partition: usize) -> Cursor {
     make(|cursor: &mut Cursor| {
         cursor.topic_name = StrBytes::from(name);
@@ -109,7 +132,7 @@ fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic {
     make(|answer: &mut DescribeTopicPartitionsResponseTopic| {
         answer.error_code = code.to_wire();
         answer.name = Some(StrBytes::from(name));
-        answer.topic_authorized_operations = OPERATIONS_UNKNOWN;
+        answer.topic_authorized_operations = OPERATIONS_OF_TOPIC;
     })
 }
 

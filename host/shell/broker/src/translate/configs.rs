@@ -122,9 +122,8 @@ fn described(request: &DescribeConfigsRequest, one: Described) -> DescribeConfig
         answer.read_only = one.is_read_only();
         answer.config_source = one.source.to_wire();
         answer.config_type = one.setting.kind.to_wire();
-        if request.include_documentation {
-            answer.documentation = Some(StrBytes::from(one.documentation().into_owned()));
-        }
+        let documented = request.include_documentation.then(|| one.documentation());
+        answer.documentation = documented.map(|text| StrBytes::from(text.into_owned()));
         answer.value = one.value.map(StrBytes::from);
         if request.include_synonyms {
             let synonyms = one.synonyms.into_iter().map(|synonym| {

@@ -1,5 +1,7 @@
 //! CreateTopics, DeleteTopics and CreatePartitions.
 
+use std::collections::BTreeSet;
+
 use brooklet_meta::Cluster;
 use brooklet_meta::decide::partition::{CreatePartitionsError, MorePartitions};
 use brooklet_meta::decide::topic::{
@@ -39,7 +41,7 @@ pub fn new_topics(
     topics.collect()
 }
 
-/// What the creator of topics is told. Version 5 and later carry the settings, which are those of
+/// What the creator of topics is told: of a topic that is named twice, once. Version 5 and later carry the settings, which are those of
 /// `cluster` with the topic's own on top.
 pub fn created(
     request: &CreateTopicsRequest,
@@ -47,7 +49,9 @@ pub fn created(
     this: BrokerId,
     results: &[Result<CreatedTopic, CreateTopicError>],
 ) -> CreateTopicsResponse {
-    let topics = request.topics.iter().zip(results).map(|(topic, result)| {
+    let mut named = BTreeSet::new();
+    let once = request.topics.iter().zip(results).filter(|(topic, _)| named.insert(&topic.name));
+    let topics = once.map(|(topic, result)| {
         make(|answer: &mut create_topics_response::CreatableTopicResult| {
             answer.name = topic.name.clone();
             (answer.error_code, answer.error_message) = outcome(result, CreateTopicError::code);
@@ -90,9 +94,12 @@ fn settings(
 /// The topics a DeleteTopics names: by name up to version 5, by either later.
 pub fn doomed_topics(request: &DeleteTopicsRequest) -> Vec<TopicRef> {
     let names = request.topic_names.iter().map(|name| TopicRef::Name(name.to_string()));
-    let states = request.topics.iter().map(|topic| match &topic.name {
-        Some(name) => TopicRef::Name(name.to_string()),
-        None => TopicRef::Id(TopicId(*topic.topic_id.as_bytes())),
+    let states = request.topics.iter().map(|topic| {
+        match (&topic.name, TopicId::from_wire(*topic.topic_id.as_bytes())) {
+            (Some(name), None) => TopicRef::Name(name.to_string()),
+            (None, Some(id)) => TopicRef::Id(id),
+            (name, id) => TopicRef::Unclear { name: name.as_ref().map(ToString::to_string), id },
+        }
     });
     names.chain(states).collect()
 }
@@ -102,7 +109,9 @@ pub fn deleted(
     topics: &[TopicRef],
     results: &[Result<(TopicName, TopicId), DeleteTopicError>],
 ) -> DeleteTopicsResponse {
-    let responses = topics.iter().zip(results).map(|(topic, result)| {
+    let mut named = BTreeSet::new();
+    let once = topics.iter().zip(results).filter(|(topic, _)| named.insert(*topic));
+    let responses = once.map(|(topic, result)| {
         make(|answer: &mut delete_topics_response::DeletableTopicResult| {
             (answer.error_code, answer.error_message) = outcome(result, DeleteTopicError::code);
             match (result, topic) {
@@ -116,6 +125,10 @@ pub fn deleted(
                 (Err(_), TopicRef::Id(id)) => {
                     answer.name = None;
                     answer.topic_id = Uuid::from_bytes(id.0);
+                }
+                (Err(_), TopicRef::Unclear { name, id }) => {
+                    answer.name = name.clone().map(StrBytes::from);
+                    answer.topic_id = id.map_or(Uuid::default(), |id| Uuid::from_bytes(id.0));
                 }
             }
         })
@@ -142,7 +155,9 @@ pub fn enlarged(
     request: &CreatePartitionsRequest,
     results: &[Result<(), CreatePartitionsError>],
 ) -> CreatePartitionsResponse {
-    let results = request.topics.iter().zip(results).map(|(topic, result)| {
+    let mut named = BTreeSet::new();
+    let once = request.topics.iter().zip(results).filter(|(topic, _)| named.insert(&topic.name));
+    let results = once.map(|(topic, result)| {
         make(|answer: &mut create_partitions_response::CreatePartitionsTopicResult| {
             answer.name = topic.name.clone();
             (answer.error_code, answer.error_message) =
