@@ -73,7 +73,11 @@ fn every_refusal_has_its_code() {
         ("half a batch", simple().slice(..80), ErrorCode::InvalidRecord),
         ("a flipped bit", flipped.freeze(), ErrorCode::CorruptMessage),
         ("a control batch", with(|header| header.attributes = control), ErrorCode::InvalidRecord),
-        ("broker's time", with(|header| header.attributes = append_time), ErrorCode::InvalidRecord),
+        (
+            "broker's time",
+            with(|header| header.attributes = append_time),
+            ErrorCode::InvalidTimestamp,
+        ),
         ("no records", with(|header| header.record_count = 0), ErrorCode::InvalidRecord),
         ("a wrong count", with(|header| header.record_count = 9), ErrorCode::InvalidRecord),
         ("no epoch", producer(None, 0), ErrorCode::InvalidRecord),

@@ -108,7 +108,7 @@ fn a_rebalance_waits_for_an_id_it_gave_out() {
                 → b: join MEMBER_ID_REQUIRED
             join a id=a
             describe
-                → PreparingRebalance  a=
+                → PreparingRebalance  a=p0
             wait 10000
                 at 10000 ms
                 → a: join generation 2 range, a leads a
@@ -169,7 +169,7 @@ fn bad_requests_are_told_what_is_wrong() {
             leave - instance=nobody
                 → -: leave NONE UNKNOWN_MEMBER_ID
             leave - group=nothing
-                → -: leave UNKNOWN_MEMBER_ID
+                → -: leave NONE UNKNOWN_MEMBER_ID
             beat a generation=0
                 → a: beat ILLEGAL_GENERATION
             beat a generation=-1
@@ -228,7 +228,7 @@ fn a_full_group_takes_nobody_else() {
                 → d: join generation 3 range, b leads
                 → c: join GROUP_MAX_SIZE_REACHED
             describe
-                → CompletingRebalance  b= d=
+                → CompletingRebalance  b=p0 d=
         "#]],
     );
 }
@@ -400,7 +400,7 @@ fn a_new_members_join_does_not_wait_for_ever() {
                 at 300000 ms
                 → b: join UNKNOWN_MEMBER_ID
             describe
-                → PreparingRebalance  a=
+                → PreparingRebalance  a=p0
         "#]],
     );
 }
