@@ -42,7 +42,11 @@ fn main() -> ExitCode {
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for name in suite.names().expect("the suite was just built").iter().filter(|name| wanted(name))
     {
-        let verdict = suite.run(name, &broker, TEST_TIME_MAX).expect("a built suite can be run");
+        let run = || suite.run(name, &broker, TEST_TIME_MAX).expect("a built suite can be run");
+        // Some of its tests measure time, on a machine that others use too: a second try decides.
+        let first = run();
+        let again = allowed.contains(name) && first != Verdict::Passed;
+        let verdict = if again { run() } else { first };
         match &verdict {
             Verdict::Passed => passed += 1,
             Verdict::Skipped(_) => skipped += 1,
