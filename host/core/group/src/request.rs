@@ -198,8 +198,9 @@ pub struct CommitOffset {
     pub topic_id: Option<TopicId>,
     /// Which partition.
     pub partition: PartitionIndex,
-    /// The next offset to read.
-    pub offset: Offset,
+    /// The next offset to read; none forgets what was committed, so that a consumer starts where it
+    /// is configured to. A client says so with a negative offset, as kafkajs does to reset a group.
+    pub offset: Option<Offset>,
     /// The epoch of the last record read.
     pub leader_epoch: Option<LeaderEpoch>,
     /// Whatever the client wants to remember.

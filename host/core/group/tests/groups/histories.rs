@@ -268,7 +268,8 @@ impl History {
 
     fn commit(&mut self, index: usize) {
         let (topic, partition) = self.partition();
-        let offset = Offset::new(self.prng.below(1000));
+        // Now and then one that means none.
+        let offset = self.prng.chance(95).then(|| Offset::new(self.prng.below(1000)));
         let alone = self.prng.chance(20);
         let client = &self.clients[index];
         let request = Request::CommitOffsets(CommitRequest {

@@ -203,7 +203,7 @@ impl Scene {
             topic,
             topic_id: None,
             partition,
-            offset: Offset::new(words.plain[4].parse().unwrap()),
+            offset: Offset::from_wire(words.plain[4].parse().unwrap()),
             leader_epoch: None,
             metadata: Arc::from(metadata),
         };

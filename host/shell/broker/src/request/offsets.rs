@@ -36,7 +36,7 @@ pub(crate) async fn commit(call: &Call, request: OffsetCommitRequest) -> OffsetC
         for partition in &topic.partitions {
             let commit = found.and_then(|topic| {
                 let id = place::partition(topic, partition.partition_index)?;
-                commit_offset(&topic.name, id.topic, id.partition, partition)
+                Ok(commit_offset(&topic.name, id.topic, id.partition, partition))
             });
             let mut code = ErrorCode::None;
             match commit {
@@ -84,16 +84,15 @@ fn commit_offset(
     id: TopicId,
     partition: PartitionIndex,
     asked: &offset_commit_request::OffsetCommitRequestPartition,
-) -> Result<CommitOffset, ErrorCode> {
-    Ok(CommitOffset {
+) -> CommitOffset {
+    CommitOffset {
         topic: name.clone(),
         topic_id: Some(id),
         partition,
-        // A position before the first is none; Kafka stores it, and consumers reset on it.
-        offset: Offset::from_wire(asked.committed_offset).ok_or(ErrorCode::OffsetOutOfRange)?,
+        offset: Offset::from_wire(asked.committed_offset),
         leader_epoch: LeaderEpoch::from_wire(asked.committed_leader_epoch),
         metadata: asked.committed_metadata.as_ref().map_or_else(|| "".into(), text),
-    })
+    }
 }
 
 /// One group of an OffsetFetch, whatever the version.
