@@ -265,18 +265,30 @@ pub fn delete_topics(
 ) -> Decision<Vec<Result<(TopicName, TopicId), DeleteTopicError>>> {
     let mut draft = Draft::of(cluster);
     let mut reply = Vec::with_capacity(topics.len());
-    let mut times: BTreeMap<&TopicRef, u32> = BTreeMap::new();
+    let mut times: BTreeMap<Meant<'_>, u32> = BTreeMap::new();
     for topic in topics {
-        *times.entry(topic).or_default() += 1;
+        *times.entry(meant(cluster, topic)).or_default() += 1;
     }
     for topic in topics {
         // Who names a topic twice may have meant another: nothing is lost by asking again.
-        let twice = times.get(topic) > Some(&1);
+        let twice = times.get(&meant(cluster, topic)) > Some(&1);
         let unclear = twice.then_some(DeleteTopicError::Duplicate);
         let deleted = unclear.map_or_else(|| delete_topic(cluster, &mut draft, topic), Err);
         reply.push(deleted);
     }
     draft.decide(false, reply)
+}
+
+/// What two names of one topic have in common.
+type Meant<'a> = Result<TopicId, &'a TopicRef>;
+
+fn meant<'a>(cluster: &Cluster, topic: &'a TopicRef) -> Meant<'a> {
+    let found = match topic {
+        TopicRef::Name(name) => cluster.topic(name),
+        TopicRef::Id(id) => cluster.topic_by_id(*id),
+        TopicRef::Unclear { .. } => None,
+    };
+    found.map(|topic| topic.id).ok_or(topic)
 }
 
 fn delete_topic(
@@ -290,9 +302,6 @@ fn delete_topic(
         TopicRef::Unclear { .. } => (None, DeleteTopicError::Unclear),
     };
     let topic = found.ok_or(unknown)?;
-    if draft.cluster.topic_by_id(topic.id).is_none() {
-        return Err(DeleteTopicError::Duplicate);
-    }
     draft.push(MetaRecord::TopicDeleted { id: topic.id });
     Ok((topic.name.clone(), topic.id))
 }
