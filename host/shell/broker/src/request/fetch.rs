@@ -204,6 +204,11 @@ fn prepare(
         Ok(partition) => (outcome, Some(partition)),
         Err(code) => {
             outcome.data.error_code = call.code(code);
+            if code != ErrorCode::OffsetOutOfRange {
+                // Kafka's word for "nothing" depends on how far the request came: a list where
+                // there is no such partition, none where its log had something against it.
+                outcome.data.aborted_transactions = Some(Vec::new());
+            }
             (outcome, None)
         }
     }
@@ -325,11 +330,7 @@ fn respond(
     let mut response = FetchResponse::default();
     // A session needs version 7; those before do not carry the field.
     response.session_id = if call.version >= 7 { session } else { 0 };
-    for (mut topic, records) in topics {
-        for partition in topic.partitions.iter_mut().filter(|it| it.error_code != 0) {
-            // Kafka's word for "nothing" depends on whether anything went wrong.
-            partition.aborted_transactions = Some(Vec::new());
-        }
+    for (topic, records) in topics {
         response.responses.push(topic);
         pieces.extend(records);
     }
