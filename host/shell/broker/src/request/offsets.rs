@@ -18,6 +18,8 @@ use super::group::{ask, ask_named, mismatched, optional, text};
 use super::place;
 use crate::context::Call;
 
+/// From here on OffsetFetch has a place for an error that concerns the whole group.
+const GROUP_ERRORS_SINCE: i16 = 2;
 /// From here on OffsetCommit and OffsetFetch name topics by id.
 const IDS_SINCE: i16 = 10;
 
@@ -196,7 +198,13 @@ async fn fetch_group(call: &Call, cluster: &Cluster, wanted: Wanted) -> Answered
         Err(error) => FetchReply { error, offsets: Vec::new() },
     };
     if !reply.error.is_none() {
-        return Answered { group: wanted.group, error: reply.error, topics: Vec::new() };
+        if call.version >= GROUP_ERRORS_SINCE {
+            topics.clear();
+        }
+        for line in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+            line.error_code = call.code(reply.error);
+        }
+        return Answered { group: wanted.group, error: reply.error, topics };
     }
     if all {
         topics = all_topics(cluster, reply.offsets, by_id);
