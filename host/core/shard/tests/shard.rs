@@ -16,8 +16,8 @@ use brooklet_shard::input::{
 use brooklet_shard::output::{Output, Produced, Refusal, Reply};
 use brooklet_shard::{Identity, Journaled, Metadata, Shard, ShardSettings, SyncJob};
 use brooklet_types::{
-    BrokerId, ByteSize, ErrorCode, Instant, Offset, PartitionIndex, Timestamp, TopicId, TopicName,
-    TopicPartition,
+    BrokerId, ByteSize, ErrorCode, Instant, LeaderEpoch, Offset, PartitionIndex, Timestamp,
+    TopicId, TopicName, TopicPartition,
 };
 use brooklet_wire::batch::{self, BatchBuilder};
 use brooklet_wire::compress::Codec;
@@ -39,7 +39,12 @@ struct Bench {
 
 impl Bench {
     fn start(disk: MemoryDisk) -> Bench {
-        let metadata = Metadata::start(&disk, Cluster::default(), BROKER, true, CLOCK).unwrap();
+        Bench::start_after(disk, true)
+    }
+
+    /// Whether the last stop was clean decides whether a new epoch of leaders begins.
+    fn start_after(disk: MemoryDisk, clean: bool) -> Bench {
+        let metadata = Metadata::start(&disk, Cluster::default(), BROKER, clean, CLOCK).unwrap();
         disk.create_folder("journal").unwrap();
         let (journal, entries) = Journal::open(&disk, "journal/0", ByteSize::mib(1)).unwrap();
         let mut journaled = Journaled { journal, recovered: Default::default() };
@@ -134,12 +139,16 @@ impl Bench {
     }
 
     fn fetch(&mut self, offset: u64, wait_ms: u64) -> Ticket {
+        self.fetch_in(None, offset, wait_ms)
+    }
+
+    fn fetch_in(&mut self, epoch: Option<u32>, offset: u64, wait_ms: u64) -> Ticket {
         let wanted = FetchPartition {
             slot: 0,
             partition: place(0),
             offset: Offset::new(offset),
             max: ByteSize::mib(1),
-            current_epoch: None,
+            current_epoch: epoch.map(LeaderEpoch),
             last_fetched_epoch: None,
         };
         self.ask(Request::Fetch(Fetch {
@@ -294,6 +303,30 @@ fn what_was_acknowledged_is_there_after_a_restart() {
     let mut bench = Bench::start(disk);
     let fetched = bench.fetch(0, 0);
     assert_eq!(bench.fetched(fetched).unwrap().unwrap().len(), 20);
+}
+
+#[test]
+fn who_knows_another_epoch_of_leaders_is_told_so() {
+    let mut bench = Bench::with_topic(1, &[]);
+    bench.produce(0, "of epoch 0", Acks::All);
+    bench.finish_syncs();
+    let disk = bench.disk.clone();
+    drop(bench);
+    let mut bench = Bench::start_after(disk, false);
+    let table = [
+        (None, Ok(())),
+        (Some(0), Err(ErrorCode::FencedLeaderEpoch)),
+        (Some(1), Ok(())),
+        (Some(2), Err(ErrorCode::UnknownLeaderEpoch)),
+    ];
+    for (epoch, expected) in table {
+        let ticket = bench.fetch_in(epoch, 0, 0);
+        assert_eq!(bench.fetched(ticket).unwrap().map(|_| ()), expected, "fetch in {epoch:?}");
+        let query = OffsetQuery { place: Place::Latest, current_epoch: epoch.map(LeaderEpoch) };
+        let ticket = bench.ask(Request::ListOffsets(vec![(0, place(0), query)]));
+        let Some(Reply::Offsets(found)) = bench.reply(ticket) else { panic!("no offsets") };
+        assert_eq!(found[0].1.map(|_| ()), expected, "offsets in {epoch:?}");
+    }
 }
 
 #[test]

@@ -148,3 +148,28 @@ impl Peer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_told_the_address_it_came_in_on_unless_the_operator_knows_better() {
+        let peer = |local: &str, advertised: Option<(&str, u16)>| Peer {
+            local: local.parse().unwrap(),
+            remote: "127.0.0.1:50000".parse().unwrap(),
+            advertised: advertised.map(|(host, port)| (host.to_owned(), port)),
+            rules: Mutex::default(),
+        };
+        let table = [
+            (peer("10.0.0.5:9092", None), "10.0.0.5", 9092),
+            (peer("[::1]:9093", None), "::1", 9093),
+            // An IPv4 client of a listener on all addresses.
+            (peer("[::ffff:192.168.1.7]:9092", None), "192.168.1.7", 9092),
+            (peer("10.0.0.5:9092", Some(("edge.example", 443))), "edge.example", 443),
+        ];
+        for (peer, host, port) in table {
+            assert_eq!(peer.address(), (StrBytes::from(host), port), "{peer:?}");
+        }
+    }
+}
