@@ -127,7 +127,7 @@ impl Player<'_> {
     }
 
     fn request(&mut self, step: &Step, action: &Action, played: &mut Played) {
-        let Action::Request { api, version, content, answer, wait } = action else {
+        let Action::Request { api, version, content, answer, wait, once } = action else {
             unreachable!("only requests come here");
         };
         let send = if *wait { "" } else { "send " };
@@ -163,7 +163,8 @@ impl Player<'_> {
             let reply = open.connection.await_answer(id);
             let value = self.reply(&step.connection, reply, Some((api, *answer)));
             tries += 1;
-            if self.target == Target::Kafka && is_transient(&value) && tries < TRIES_MAX {
+            let may_change = self.target == Target::Kafka && !once && is_transient(&value);
+            if may_change && tries < TRIES_MAX {
                 thread::sleep(TRY_AGAIN_AFTER); // polls
                 continue;
             }
