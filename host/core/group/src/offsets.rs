@@ -59,16 +59,12 @@ impl Group {
                 return ErrorCode::OffsetMetadataTooLarge;
             }
             let key = (wanted.topic.clone(), wanted.partition);
-            let Some(offset) = wanted.offset else {
-                records.push(self.tombstone(&key));
-                return ErrorCode::None;
-            };
             let count = self.offsets.len() + records.len();
             if count >= OFFSETS_PER_GROUP_MAX && !self.offsets.contains_key(&key) {
                 return ErrorCode::PolicyViolation;
             }
             let value = Some(OffsetValue {
-                offset,
+                offset: wanted.offset,
                 leader_epoch: wanted.leader_epoch,
                 metadata: Arc::clone(&wanted.metadata),
                 commit_timestamp: clock,

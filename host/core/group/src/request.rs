@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use brooklet_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
+use brooklet_types::{ErrorCode, LeaderEpoch, PartitionIndex, TopicId, TopicName};
 use bytes::Bytes;
 
+use crate::record::CommittedOffset;
 use crate::reply::{DescribeReply, FetchReply, JoinReply, LeaveReply, Reply, SyncReply};
 
 /// Which request a reply belongs to; the caller's number, unique among those unanswered.
@@ -198,9 +199,8 @@ pub struct CommitOffset {
     pub topic_id: Option<TopicId>,
     /// Which partition.
     pub partition: PartitionIndex,
-    /// The next offset to read; none forgets what was committed, so that a consumer starts where it
-    /// is configured to. A client says so with a negative offset, as kafkajs does to reset a group.
-    pub offset: Option<Offset>,
+    /// The next offset to read.
+    pub offset: CommittedOffset,
     /// The epoch of the last record read.
     pub leader_epoch: Option<LeaderEpoch>,
     /// Whatever the client wants to remember.

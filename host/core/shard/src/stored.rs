@@ -182,7 +182,7 @@ pub(crate) fn read_group_record(
             let topic =
                 TopicName::new(&topic).map_err(|source| LoadError::Name { offset, source })?;
             let partition = PartitionIndex::from_wire(partition).unwrap_or_default();
-            let value = value.and_then(read_offset_value);
+            let value = value.map(read_offset_value);
             Some(GroupRecord::Offset { group: group.into(), topic, partition, value })
         }
         GroupKey::Group { group } => {
@@ -203,15 +203,15 @@ fn offset_value(value: &group::OffsetValue) -> OffsetValue {
     }
 }
 
-fn read_offset_value(value: OffsetValue) -> Option<group::OffsetValue> {
-    Some(group::OffsetValue {
-        offset: Offset::from_wire(value.offset)?,
+fn read_offset_value(value: OffsetValue) -> group::OffsetValue {
+    group::OffsetValue {
+        offset: group::CommittedOffset::from_wire(value.offset),
         leader_epoch: LeaderEpoch::from_wire(value.leader_epoch),
         metadata: value.metadata.into(),
         commit_timestamp: Timestamp(value.commit_timestamp),
         expire_timestamp: value.expire_timestamp.map(Timestamp),
         topic_id: None,
-    })
+    }
 }
 
 fn group_value(value: &group::GroupValue) -> GroupValue {

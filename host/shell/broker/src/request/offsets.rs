@@ -4,10 +4,11 @@
 //! exchanged. **Invariant**: every partition of a request has its line in the response.
 
 use brooklet_group::{
-    CommitOffset, CommitRequest, FetchReply, FetchRequest, Generation, OffsetValue, Reply, Request,
+    CommitOffset, CommitRequest, CommittedOffset, FetchReply, FetchRequest, Generation,
+    OffsetValue, Reply, Request,
 };
 use brooklet_meta::Cluster;
-use brooklet_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
+use brooklet_types::{ErrorCode, LeaderEpoch, PartitionIndex, TopicId, TopicName};
 use brooklet_wire::message::{
     OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse,
     OffsetFetchRequest, OffsetFetchResponse, StrBytes, Uuid, make, offset_commit_request,
@@ -91,7 +92,7 @@ fn commit_offset(
         topic: name.clone(),
         topic_id: Some(id),
         partition,
-        offset: Offset::from_wire(asked.committed_offset),
+        offset: CommittedOffset::from_wire(asked.committed_offset),
         leader_epoch: LeaderEpoch::from_wire(asked.committed_leader_epoch),
         metadata: asked.committed_metadata.as_ref().map_or_else(|| "".into(), text),
     }

@@ -72,27 +72,23 @@ fn a_commit_during_a_rebalance_is_taken_until_the_new_generation() {
 }
 
 #[test]
-fn a_negative_offset_forgets_what_was_committed() {
+fn a_negative_offset_is_given_back_as_it_came() {
     check(
-        "commit - t 0 -1
-         commit - t 0 5
+        "commit - t 0 5
          commit - t 0 -2
          fetch t 0
          fetch",
         expect![[r#"
-            commit - t 0 -1
-                write g t-0 forgotten
-                → -: commit NONE
             commit - t 0 5
                 write g t-0 at 5
                 → -: commit NONE
             commit - t 0 -2
-                write g t-0 forgotten
+                write g t-0 at -2
                 → -: commit NONE
             fetch t 0
-                → fetch t-0=none
+                → fetch t-0=-2
             fetch
-                → fetch
+                → fetch t-0=-2
         "#]],
     );
 }
