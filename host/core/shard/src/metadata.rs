@@ -31,7 +31,7 @@ pub(crate) const METADATA: TopicPartition = TopicPartition {
     partition: PartitionIndex(0),
 };
 
-const NAME: &str = "__cluster_metadata";
+const NAME: &str = TopicName::CLUSTER_METADATA;
 const FOLDER: &str = "topics/__cluster_metadata-0";
 
 /// The metadata log and what it has come to.

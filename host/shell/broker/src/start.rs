@@ -22,7 +22,7 @@ use brooklet_meta::Cluster;
 use brooklet_shard::{
     Identity, Journaled, Metadata, MetadataError, Shard, ShardSettings, shard_of,
 };
-use brooklet_types::{BrokerId, ByteSize, TopicPartition};
+use brooklet_types::{BrokerId, ByteSize, TopicName, TopicPartition};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -206,7 +206,7 @@ fn remove_orphans<D: Disk>(disk: &D, cluster: &Cluster) -> io::Result<()> {
         let Some((topic, partition)) = name.rsplit_once('-') else { continue };
         let known = match (cluster.topic(topic), partition.parse::<usize>()) {
             (Some(topic), Ok(partition)) => partition < topic.partitions.len(),
-            (None, Ok(_)) => topic == "__cluster_metadata",
+            (None, Ok(_)) => topic == TopicName::CLUSTER_METADATA,
             // Not a partition's folder, so not ours to remove.
             (_, Err(_)) => true,
         };

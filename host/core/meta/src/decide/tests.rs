@@ -73,6 +73,11 @@ fn a_topic_is_refused_in_kafkas_words() {
             "Topic name is invalid: '..' is not allowed",
         ),
         (
+            wanted("__cluster_metadata", 2),
+            ErrorCode::InvalidRequest,
+            "Creation of internal topic __cluster_metadata is prohibited.",
+        ),
+        (
             one(&|topic| topic.partitions = 0),
             ErrorCode::InvalidPartitions,
             "Number of partitions was set to an invalid non-positive value.",

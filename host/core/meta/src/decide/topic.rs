@@ -50,6 +50,9 @@ pub enum CreateTopicError {
     /// The name cannot be a topic's.
     #[error("{}", name_message(.name, .error))]
     Name { name: String, error: NameError },
+    /// The metadata's log is kept under that name.
+    #[error("Creation of internal topic {0} is prohibited.")]
+    Reserved(TopicName),
     /// Kafka's metrics cannot tell `.` from `_`, so names that differ in nothing else collide.
     #[error("Topic '{name}' collides with existing topic: {other}")]
     Collides { name: TopicName, other: TopicName },
@@ -107,7 +110,9 @@ impl CreateTopicError {
     /// What the client is told.
     pub fn code(&self) -> ErrorCode {
         match self {
-            CreateTopicError::Duplicate => ErrorCode::InvalidRequest,
+            CreateTopicError::Duplicate | CreateTopicError::Reserved(_) => {
+                ErrorCode::InvalidRequest
+            }
             CreateTopicError::Exists(_) => ErrorCode::TopicAlreadyExists,
             CreateTopicError::Name { .. } | CreateTopicError::Collides { .. } => {
                 ErrorCode::InvalidTopicException
@@ -177,6 +182,9 @@ pub fn create_topics(
 fn create_topic(draft: &mut Draft, wanted: &NewTopic) -> Result<CreatedTopic, CreateTopicError> {
     let name = TopicName::new(&wanted.name)
         .map_err(|error| CreateTopicError::Name { name: wanted.name.clone(), error })?;
+    if name.as_str() == TopicName::CLUSTER_METADATA {
+        return Err(CreateTopicError::Reserved(name));
+    }
     if draft.cluster.topic(name.as_str()).is_some() {
         return Err(CreateTopicError::Exists(name));
     }
