@@ -36,8 +36,9 @@ pub struct Played {
 /// How long a broker may take to find its coordinators.
 const TRIES_MAX: u32 = 100;
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(200);
-/// How long another connection's request may take to arrive.
-const UNTIL_MAX: Duration = Duration::from_secs(5);
+/// How long another connection's request may take to arrive, or a session of six seconds to end.
+const UNTIL_MAX: Duration = Duration::from_secs(12);
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(5);
 const SETTLE: Duration = Duration::from_millis(700);
 
 /// Plays `steps` against the broker at `address`.
@@ -121,7 +122,7 @@ impl Player<'_> {
                 return;
             }
             // Nothing tells a client of what another one has sent: asking again is all there is.
-            thread::yield_now();
+            thread::sleep(ASK_AGAIN_AFTER); // polls
         }
         // The steps that follow show what was not so.
     }
