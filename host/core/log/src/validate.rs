@@ -20,9 +20,9 @@ use brooklet_wire::batch::{
 use brooklet_wire::compress::Codec;
 use bytes::{Bytes, BytesMut};
 
-/// The shortest record: its length, no attributes, two deltas, no key, no value, no headers, each in
-/// one byte.
-const RECORD_BYTES_MIN: usize = 7;
+/// More records than this are not named one by one: each would cost the answer a line, and a batch
+/// can hold millions that were a few bytes on the wire. Whoever mends a thousand will see the rest.
+const RECORDS_NAMED_MAX: usize = 1000;
 
 /// What a topic asks of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -235,6 +235,8 @@ fn check_header(header: &BatchHeader) -> Result<(), ValidateError> {
     if count == 0 || Some(count) != last_offset_delta.checked_add(1) {
         return Err(ValidateError::Count { count, last_offset_delta });
     }
+    // A length, no attributes, two deltas, no key, no value and no headers take a byte each.
+    const RECORD_BYTES_MIN: usize = 7;
     let bytes = header.total_bytes() - HEADER_BYTES;
     let room = bytes / RECORD_BYTES_MIN;
     // Without decompressing there is nothing to compare with, but plain records can be weighed.
@@ -280,7 +282,8 @@ fn check_times(
     let records = match batch::records(bytes) {
         Ok(records) => {
             let whole = (0..).zip(records.iter().map_while(Result::ok));
-            whole.filter(|(_, record)| is_refused(record.timestamp)).map(|(at, _)| at).collect()
+            let refused = whole.filter(|(_, record)| is_refused(record.timestamp));
+            refused.map(|(at, _)| at).take(RECORDS_NAMED_MAX).collect()
         }
         Err(_) => Vec::new(),
     };
@@ -315,7 +318,7 @@ fn rewrite(
     let mut keyless = Vec::new();
     for (index, record) in (0..).zip(records.iter()) {
         let record = record?;
-        if rules.compacted && record.key.is_none() {
+        if rules.compacted && record.key.is_none() && keyless.len() < RECORDS_NAMED_MAX {
             keyless.push(index);
         }
         if recompress {

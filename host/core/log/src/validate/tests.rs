@@ -138,6 +138,19 @@ fn a_compacted_topic_names_the_record_without_a_key() {
 }
 
 #[test]
+fn a_small_batch_gets_no_large_answer() {
+    let compacted = TopicRules { compacted: true, ..rules() };
+    let strict = TopicRules { timestamp_before_max_ms: 1000, ..rules() };
+    let old = NOW.plus_millis(-2000);
+    let many = batch_of(Codec::Zstd, &vec![(None, b"".as_slice()); 100_000], old);
+    assert!(many.len() < 50_000, "{} bytes", many.len());
+    for rules in [compacted, strict] {
+        let error = validate(many.clone(), &rules, NOW).unwrap_err();
+        assert_eq!(error.records().len(), 1000);
+    }
+}
+
+#[test]
 fn the_brokers_time_is_stamped_and_the_checksum_true() {
     let stamped = TopicRules { timestamp_type: TimestampType::LogAppendTime, ..rules() };
     let old = batch_of(Codec::Gzip, &[(None, b"v")], Timestamp(5));

@@ -61,12 +61,12 @@ impl Kind {
     /// again there, and only there.
     pub fn told(self, value: &str) -> String {
         let trimmed = value.trim();
-        let number = || trimmed.parse::<i64>().map(|number| number.to_string());
         match self {
             Kind::Text | Kind::OneOf(_) => value.to_owned(),
             Kind::Boolean => trimmed.to_ascii_lowercase(),
             Kind::Short | Kind::Int { .. } | Kind::GzipLevel | Kind::Long { .. } => {
-                number().unwrap_or_else(|_| value.to_owned())
+                let number = trimmed.parse::<i64>();
+                number.map_or_else(|_| value.to_owned(), |number| number.to_string())
             }
             Kind::Double { .. } => {
                 trimmed.parse().map_or_else(|_| value.to_owned(), as_java_writes_it)
