@@ -25,6 +25,9 @@ use crate::sync::Syncs;
 /// The topic that holds what groups have committed.
 pub const GROUPS_TOPIC: &str = "__consumer_offsets";
 
+/// Batches of no more than this are written to the page cache in some microseconds.
+const SOON_DONE_BYTES_MAX: usize = 64 << 10;
+
 /// Which shard of which broker this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -163,6 +166,27 @@ impl<D: Disk> Shard<D> {
             (!self.partitions.is_empty()).then_some(self.next_maintenance),
         ];
         deadlines.into_iter().flatten().min()
+    }
+
+    /// Whether `request` needs no more of the disk than a small write to the page cache, so that
+    /// whoever brings it may carry it out.
+    pub fn is_soon_done(&self, request: &Request) -> bool {
+        match request {
+            Request::Produce(produce) => {
+                let bytes = produce.batches.iter().map(|(_, _, batch)| batch.bytes().len());
+                bytes.sum::<usize>() <= SOON_DONE_BYTES_MAX
+            }
+            Request::Fetch(fetch) => self.is_near_the_head(fetch),
+            Request::Group { .. } => true,
+            Request::ListOffsets(_)
+            | Request::EpochEnds(_)
+            | Request::DeleteRecords(_)
+            | Request::DescribeProducers(_)
+            | Request::DescribeLogs
+            | Request::Groups(_)
+            | Request::Committed
+            | Request::Metadata(_) => false,
+        }
     }
 
     fn request(

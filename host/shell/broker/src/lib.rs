@@ -15,6 +15,7 @@ mod health;
 pub mod metrics;
 mod request;
 mod router;
+mod seat;
 mod shard_thread;
 pub mod shards;
 pub mod spans;

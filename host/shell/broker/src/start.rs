@@ -26,6 +26,7 @@ use brooklet_types::{BrokerId, ByteSize, TopicPartition};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::seat::Seat;
 use crate::shard_thread::{self, ObserveSync, Outside};
 use crate::shards::Shards;
 
@@ -107,7 +108,7 @@ pub async fn start<D: Disk>(
     std::thread::Builder::new().name("write-back".into()).spawn(move || {
         shard_thread::write_back(jobs);
     })?;
-    let mut inboxes = Vec::new();
+    let mut seats = Vec::new();
     let mut threads = Vec::new();
     let mut metadata = Some(metadata);
     for (shard, journaled) in (0..plan.shards).zip(journals) {
@@ -121,18 +122,34 @@ pub async fn start<D: Disk>(
             journaled,
             clock.now(),
         );
+        let (syncs, sync_jobs) = blocking::channel();
         let outside = Outside {
             clock: clock.clone(),
-            runtime: Handle::current(),
-            observe_sync: Arc::clone(&observe_sync),
-            inbox: sender.clone(),
+            syncs,
             leisure: leisure.clone(),
             decided: decided.clone(),
         };
-        threads.push(shard_thread::spawn(format!("shard-{shard}"), machine, receiver, outside)?);
-        inboxes.push(sender);
+        let seat = Seat::new(machine, sender, outside);
+        let (name, observe) = (format!("shard-{shard}"), Arc::clone(&observe_sync));
+        let sitting = Arc::clone(&seat);
+        shard_thread::spawn_syncs(
+            format!("{name}-sync"),
+            sitting,
+            sync_jobs,
+            clock.clone(),
+            observe,
+        )?;
+        let sitting = Arc::clone(&seat);
+        threads.push(shard_thread::spawn(
+            name,
+            sitting,
+            receiver,
+            clock.clone(),
+            Handle::current(),
+        )?);
+        seats.push(seat);
     }
-    let shards = Shards::new(inboxes, applied);
+    let shards = Shards::new(seats, applied);
     shards.follow(&cluster).await.map_err(|_stopping| StartError::Shard)?;
     follow.send_replace(cluster);
     tokio::spawn(follow_changes(shards.clone(), changes, follow));
