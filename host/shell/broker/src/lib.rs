@@ -13,6 +13,7 @@ mod context;
 mod events;
 mod health;
 pub mod metrics;
+mod reactor;
 mod request;
 mod router;
 mod seat;
