@@ -17,7 +17,7 @@ use brooklet_log::disk::read_small;
 use brooklet_log::{Disk, DiskFile};
 use brooklet_meta::Cluster;
 use brooklet_shard::ShardSettings;
-use brooklet_types::{BrokerId, TopicId};
+use brooklet_types::{BrokerId, ByteSize, TopicId};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -42,6 +42,9 @@ use crate::start::{self, ShardPlan, StartError};
 const BUDGET_FRAMES: usize = 5;
 /// Memory for the newest batches of all shards together.
 const TAIL_BYTES_MAX: usize = 64 << 20;
+/// Each shard's journal. At the rate at which a journal pays off, this is worth about a second of
+/// writes between two checkpoints.
+const JOURNAL_BYTES: ByteSize = ByteSize::mib(64);
 /// Kafka's `log.retention.check.interval.ms`.
 const RETENTION_CHECK_INTERVAL: Duration = Duration::from_secs(300);
 /// Where the cluster's id is kept.
@@ -279,6 +282,7 @@ fn plan(config: &Config) -> ShardPlan {
     ShardPlan {
         broker: config.node_id,
         shards: config.shards,
+        journal_bytes: JOURNAL_BYTES,
         settings: ShardSettings {
             retention_check_interval: RETENTION_CHECK_INTERVAL,
             tail_bytes_max: TAIL_BYTES_MAX / shards.max(1),
