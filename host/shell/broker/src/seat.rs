@@ -311,3 +311,6 @@ pub(crate) fn end_process_on_panic<T>(work: impl FnOnce() -> T) -> T {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
         .unwrap_or_else(|_| std::process::abort())
 }
+
+#[cfg(test)]
+mod tests;
