@@ -282,9 +282,13 @@ impl<D: Disk> Shard<D> {
                 return;
             }
         };
+        // What was found may be in the page cache only. Of an empty log there is nothing to lose:
+        // the metadata knows that it is there, and its first batch brings the folder along.
+        if log.start_offset() < log.end_offset() {
+            self.syncs.touched(id);
+        }
         let partition = Partition::new(id, topic.name.clone(), log, LeaderEpoch::default());
         self.partitions.insert(id, partition);
-        self.syncs.touched(id);
         if topic.name.as_str() == GROUPS_TOPIC
             && let Err(error) = self.load_groups(now, clock, id, outbox)
         {
