@@ -5,10 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use brooklet_log::Disk;
 use brooklet_log::disk::memory::MemoryDisk;
 use brooklet_log::journal::Journal;
 use brooklet_log::validate::ValidatedBatch;
+use brooklet_log::{Buffers, Disk};
 use brooklet_meta::{Cluster, MetaRecord};
 use brooklet_shard::input::{
     Acks, Fetch, FetchPartition, Input, OffsetQuery, Place, Produce, Request, Ticket,
@@ -21,7 +21,6 @@ use brooklet_types::{
 };
 use brooklet_wire::batch::{self, BatchBuilder};
 use brooklet_wire::compress::Codec;
-use bytes::BytesMut;
 
 const BROKER: BrokerId = BrokerId(1);
 const CLOCK: Timestamp = Timestamp(1_000_000);
@@ -168,7 +167,7 @@ impl Bench {
         }
         let mut values = Vec::new();
         if let Some(plan) = found.plan {
-            for chunk in plan.run(&mut BytesMut::new()).unwrap() {
+            for chunk in plan.run(&mut Buffers::default()).unwrap() {
                 for (_, bytes) in batch::split(&chunk).map(Result::unwrap) {
                     for record in batch::records(bytes).unwrap().iter() {
                         let value = record.unwrap().value.unwrap().to_vec();

@@ -17,6 +17,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -40,10 +41,12 @@ const UNCHARGED_BYTES: usize = 64 << 10;
 /// What is reserved at once for a frame whose length is known. Beyond it the buffer doubles as
 /// bytes arrive, so a promise of 100 MiB costs one.
 const RESERVE_BYTES_MAX: usize = 1 << 20;
+/// Replies wait for no others behind this many bytes: a large one is not kept back.
+const TOGETHER_BYTES_MAX: usize = 64 << 10;
 /// Pieces handed to one system call. Linux takes 1,024.
 const PIECES_PER_WRITE_MAX: usize = 64;
 
-/// A request is worked on while this waits; polled only when all replies before it have left.
+/// A request is worked on while this waits; polled only when all answers before it are there.
 pub type Pending = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// What becomes of one request.
@@ -233,7 +236,7 @@ struct Reading<'a, R> {
     slots: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     not_in_line: Arc<AtomicUsize>,
-    /// The size of the last frame, as a guess at the next.
+    /// How many bytes to have room for when nothing of a frame is here yet.
     likely: usize,
     limits: &'a ConnectionLimits,
     budget: &'a Budget,
@@ -316,17 +319,31 @@ impl<R: AsyncRead + Unpin> Reading<'_, R> {
                 let length = length.ok_or(ConnectionError::FrameTooLarge { claimed, limit })?;
                 expected += length;
                 if self.buffer.len() >= expected {
-                    self.likely = expected.clamp(IDLE_BUFFER_BYTES, UNCHARGED_BYTES);
                     self.buffer.advance(PREFIX_BYTES);
                     return Ok(Some(self.buffer.split_to(length).freeze()));
                 }
             }
             self.make_room(expected).await?;
-            if self.read_some(expected).await? == 0 {
+            let (received, room) = (self.buffer.len(), self.buffer.capacity() - self.buffer.len());
+            let read = self.read_some(expected).await?;
+            if received == 0 {
+                self.note_read(read, room);
+            }
+            if read == 0 {
                 let between_frames = self.buffer.is_empty();
                 let cut = io::Error::from(io::ErrorKind::UnexpectedEof);
                 return if between_frames { Ok(None) } else { Err(cut.into()) };
             }
+        }
+    }
+
+    /// Guesses how much arrives at once: twice as much where a read was full, half where most of it
+    /// was empty.
+    fn note_read(&mut self, read: usize, room: usize) {
+        if read == room {
+            self.likely = (self.likely * 2).min(UNCHARGED_BYTES);
+        } else if read < room / 4 {
+            self.likely = (self.likely / 2).max(IDLE_BUFFER_BYTES);
         }
     }
 
@@ -341,7 +358,7 @@ impl<R: AsyncRead + Unpin> Reading<'_, R> {
             return Ok(());
         }
         let missing = expected - received;
-        let more = missing.min(received.max(RESERVE_BYTES_MAX));
+        let more = missing.min(received.max(RESERVE_BYTES_MAX)).max(self.likely);
         if received + more > UNCHARGED_BYTES {
             let wait = self.limits.stall_short_max;
             let taken = timeout(wait, self.budget.take(more, &mut self.charge)).await;
@@ -393,16 +410,77 @@ async fn write_replies(
     mut owed: mpsc::Receiver<InFlight>,
     stall_max: Duration,
 ) -> Result<(), ConnectionError> {
-    while let Some(InFlight { pending, _slot, _bytes, _charge, _turn }) = owed.recv().await {
-        match pending.await {
-            Answer::Reply(pieces) => write_pieces(&mut writer, pieces, stall_max).await?,
-            Answer::Silence => {}
-            Answer::Close => return Err(ConnectionError::NoAnswer),
+    let mut ready = Ready::default();
+    let mut next = None;
+    loop {
+        let Some(mut in_flight) = (match next.take() {
+            Some(in_flight) => Some(in_flight),
+            None => owed.recv().await,
+        }) else {
+            break;
+        };
+        let answer = (&mut in_flight.pending).await;
+        let mut going_on = ready.add(answer, in_flight);
+        // What else is there already leaves with the same system call.
+        while going_on
+            && !ready.is_full()
+            && let Ok(mut in_flight) = owed.try_recv()
+        {
+            match poll_once(&mut in_flight.pending).await {
+                Some(answer) => going_on = ready.add(answer, in_flight),
+                None => {
+                    next = Some(in_flight);
+                    break;
+                }
+            }
+        }
+        write_pieces(&mut writer, std::mem::take(&mut ready.pieces), stall_max).await?;
+        ready = Ready::default();
+        if !going_on {
+            return Err(ConnectionError::NoAnswer);
         }
     }
     // The client may have closed already; there is nothing left to tell it.
     let _ = timeout(stall_max, writer.shutdown()).await;
     Ok(())
+}
+
+/// Replies that leave together.
+#[derive(Default)]
+struct Ready {
+    pieces: Vec<Bytes>,
+    bytes: usize,
+    /// What their requests took is free again when they have left.
+    requests: Vec<InFlight>,
+}
+
+impl Ready {
+    /// Adds an answer; false when it is that the connection closes behind those before it.
+    fn add(&mut self, answer: Answer, request: InFlight) -> bool {
+        match answer {
+            Answer::Reply(pieces) => {
+                self.bytes += pieces.iter().map(Bytes::len).sum::<usize>();
+                self.pieces.extend(pieces);
+                self.requests.push(request);
+                true
+            }
+            Answer::Silence => true,
+            Answer::Close => false,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= TOGETHER_BYTES_MAX || self.pieces.len() >= PIECES_PER_WRITE_MAX
+    }
+}
+
+/// Looks whether an answer is there, and sees to it that it is worked on.
+async fn poll_once(pending: &mut Pending) -> Option<Answer> {
+    std::future::poll_fn(|context| match pending.as_mut().poll(context) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 /// Writes pieces without putting them together first. Each step has a deadline.

@@ -2,10 +2,10 @@
 
 use brooklet_types::{ByteSize, LeaderEpoch, ProducerEpoch};
 use brooklet_wire::compress::Codec;
-use bytes::BytesMut;
 
 use super::*;
 use crate::TailBudget;
+use crate::buffers::Buffers;
 use crate::disk::memory::MemoryDisk;
 use crate::producer::Verdict;
 use crate::validate::ValidatedBatch;
@@ -65,7 +65,7 @@ fn lines(log: &Log<MemoryDisk>) -> Vec<Line> {
     let mut next = log.start_offset();
     while next < log.end_offset() {
         let plan = log.read(next, log.end_offset(), 1 << 20, true).unwrap();
-        let bytes = plan.run(&mut BytesMut::new()).unwrap().concat();
+        let bytes = plan.run(&mut Buffers::default()).unwrap().concat();
         let before = next;
         for (header, batch) in batch::split(&bytes).map(Result::unwrap) {
             batch::check_crc(batch).unwrap();
