@@ -194,7 +194,10 @@ async fn fetch_group(call: &Call, cluster: &Cluster, wanted: Wanted) -> Answered
     let all = wanted.topics.is_none();
     let request = FetchRequest { group: text(&wanted.group), partitions: (!all).then_some(asked) };
     let reply = match ask(call, &wanted.group, Request::FetchOffsets(request)).await {
-        Ok(Reply::FetchOffsets(reply)) => reply,
+        Ok(Reply::FetchOffsets(mut reply)) => {
+            forget_deleted(cluster, &mut reply);
+            reply
+        }
         Ok(other) => mismatched(&other),
         Err(error) => FetchReply { error, offsets: Vec::new() },
     };
@@ -217,6 +220,17 @@ async fn fetch_group(call: &Call, cluster: &Cluster, wanted: Wanted) -> Answered
     Answered { group: wanted.group, error: ErrorCode::None, topics }
 }
 
+/// What was committed for a topic that is gone goes with it, a moment after whoever deleted the topic
+/// is answered: until then it is not shown, lest it be taken for a position in the next of that name.
+fn forget_deleted(cluster: &Cluster, reply: &mut FetchReply) {
+    for (.., value) in &mut reply.offsets {
+        let topic = value.as_ref().and_then(|value| value.topic_id);
+        if topic.is_some_and(|topic| cluster.topic_by_id(topic).is_none()) {
+            *value = None;
+        }
+    }
+}
+
 /// Everything a group has committed, by topic. By id only what still exists can be named.
 fn all_topics(
     cluster: &Cluster,
@@ -225,6 +239,9 @@ fn all_topics(
 ) -> Vec<offset_fetch_response::OffsetFetchResponseTopics> {
     let mut topics: Vec<offset_fetch_response::OffsetFetchResponseTopics> = Vec::new();
     for (name, partition, value) in offsets {
+        if value.is_none() {
+            continue;
+        }
         let id = cluster.topic(name.as_str()).map(|topic| place::uuid(topic.id));
         if by_id && id.is_none() {
             continue;
@@ -323,4 +340,43 @@ pub(crate) async fn delete(call: &Call, request: OffsetDeleteRequest) -> OffsetD
         response.topics[topic].partitions[partition].error_code = call.code(code);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use brooklet_group::CommittedOffset;
+    use brooklet_meta::MetaRecord;
+    use brooklet_types::{BrokerId, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn what_was_committed_for_a_deleted_topic_is_not_shown_for_the_next_of_its_name() {
+        const OLD: TopicId = TopicId([1; 16]);
+        const NEW: TopicId = TopicId([2; 16]);
+        let name = TopicName::new("t").unwrap();
+        let mut cluster = Cluster::default();
+        cluster.apply(&MetaRecord::BrokerStarted { broker: BrokerId(1), clean: true });
+        let settings = Vec::new();
+        let created =
+            MetaRecord::TopicCreated { id: NEW, name: name.clone(), partitions: 3, settings };
+        cluster.apply(&created);
+        let value = |topic_id| OffsetValue {
+            offset: CommittedOffset::from_wire(7),
+            leader_epoch: None,
+            metadata: "".into(),
+            commit_timestamp: Timestamp(0),
+            expire_timestamp: None,
+            topic_id,
+        };
+        // Read from the log again, a position does not know which topic it was.
+        let known = [Some(OLD), Some(NEW), None];
+        let offsets = (0..).zip(known).map(|(index, id)| {
+            (name.clone(), PartitionIndex::from_wire(index).unwrap(), Some(value(id)))
+        });
+        let mut reply = FetchReply { error: ErrorCode::None, offsets: offsets.collect() };
+        forget_deleted(&cluster, &mut reply);
+        let shown: Vec<bool> = reply.offsets.iter().map(|(.., value)| value.is_some()).collect();
+        assert_eq!(shown, [false, true, true]);
+    }
 }
