@@ -63,6 +63,8 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario { script: "go_basics.sh", client: Client::Present("go"), flights: false },
     Scenario { script: "java_basics.sh", client: Client::Present("java"), flights: false },
+    Scenario { script: "java_streams.sh", client: Client::Present("java"), flights: false },
+    Scenario { script: "java_connect.sh", client: Client::Present("java"), flights: false },
 ];
 
 /// Longer than any scenario takes on two busy cores.
