@@ -13,15 +13,14 @@
 //! nothing can be leaked: reading and writing are two halves of one task.
 
 use std::future::Future;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 use brooklet_types::limits;
 
 use crate::budget::{Budget, Charge};
+
+mod replies;
 
 /// What an idle connection keeps ready: most requests that are not Produce fit.
 const IDLE_BUFFER_BYTES: usize = 1024;
@@ -41,11 +42,6 @@ const UNCHARGED_BYTES: usize = 64 << 10;
 /// What is reserved at once for a frame whose length is known. Beyond it the buffer doubles as
 /// bytes arrive, so a promise of 100 MiB costs one.
 const RESERVE_BYTES_MAX: usize = 1 << 20;
-/// Replies wait for no others behind this many bytes: a large one is not kept back.
-const TOGETHER_BYTES_MAX: usize = 64 << 10;
-/// Pieces handed to one system call. Linux takes 1,024.
-const PIECES_PER_WRITE_MAX: usize = 64;
-
 /// A request is worked on while this waits; polled only when all answers before it are there.
 pub type Pending = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
@@ -200,7 +196,7 @@ pub async fn serve(
     };
     let write = async {
         tokio::select! {
-            written = write_replies(writer, owed, limits.write_stall_max) => written,
+            written = replies::write_replies(writer, owed, limits.write_stall_max) => written,
             () = late => Err(ConnectionError::Undrained { waited: limits.drain_max }),
         }
     };
@@ -402,123 +398,6 @@ impl<R: AsyncRead + Unpin> Reading<'_, R> {
             }
         }
         Err(ConnectionError::Stalled { received, expected })
-    }
-}
-
-async fn write_replies(
-    mut writer: impl AsyncWrite + Unpin,
-    mut owed: mpsc::Receiver<InFlight>,
-    stall_max: Duration,
-) -> Result<(), ConnectionError> {
-    let mut ready = Ready::default();
-    let mut next = None;
-    loop {
-        let Some(mut in_flight) = (match next.take() {
-            Some(in_flight) => Some(in_flight),
-            None => owed.recv().await,
-        }) else {
-            break;
-        };
-        let answer = (&mut in_flight.pending).await;
-        let mut going_on = ready.add(answer, in_flight);
-        // What else is there already leaves with the same system call.
-        while going_on
-            && !ready.is_full()
-            && let Ok(mut in_flight) = owed.try_recv()
-        {
-            match poll_once(&mut in_flight.pending).await {
-                Some(answer) => going_on = ready.add(answer, in_flight),
-                None => {
-                    next = Some(in_flight);
-                    break;
-                }
-            }
-        }
-        write_pieces(&mut writer, std::mem::take(&mut ready.pieces), stall_max).await?;
-        ready = Ready::default();
-        if !going_on {
-            return Err(ConnectionError::NoAnswer);
-        }
-    }
-    // The client may have closed already; there is nothing left to tell it.
-    let _ = timeout(stall_max, writer.shutdown()).await;
-    Ok(())
-}
-
-/// Replies that leave together.
-#[derive(Default)]
-struct Ready {
-    pieces: Vec<Bytes>,
-    bytes: usize,
-    /// What their requests took is free again when they have left.
-    requests: Vec<InFlight>,
-}
-
-impl Ready {
-    /// Adds an answer; false when it is that the connection closes behind those before it.
-    fn add(&mut self, answer: Answer, request: InFlight) -> bool {
-        match answer {
-            Answer::Reply(pieces) => {
-                self.bytes += pieces.iter().map(Bytes::len).sum::<usize>();
-                self.pieces.extend(pieces);
-                self.requests.push(request);
-                true
-            }
-            Answer::Silence => true,
-            Answer::Close => false,
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.bytes >= TOGETHER_BYTES_MAX || self.pieces.len() >= PIECES_PER_WRITE_MAX
-    }
-}
-
-/// Looks whether an answer is there, and sees to it that it is worked on.
-async fn poll_once(pending: &mut Pending) -> Option<Answer> {
-    std::future::poll_fn(|context| match pending.as_mut().poll(context) {
-        Poll::Ready(answer) => Poll::Ready(Some(answer)),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await
-}
-
-/// Writes pieces without putting them together first. Each step has a deadline.
-async fn write_pieces(
-    writer: &mut (impl AsyncWrite + Unpin),
-    mut pieces: Vec<Bytes>,
-    stall_max: Duration,
-) -> Result<(), ConnectionError> {
-    let mut first = 0;
-    loop {
-        while pieces.get(first).is_some_and(Bytes::is_empty) {
-            first += 1;
-        }
-        if first == pieces.len() {
-            return Ok(());
-        }
-        let mut slices = [IoSlice::new(&[]); PIECES_PER_WRITE_MAX];
-        let mut count = 0;
-        for (slice, piece) in slices.iter_mut().zip(&pieces[first..]) {
-            *slice = IoSlice::new(piece);
-            count += 1;
-        }
-        let write = timeout(stall_max, writer.write_vectored(&slices[..count])).await;
-        let mut written =
-            write.map_err(|_| ConnectionError::SlowReader { waited: stall_max })??;
-        if written == 0 {
-            return Err(io::Error::from(io::ErrorKind::WriteZero).into());
-        }
-        while written > 0 {
-            let step = written.min(pieces[first].len());
-            pieces[first].advance(step);
-            written -= step;
-            if pieces[first].is_empty() {
-                // Freed at once: a slow reader holds only what it has not taken.
-                pieces[first] = Bytes::new();
-                first += 1;
-            }
-        }
     }
 }
 

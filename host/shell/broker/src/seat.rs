@@ -141,6 +141,10 @@ impl<D: Disk> Seat<D> {
     }
 
     /// Carries the request out on this thread, if it is soon done and the shard is at rest.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the request is given back to be queued; a box would be an allocation for each"
+    )]
     fn ask_here(&self, ticket: Ticket, request: Request) -> Result<Answer<D>, Request> {
         let mut machine = match self.machine.try_lock() {
             Ok(machine) => machine,
@@ -212,7 +216,11 @@ impl<D: Disk> Machine<D> {
         for output in std::mem::take(&mut self.outbox) {
             match output {
                 Output::Reply { ticket: of, reply } if of == ticket => answer = Some(reply),
-                output => self.perform(output),
+                other @ (Output::Reply { .. }
+                | Output::Sync(_)
+                | Output::WriteBack { .. }
+                | Output::ClusterChanged(_)
+                | Output::Event(_)) => self.perform(other),
             }
         }
         self.wake_thread();

@@ -1,3 +1,5 @@
+//! A seat whose threads are the test: who carries out what, and in which order.
+
 use std::sync::mpsc as blocking;
 use std::time::Duration;
 
