@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use brooklet_client::consumer::Reset;
+use brooklet_client::consumer::{Assignor, Reset};
 use brooklet_client::offsets::Partition;
 use brooklet_client::{
     Client, Consumer, ConsumerConfig, ConsumerRecord, Event, GroupConfig, OffsetSpec,
@@ -37,6 +37,12 @@ pub(crate) struct Arguments {
     /// Read as a member of this group, from where the group is
     #[arg(short, long, conflicts_with_all = ["partition"])]
     group: Option<String>,
+    /// How the group's partitions are spread: offers only this assignor
+    #[arg(long, requires = "group", value_parser = assignor)]
+    assignor: Option<Assignor>,
+    /// A name under which the member may come back without a rebalance
+    #[arg(long, requires = "group")]
+    instance: Option<String>,
     /// Read only this partition; may be repeated
     #[arg(short, long)]
     partition: Vec<u32>,
@@ -76,7 +82,11 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
             }
         };
         let config = ConsumerConfig { reset, ..ConsumerConfig::default() };
-        let group = GroupConfig::new(group.as_str());
+        let mut group = GroupConfig::new(group.as_str());
+        group.instance_id.clone_from(&arguments.instance);
+        if let Some(assignor) = arguments.assignor {
+            group.assignors = vec![assignor];
+        }
         Consumer::subscribe(client.clone(), config, group, arguments.topics.clone())
     } else {
         let partitions = partitions(&client, &arguments).await?;
@@ -113,8 +123,11 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
             }
             Event::Assigned(partitions) => {
                 assigned = true;
-                let partitions: Vec<Partition> = partitions.into_iter().collect();
-                ends = offsets(&client, &partitions, OffsetSpec::Latest).await?;
+                // What we had before ends where it did.
+                ends.retain(|partition, _| partitions.contains(partition));
+                let new = partitions.into_iter().filter(|partition| !ends.contains_key(partition));
+                let new: Vec<Partition> = new.collect();
+                ends.extend(offsets(&client, &new, OffsetSpec::Latest).await?);
             }
             Event::Idle => context.output.flush()?,
         }
@@ -234,6 +247,11 @@ fn as_json(records: &PartitionRecords, record: &ConsumerRecord) -> Value {
         "value": text(&record.value),
         "headers": headers.collect::<Vec<_>>(),
     })
+}
+
+fn assignor(name: &str) -> Result<Assignor, String> {
+    let names = Assignor::ALL.map(Assignor::name);
+    Assignor::from_name(name).ok_or_else(|| format!("choose one of {}", names.join(", ")))
 }
 
 /// A part of the template.
