@@ -72,6 +72,8 @@ enum Command {
     Consume(command::consume::Arguments),
     /// List, describe, reset and delete consumer groups
     Group(command::group::Arguments),
+    /// Measure what a broker can do
+    Bench(command::bench::Arguments),
     /// Show what is in a segment or an index file
     Dump(command::dump::Arguments),
     /// Find every problem of a configuration file
@@ -128,6 +130,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Produce(arguments) => runtime.block_on(command::produce::run(context, arguments)),
         Command::Consume(arguments) => runtime.block_on(command::consume::run(context, arguments)),
         Command::Group(arguments) => runtime.block_on(command::group::run(context, arguments)),
+        Command::Bench(arguments) => runtime.block_on(command::bench::run(context, arguments)),
         Command::Dump(arguments) => command::dump::run(context, arguments),
         Command::Check(arguments) => command::check::run(context, arguments),
         Command::Completion(arguments) => command::completion::run(context, arguments),

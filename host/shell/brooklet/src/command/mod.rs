@@ -1,11 +1,19 @@
 //! One file per verb, and what several of them say the same way.
 
+pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod completion;
 pub(crate) mod consume;
+pub(crate) mod delivery;
 pub(crate) mod dump;
 pub(crate) mod group;
 pub(crate) mod position;
 pub(crate) mod produce;
 pub(crate) mod serve;
 pub(crate) mod topic;
+
+/// `NAME=VALUE`, as settings and headers are written.
+fn name_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or(format!("{text:?} is not NAME=VALUE"))?;
+    Ok((name.to_owned(), value.to_owned()))
+}

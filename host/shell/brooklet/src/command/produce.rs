@@ -11,14 +11,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use brooklet_client::producer::Acks;
 use brooklet_client::{Delivery, Producer, ProducerConfig, ProducerRecord};
-use brooklet_wire::compress::Codec;
 use bytes::Bytes;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::delivery::DeliveryArguments;
+use super::name_value;
 use crate::Context;
 use crate::failure::Failure;
 
@@ -49,23 +49,10 @@ pub(crate) struct Arguments {
     #[arg(short, long)]
     partition: Option<u32>,
     /// A header for every record, NAME=VALUE; may be repeated
-    #[arg(long = "header", value_parser = header)]
+    #[arg(long = "header", value_parser = name_value)]
     headers: Vec<(String, String)>,
-    /// How batches are compressed
-    #[arg(short = 'z', long, value_enum, default_value = "none")]
-    compression: Compression,
-    /// Who must have a record: nobody, the leader, all replicas in sync
-    #[arg(long, value_enum, default_value = "all")]
-    acks: AcksChoice,
-    /// Do not number records; a retry may then store them twice
-    #[arg(long)]
-    no_idempotence: bool,
-    /// How large a batch may become, before compression
-    #[arg(long, default_value = "262144")]
-    batch_bytes: usize,
-    /// Milliseconds a batch waits for more records
-    #[arg(long, default_value = "5")]
-    linger: u64,
+    #[command(flatten)]
+    delivery: DeliveryArguments,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -86,46 +73,9 @@ enum RowValue {
     Raw,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Compression {
-    None,
-    Gzip,
-    Snappy,
-    Lz4,
-    Zstd,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum AcksChoice {
-    #[value(name = "0")]
-    None,
-    #[value(name = "1")]
-    Leader,
-    #[value(name = "all")]
-    All,
-}
-
 /// Sends everything, waits for it, and says how much it was.
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(), Failure> {
-    let config = ProducerConfig {
-        acks: match arguments.acks {
-            AcksChoice::None => Acks::None,
-            AcksChoice::Leader => Acks::Leader,
-            AcksChoice::All => Acks::All,
-        },
-        idempotent: arguments.acks == AcksChoice::All && !arguments.no_idempotence,
-        compression: match arguments.compression {
-            Compression::None => Codec::None,
-            Compression::Gzip => Codec::Gzip,
-            Compression::Snappy => Codec::Snappy,
-            Compression::Lz4 => Codec::Lz4,
-            Compression::Zstd => Codec::Zstd,
-        },
-        batch_bytes: arguments.batch_bytes,
-        linger: Duration::from_millis(arguments.linger),
-        delivery_timeout: context.timeout(),
-        ..ProducerConfig::default()
-    };
+    let config = arguments.delivery.config(context.timeout(), ProducerConfig::default().linger);
     let producer = Producer::start(context.client(), config)?;
     let (reader, total) = open(arguments.file.as_ref())?;
     let progress = progress(total);
@@ -376,9 +326,4 @@ fn progress(total: Option<u64>) -> ProgressBar {
 fn count_per_second(count: u64, seconds: f64) -> u64 {
     let millis = Duration::from_secs_f64(seconds).as_millis().max(1);
     u64::try_from(u128::from(count) * 1000 / millis).unwrap_or(u64::MAX)
-}
-
-fn header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or(format!("{text:?} is not NAME=VALUE"))?;
-    Ok((name.to_owned(), value.to_owned()))
 }

@@ -6,6 +6,7 @@ use brooklet_types::BrokerId;
 use clap::Subcommand;
 use serde_json::json;
 
+use super::name_value;
 use crate::Context;
 use crate::failure::Failure;
 
@@ -220,9 +221,4 @@ fn replication(topic: &TopicMetadata) -> usize {
 
 fn numbers(ids: &[BrokerId]) -> Vec<i32> {
     ids.iter().map(|id| id.0).collect()
-}
-
-fn name_value(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or(format!("{text:?} is not NAME=VALUE"))?;
-    Ok((name.to_owned(), value.to_owned()))
 }
