@@ -15,18 +15,28 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::position::Position;
+use super::stop_signals;
 use crate::Context;
 use crate::failure::Failure;
+use crate::output::put_bytes;
 
 /// How long one look at the consumer takes at most; output is let go of in between.
 const POLL: Duration = Duration::from_millis(200);
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    #[arg(required = true)]
+    /// What to read
+    #[arg(required = true, value_name = "TOPIC")]
     topics: Vec<String>,
-    /// Where to begin: start, end, OFFSET, -N (records before the end), @TIME
-    #[arg(short, long, default_value = "start", allow_hyphen_values = true)]
+    /// Where to begin: start, end, OFFSET (or the nearest there is), -N (so many records before the
+    /// end of each partition), @TIME
+    #[arg(
+        short,
+        long,
+        default_value = "start",
+        allow_hyphen_values = true,
+        value_name = "POSITION"
+    )]
     from: Position,
     /// End after so many records
     #[arg(short = 'n', long)]
@@ -59,7 +69,7 @@ pub(crate) struct Arguments {
 enum Style {
     /// By the template
     Text,
-    /// One JSON object per line
+    /// One JSON object per line; what is no text is there in hexadecimal, as value_hex
     Json,
     /// Values, nothing between them
     Raw,
@@ -81,6 +91,8 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
                 return Err(Failure::usage(message).hint("`brooklet group reset` moves a group"));
             }
         };
+        // A group would wait for a topic that may come; whoever types a name has mistyped it.
+        partitions(&client, &arguments).await?;
         let config = ConsumerConfig { reset, ..ConsumerConfig::default() };
         let mut group = GroupConfig::new(group.as_str());
         group.instance_id.clone_from(&arguments.instance);
@@ -95,6 +107,7 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
         let config = ConsumerConfig { reset: Reset::Fail, ..ConsumerConfig::default() };
         Consumer::assign(client.clone(), config, starts)
     };
+    let mut signals = stop_signals()?;
     let mut left = arguments.count.unwrap_or(u64::MAX);
     let mut assigned = arguments.group.is_none();
     while left > 0 {
@@ -106,8 +119,8 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
         }
         let event = tokio::select! {
             event = consumer.poll(POLL) => event?,
-            // An interrupted reader still commits what it wrote.
-            _ = tokio::signal::ctrl_c() => break,
+            // A reader that is told to stop still commits what it wrote.
+            _ = signals.received() => break,
         };
         match event {
             Event::Records(records) => {
@@ -150,7 +163,7 @@ async fn partitions(client: &Client, arguments: &Arguments) -> Result<Vec<Partit
             if !known.clone().any(|known| known == *index) {
                 let count = metadata.partitions.len();
                 let message = format!("topic {topic} has {count} partitions, not number {index}");
-                return Err(Failure::new(message));
+                return Err(Failure::missing(message));
             }
             partitions.push((topic.clone(), *index));
         }
@@ -166,18 +179,20 @@ async fn starts(
     match from {
         Position::Start => offsets(client, partitions, OffsetSpec::Earliest).await,
         Position::End => offsets(client, partitions, OffsetSpec::Latest).await,
-        Position::Offset(offset) => {
-            Ok(partitions.iter().map(|partition| (partition.clone(), offset)).collect())
-        }
         Position::At(time) => offsets(client, partitions, OffsetSpec::At(time)).await,
-        Position::Last(count) => {
+        Position::Offset(_) | Position::Last(_) => {
             let starts = offsets(client, partitions, OffsetSpec::Earliest).await?;
             let ends = offsets(client, partitions, OffsetSpec::Latest).await?;
-            let back = |(at, end): (Partition, i64)| {
+            let nearest = |(at, end): (Partition, i64)| {
                 let start = starts.get(&at).copied().unwrap_or(0);
-                (at, end.saturating_sub(count).max(start))
+                let wanted = match from {
+                    Position::Offset(offset) => offset,
+                    Position::Last(count) => end.saturating_sub(count),
+                    Position::Start | Position::End | Position::At(_) => start,
+                };
+                (at, wanted.clamp(start, end.max(start)))
             };
-            Ok(ends.into_iter().map(back).collect())
+            Ok(ends.into_iter().map(nearest).collect())
         }
     }
 }
@@ -232,21 +247,21 @@ fn write(
 }
 
 fn as_json(records: &PartitionRecords, record: &ConsumerRecord) -> Value {
-    let text = |bytes: &Option<bytes::Bytes>| {
-        bytes.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-    };
-    let headers = record.headers.iter().map(
-        |(name, value)| json!({ "name": String::from_utf8_lossy(name), "value": text(value) }),
-    );
-    json!({
+    let headers = record.headers.iter().map(|(name, value)| {
+        let mut header = json!({ "name": String::from_utf8_lossy(name) });
+        put_bytes(&mut header, "value", value.as_deref());
+        header
+    });
+    let mut object = json!({
         "topic": &*records.topic,
         "partition": records.partition,
         "offset": record.offset,
         "timestamp": record.timestamp.0,
-        "key": text(&record.key),
-        "value": text(&record.value),
         "headers": headers.collect::<Vec<_>>(),
-    })
+    });
+    put_bytes(&mut object, "key", record.key.as_deref());
+    put_bytes(&mut object, "value", record.value.as_deref());
+    object
 }
 
 fn assignor(name: &str) -> Result<Assignor, String> {

@@ -29,15 +29,13 @@ pub(super) async fn run(plan: &Plan, progress: &Progress) -> Result<Run, Failure
     let window = plan.window();
     let tally = Tally::new(window);
     progress.watch(tally.clone());
-    let origin = Instant::now();
-    let (bytes, partitions) = (plan.bytes, u64::from(plan.partitions));
+    let (origin, bytes, partitions) = (window.began, plan.bytes, u64::from(plan.partitions));
     let mut load = Load::of(plan, producer.clone(), Until::Time(window.to));
     load.values = Values::Stamped(Box::new(move |number, due| {
         stamp(bytes, due.saturating_duration_since(origin), number / partitions)
     }));
     let mut sender = load.start(tally.clone(), window);
     let mut arrivals = Arrivals {
-        origin,
         window,
         next: BTreeMap::new(),
         total: 0,
@@ -56,7 +54,6 @@ pub(super) async fn run(plan: &Plan, progress: &Progress) -> Result<Run, Failure
 
 /// What has come.
 struct Arrivals {
-    origin: Instant,
     window: Window,
     /// The number that comes next, by partition.
     next: BTreeMap<u32, u64>,
@@ -124,7 +121,7 @@ impl Arrivals {
         }
         *next += 1;
         self.total += 1;
-        let due = self.origin + due;
+        let due = self.window.began + due;
         self.counted += u64::from(self.window.contains(now));
         if self.window.contains(due) {
             self.latencies.record(now.saturating_duration_since(due));
@@ -153,9 +150,10 @@ mod tests {
 
     fn arrivals() -> Arrivals {
         let origin = Instant::now();
-        let window = Window { from: origin, to: origin + Duration::from_secs(1) };
+        let to = origin + Duration::from_secs(1);
+        let window = Window { began: origin, from: origin, to };
         let latencies = Latencies::default();
-        Arrivals { origin, window, next: BTreeMap::new(), total: 0, counted: 0, latencies }
+        Arrivals { window, next: BTreeMap::new(), total: 0, counted: 0, latencies }
     }
 
     fn record(number: u64, due_ms: u64) -> ConsumerRecord {
@@ -172,12 +170,12 @@ mod tests {
     fn what_is_missing_repeated_or_foreign_is_a_failure() {
         for numbers in [&[1][..], &[0, 0], &[0, 2], &[0, 1, 0]] {
             let mut arrivals = arrivals();
-            let now = arrivals.origin;
+            let now = arrivals.window.began;
             let mut taken = numbers.iter().map(|number| arrivals.take(0, &record(*number, 0), now));
             assert!(taken.any(|taken| taken.is_err()), "{numbers:?}");
         }
         let mut arrivals = arrivals();
-        let now = arrivals.origin;
+        let now = arrivals.window.began;
         let foreign = ConsumerRecord { value: Some(Bytes::from_static(b"?")), ..record(0, 0) };
         assert!(arrivals.take(0, &foreign, now).is_err());
     }
@@ -185,7 +183,7 @@ mod tests {
     #[test]
     fn latencies_run_from_the_time_a_record_was_due() {
         let mut arrivals = arrivals();
-        let now = arrivals.origin + Duration::from_millis(500);
+        let now = arrivals.window.began + Duration::from_millis(500);
         assert!(arrivals.take(0, &record(0, 100), now).is_ok());
         // Another partition counts for itself.
         assert!(arrivals.take(1, &record(0, 400), now).is_ok());

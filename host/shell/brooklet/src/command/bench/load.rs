@@ -88,12 +88,11 @@ impl Load {
         mut tracker: Tracker,
         window: Window,
     ) -> Result<Latencies, ProduceError> {
-        let began = Instant::now();
         let mut late = Latencies::default();
         let mut number = 0;
         loop {
             let now = Instant::now();
-            let due = self.rate.map_or(now, |rate| began + time_of(number, rate));
+            let due = self.rate.map_or(now, |rate| window.began + time_of(number, rate));
             let over = match self.until {
                 Until::Time(end) => due >= end,
                 Until::Records(count) => number >= count,

@@ -20,7 +20,7 @@ use brooklet_client::{Admin, Client, ProducerConfig};
 use clap::ValueEnum;
 
 use super::delivery::{AcksChoice, DeliveryArguments};
-use super::name_value;
+use super::{name_value, stop_signals};
 use crate::Context;
 use crate::failure::Failure;
 use report::{Progress, Run};
@@ -95,6 +95,8 @@ struct Plan {
 /// The time that counts.
 #[derive(Clone, Copy)]
 struct Window {
+    /// When the first record is due; until `from` the broker warms up.
+    began: Instant,
     from: Instant,
     to: Instant,
 }
@@ -112,8 +114,9 @@ impl Window {
 impl Plan {
     /// Begins now.
     fn window(&self) -> Window {
-        let from = Instant::now() + self.warm_up;
-        Window { from, to: from + self.length }
+        let began = Instant::now();
+        let from = began + self.warm_up;
+        Window { began, from, to: from + self.length }
     }
 }
 
@@ -216,10 +219,11 @@ async fn measure(plan: &Plan, workload: Workload, arguments: &Arguments) -> Resu
         settings: arguments.settings.clone(),
     };
     admin.create_topic(&topic, false).await?;
+    let mut signals = stop_signals()?;
     let progress = Progress::start(workload.name(), plan);
     let outcome = tokio::select! {
         outcome = workload.run(plan, &progress) => outcome,
-        _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
+        _ = signals.received() => Err(Failure::new("interrupted")),
     };
     progress.finish();
     if !arguments.keep {
