@@ -90,12 +90,14 @@ def main():
     rounds, partitions = int(sys.argv[5]), int(sys.argv[6])
     random.seed(os.environ.get("SEED", "brooklet"))
     disk = Power(folder) if mode == "power" else Plain(folder)
-    broker = Broker(program, disk)
     try:
-        acknowledged = play(broker, flights, rounds, partitions)
-        broker.stop()
+        broker = Broker(program, disk)
+        try:
+            acknowledged = play(broker, flights, rounds, partitions)
+            broker.stop()
+        finally:
+            broker.end()
     finally:
-        broker.end()
         disk.unmount()
     print(f"{acknowledged} acknowledged through {rounds} faults ({mode}, {partitions} partitions), "
           f"each there once and in order; slowest start {broker.slowest_s * 1000:.0f} ms")

@@ -72,9 +72,9 @@ pub const SCENARIOS: &[Scenario] = &[
     of_broker("kcat_basics.sh", Client::Debian("kcat")),
     of_broker("kafka_tools.sh", Client::Kafka),
     Scenario { subject: Subject::Program, ..of_broker("kafka_dump_log.sh", Client::Kafka) },
-    faults(&["kill", "10", "12"]),
-    faults(&["power", "3", "12"]),
-    faults(&["power", "2", "200"]),
+    faults(&["kill", "20", "12"]),
+    faults(&["power", "5", "12"]),
+    faults(&["power", "5", "200"]),
 ];
 
 const fn of_broker(script: &'static str, client: Client) -> Scenario {
@@ -111,7 +111,7 @@ impl Scenario {
         };
         let mut command = Command::new("timeout");
         command.arg(SECONDS_MAX).args(client.command).envs(client.environment);
-        let name = self.script.split(['.', '_']).next().unwrap_or(self.script);
+        let name = self.name().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
         let name = format!("{name}-{}", std::process::id());
         let folder = std::env::temp_dir().join(&name);
         match self.subject {
