@@ -52,7 +52,7 @@ says 'segment.bytes=2000000 sensitive=false synonyms=\{DYNAMIC_TOPIC_CONFIG:segm
 
 # kafka-console-producer, kafka-console-consumer
 seq 1 300 | sed 's/.*/key-&:value-&/' >"$said/lines"
-admin ConsoleProducer --topic "$topic" --compression-codec zstd --sync \
+admin ConsoleProducer --topic "$topic" --compression-codec zstd \
   --reader-property parse.key=true --reader-property key.separator=: <"$said/lines"
 admin consumer.ConsoleConsumer --topic "$topic" --from-beginning --max-messages 300 --timeout-ms 30000 \
   --group "$group" --formatter-property print.key=true --formatter-property key.separator=:
