@@ -92,8 +92,10 @@ fn check(cli: &Cli, name: &str) {
     let transcript = std::fs::read_to_string(&path).unwrap();
     let mut played = String::new();
     for line in transcript.lines() {
-        if line.starts_with('#') || line.is_empty() {
-            let _ = writeln!(played, "{line}");
+        if line.starts_with("# ") {
+            // Empty lines of the transcript are what commands say, except before a heading.
+            let gap = if played.is_empty() { "" } else { "\n" };
+            let _ = writeln!(played, "{gap}{line}");
         } else if let Some(command) = line.strip_prefix("$ ") {
             let _ = write!(played, "{line}\n{}", cli.play(folder.path(), command));
         }
