@@ -210,6 +210,10 @@ impl Membership {
         let Phase::Joined(joined) = std::mem::replace(&mut self.phase, out) else {
             unreachable!("only what was assigned can be taken over")
         };
+        // What others had in between, they may have moved.
+        let cooperative = self.is_cooperative();
+        self.last_committed
+            .retain(|partition, _| cooperative && joined.assigned.contains(partition));
         self.assigned = joined.assigned;
         self.committed_at = now;
         if !gave_up {

@@ -27,7 +27,7 @@ const DELIVERIES_MAX: usize = 1 << 20;
 
 /// The longest line: what the producer's buffer holds. A file without line ends is found out before
 /// it fills the memory.
-const LINE_BYTES_MAX: usize = 32 << 20;
+const LINE_BYTES_MAX: u64 = 32 << 20;
 
 /// Records between two looks at the progress bar and at deliveries.
 const STEP: u64 = 1024;
@@ -80,8 +80,8 @@ enum RowValue {
 
 /// Sends everything, waits for it, and says how much it was.
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(), Failure> {
-    let config = arguments.delivery.config(context.timeout(), ProducerConfig::default().linger);
     check(&arguments)?;
+    let config = arguments.delivery.config(context.timeout(), ProducerConfig::default().linger);
     let producer = Producer::start(context.client(), config)?;
     let (reader, total) = open(arguments.file.as_ref())?;
     let progress = progress(total);
@@ -220,14 +220,13 @@ async fn send_lines(
     let mut number = 0u64;
     loop {
         line.clear();
-        let limit = u64::try_from(LINE_BYTES_MAX).expect("a u64 holds it") + 1;
-        let read = reader.by_ref().take(limit).read_until(b'\n', &mut line);
+        let read = reader.by_ref().take(LINE_BYTES_MAX + 1).read_until(b'\n', &mut line);
         if read.map_err(|error| Failure::new(format!("read input: {error}")))? == 0 {
             return Ok(());
         }
         number += 1;
-        if line.len() > LINE_BYTES_MAX {
-            let limit = brooklet_types::ByteSize::mib(32);
+        if u64::try_from(line.len()).is_ok_and(|bytes| bytes > LINE_BYTES_MAX) {
+            let limit = brooklet_types::ByteSize(LINE_BYTES_MAX);
             return Err(Failure::new(format!("line {number}: longer than {limit}")));
         }
         if line.last() == Some(&b'\n') {

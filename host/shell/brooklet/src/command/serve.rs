@@ -75,9 +75,8 @@ fn announce(serving: &Ready, as_json: bool) {
         tracing::info!("metrics and probes at http://{admin}");
     }
     let line = if as_json {
-        let (node, cluster) = (node.to_string(), cluster_id.to_string());
-        json!({ "ready": listeners, "node": node.parse::<i32>().ok(), "cluster": cluster })
-            .to_string()
+        let cluster = cluster_id.to_string();
+        json!({ "ready": listeners, "node": node.0, "cluster": cluster }).to_string()
     } else {
         format!("ready {} node={node} cluster={cluster_id}", listeners.join(" "))
     };
