@@ -94,13 +94,13 @@ def main():
         broker = Broker(program, disk)
         try:
             acknowledged = play(broker, flights, rounds, partitions)
-            broker.stop()
+            stopped_s = broker.stop()
         finally:
             broker.end()
     finally:
         disk.unmount()
     print(f"{acknowledged} acknowledged through {rounds} faults ({mode}, {partitions} partitions), "
-          f"each there once and in order; slowest start {broker.slowest_s * 1000:.0f} ms")
+          f"each there once and in order; slowest start {broker.slowest_s * 1000:.0f} ms, stop {stopped_s * 1000:.0f} ms")
 
 
 def play(broker, flights, rounds, partitions):
