@@ -5,9 +5,20 @@
 
 use std::time::Duration;
 
+use brooklet_client::admin::NewTopic;
+use brooklet_client::request::Call;
 use brooklet_client::transport::Transport;
-use brooklet_client::{Address, ClientConfig, ConnectError, Peer, RequestError};
+use brooklet_client::{Address, Admin, ClientConfig, ConnectError, Peer, RequestError};
 use brooklet_client::{Client, connection::Connection};
+use brooklet_types::ErrorCode;
+use brooklet_wire::message::{
+    ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, CreateTopicsResponse,
+    FetchRequest, MetadataRequest, MetadataResponse,
+    api_versions_response::ApiVersion,
+    create_topics_response::CreatableTopicResult,
+    encode_response, make,
+    metadata_response::{MetadataResponsePartition, MetadataResponseTopic},
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -16,20 +27,25 @@ use tokio::net::TcpListener;
 async fn serve(answers: Vec<Vec<u8>>) -> Address {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string().parse().unwrap();
-    tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        for answer in answers {
-            let length = stream.read_u32().await.unwrap();
-            let mut request = vec![0; usize::try_from(length).unwrap()];
-            stream.read_exact(&mut request).await.unwrap();
-            let mut frame = answer;
-            if let Some(at) = frame.windows(4).position(|window| window == CORRELATION) {
-                frame[at..at + 4].copy_from_slice(&request[4..8]);
-            }
-            stream.write_all(&frame).await.unwrap();
-        }
-    });
+    tokio::spawn(play(listener, answers));
     address
+}
+
+/// Plays the script once and says how many of its answers were asked for.
+async fn play(listener: TcpListener, answers: Vec<Vec<u8>>) -> usize {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let count = answers.len();
+    for (given, answer) in answers.into_iter().enumerate() {
+        let Ok(length) = stream.read_u32().await else { return given };
+        let mut request = vec![0; usize::try_from(length).unwrap()];
+        stream.read_exact(&mut request).await.unwrap();
+        let mut frame = answer;
+        if let Some(at) = frame.windows(4).position(|window| window == CORRELATION) {
+            frame[at..at + 4].copy_from_slice(&request[4..8]);
+        }
+        stream.write_all(&frame).await.unwrap();
+    }
+    count
 }
 
 const CORRELATION: &[u8] = b"CORR";
@@ -80,9 +96,9 @@ async fn an_old_broker_is_asked_again_in_version_0() {
     // One API: Metadata (3), versions 0 to 12.
     let versions = framed(&[CORRELATION, &[0, 0], &[0, 0, 0, 1], &[0, 3, 0, 0, 0, 12]]);
     let connection = open(vec![unsupported, versions]).await.unwrap();
-    let version = connection.version::<brooklet_wire::message::MetadataRequest>();
+    let version = connection.version::<MetadataRequest>();
     assert_eq!(version.unwrap(), 12);
-    let missing = connection.version::<brooklet_wire::message::FetchRequest>();
+    let missing = connection.version::<FetchRequest>();
     assert!(matches!(missing, Err(RequestError::NoCommonVersion { api: "Fetch", .. })));
 }
 
@@ -94,4 +110,64 @@ async fn an_address_where_nobody_listens_fails_at_once() {
     let client = Client::new(ClientConfig::new(vec![address]));
     let error = client.metadata(None).await.unwrap_err();
     assert!(error.to_string().starts_with("no broker reachable: connect to 127.0.0.1:"), "{error}");
+}
+
+/// The body of a response in the highest version that this client speaks, framed.
+fn answer<R: Call>(response: &R::Response) -> Vec<u8> {
+    let frame = encode_response(0, R::VERSIONS.1, response).unwrap();
+    // The length, then the correlation number.
+    let mut frame = frame.to_vec();
+    frame[4..8].copy_from_slice(CORRELATION);
+    frame
+}
+
+/// As a cluster of Kafka does: the controller answers first, the others hear of the topic later.
+#[tokio::test]
+async fn a_topic_is_created_when_it_has_leaders() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let metadata = |code: ErrorCode, leader: Option<i32>| {
+        answer::<MetadataRequest>(&make(|response: &mut MetadataResponse| {
+            response.controller_id = -1;
+            response.topics = vec![make(|topic: &mut MetadataResponseTopic| {
+                topic.name = Some("t".into());
+                topic.error_code = code.to_wire();
+                let partition =
+                    |leader| make(|one: &mut MetadataResponsePartition| one.leader_id = leader);
+                topic.partitions = leader.into_iter().map(partition).collect();
+            })];
+        }))
+    };
+    let versions = answer::<ApiVersionsRequest>(&make(|response: &mut ApiVersionsResponse| {
+        let range = |(key, (from, to))| {
+            make(|range: &mut ApiVersion| {
+                (range.api_key, range.min_version, range.max_version) = (key, from, to);
+            })
+        };
+        let served = [
+            (MetadataRequest::KEY, MetadataRequest::VERSIONS),
+            (CreateTopicsRequest::KEY, CreateTopicsRequest::VERSIONS),
+        ];
+        response.api_keys = served.into_iter().map(range).collect();
+    }));
+    let created = answer::<CreateTopicsRequest>(&make(|response: &mut CreateTopicsResponse| {
+        response.topics = vec![make(|topic: &mut CreatableTopicResult| topic.name = "t".into())];
+    }));
+    let cluster = answer::<MetadataRequest>(&make(|response: &mut MetadataResponse| {
+        response.controller_id = -1;
+    }));
+    let answers = vec![
+        versions,
+        cluster,
+        created,
+        metadata(ErrorCode::UnknownTopicOrPartition, None),
+        metadata(ErrorCode::None, None),
+        metadata(ErrorCode::None, Some(-1)),
+        metadata(ErrorCode::None, Some(7)),
+    ];
+    let asked = tokio::spawn(play(listener, answers));
+    let client = Client::new(ClientConfig::new(vec![address.to_string().parse().unwrap()]));
+    let topic = NewTopic { name: "t".to_owned(), ..NewTopic::default() };
+    Admin::new(client).create_topic(&topic, false).await.unwrap();
+    assert_eq!(asked.await.unwrap(), 7, "it asked until there was a leader");
 }

@@ -1,6 +1,7 @@
 """Flights through a broker that is killed, or whose power is cut, again and again.
 
 usage: faults.py BROOKLET FOLDER FLIGHTS.csv[.zip] kill|power ROUNDS PARTITIONS
+SEED=… in the environment chooses the moments.
 
 An idempotent producer (confluent-kafka, acks=all, lz4) writes flights without pause. At random moments the broker gets
 SIGKILL, or loses its power: its data folder is an ext4 file system in a file, and what that file held at one instant,
@@ -11,6 +12,7 @@ acknowledged record must be there once, at the offset it was acknowledged with, 
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +22,7 @@ import time
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from brooklet_broker import Broker, Plain, skip
 from flight_rows import rows
 
 IMAGE_BYTES = 3 << 30
@@ -30,6 +33,8 @@ class Power:
     """A data folder on a file system of its own, which can be copied as a cut of the power would leave it."""
 
     def __init__(self, folder):
+        if os.geteuid() != 0 or not shutil.which("mkfs.ext4"):
+            skip("a power cut needs root and mkfs.ext4")
         self.folder, self.number = folder, 0
         self.image = f"{folder}/disk-0"
         with open(self.image, "wb") as image:
@@ -40,7 +45,10 @@ class Power:
     def mount(self):
         self.data = f"{self.folder}/mounted-{self.number}"
         os.makedirs(self.data)
-        subprocess.run(["mount", "-o", "loop", self.image, self.data], check=True)
+        mounted = subprocess.run(["mount", "-o", "loop", self.image, self.data], capture_output=True, text=True)
+        if mounted.returncode != 0 and self.number == 0:
+            skip(f"a power cut needs loop devices: {mounted.stderr.strip()}")
+        assert mounted.returncode == 0, mounted.stderr
 
     def cut(self, process):
         process.send_signal(signal.SIGSTOP)
@@ -55,47 +63,6 @@ class Power:
 
     def unmount(self):
         subprocess.run(["umount", self.data], check=True)
-
-
-class Plain:
-    """A data folder that only loses its broker."""
-
-    def __init__(self, folder):
-        self.data = f"{folder}/data"
-
-    def cut(self, process):
-        process.kill()
-        process.wait()
-
-    def unmount(self):
-        pass
-
-
-class Broker:
-    def __init__(self, program, disk):
-        self.program, self.disk, self.port = program, disk, 0
-        self.slowest_s = 0.0
-        self.start()
-
-    def start(self):
-        began = time.monotonic()
-        self.log = open(f"{os.path.dirname(self.disk.data)}/broker.log", "ab")
-        self.process = subprocess.Popen(
-            [self.program, "serve", "--data", f"{self.disk.data}/brooklet", "--listen", f"tcp://127.0.0.1:{self.port}",
-             "--admin", "127.0.0.1:0"],
-            stdout=subprocess.PIPE, stderr=self.log, text=True)
-        ready = self.process.stdout.readline()
-        assert ready.startswith("ready "), f"the broker said {ready!r}"
-        self.port = int(ready.split("tcp://127.0.0.1:")[1].split()[0])
-        self.slowest_s = max(self.slowest_s, time.monotonic() - began)
-
-    def fail(self):
-        self.disk.cut(self.process)
-        self.start()
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(5) == 0, f"it ended with {self.process.returncode}"
 
 
 def consume(broker, topic, partitions):
@@ -123,9 +90,22 @@ def main():
     rounds, partitions = int(sys.argv[5]), int(sys.argv[6])
     random.seed(os.environ.get("SEED", "brooklet"))
     disk = Power(folder) if mode == "power" else Plain(folder)
-    broker = Broker(program, disk)
-    address = f"127.0.0.1:{broker.port}"
-    topic = "flights"
+    try:
+        broker = Broker(program, disk)
+        try:
+            acknowledged = play(broker, flights, rounds, partitions)
+            stopped_s = broker.stop()
+        finally:
+            broker.end()
+    finally:
+        disk.unmount()
+    print(f"{acknowledged} acknowledged through {rounds} faults ({mode}, {partitions} partitions), "
+          f"each there once and in order; slowest start {broker.slowest_s * 1000:.0f} ms, stop {stopped_s * 1000:.0f} ms")
+
+
+def play(broker, flights, rounds, partitions):
+    """Writes through all faults and looks at what is there then. Says how many records were acknowledged."""
+    address, topic = broker.address, "flights"
     admin = AdminClient({"bootstrap.servers": address})
     for created in admin.create_topics([NewTopic(topic, partitions, 1)]).values():
         created.result(30)
@@ -152,7 +132,7 @@ def main():
             broker.fail()
         done.set()
 
-    thread = threading.Thread(target=faults)
+    thread = threading.Thread(target=faults, daemon=True)
     thread.start()
     number = 0
     while not done.is_set():
@@ -182,10 +162,7 @@ def main():
             last[key] = n
     lost = [n for n, place in acknowledged.items() if seen.get(n) != place]
     assert not lost, f"{len(lost)} of {len(acknowledged)} acknowledged records lost or moved, the first: {lost[0]}"
-    broker.stop()
-    disk.unmount()
-    print(f"{len(acknowledged)} acknowledged through {rounds} faults ({mode}, {partitions} partitions), "
-          f"each there once and in order; slowest start {broker.slowest_s * 1000:.0f} ms")
+    return len(acknowledged)
 
 
 main()

@@ -1,24 +1,46 @@
 #!/usr/bin/env bash
-# Kafka's own tool reads the files of a broker that was stopped: batches, both indexes, snapshots.
-# usage: kafka_dump_log.sh DATA_FOLDER
-# BROOKLET_KAFKA_TOOL names the command that runs a class of Kafka's ("$tool run CLASS ARGS").
+# Kafka's own tool reads the files of a broker that was stopped: batches of every codec, both indexes, snapshots.
+# usage: kafka_dump_log.sh BROOKLET FOLDER
+# KAFKA_TOOL names the command that runs a class of Kafka's ("$KAFKA_TOOL run CLASS ARGS").
 set -euo pipefail
-data=$1
-tool=${BROOKLET_KAFKA_TOOL:-$(dirname "$0")/../../../../shared/tools/kafka/kafka}
-if ! command -v java >/dev/null || [ ! -x "$tool" ]; then
-  echo "skipped: needs Java and Kafka's tools"
-  exit 0
-fi
-files=$(find "$(realpath "$data")/topics" -regex '.*/[0-9]+\.\(log\|index\|timeindex\|snapshot\)' | sort)
-[ -n "$files" ] || { echo "no segments under $data"; exit 1; }
-said=$(mktemp)
-trap 'rm -f "$said"' EXIT
+brooklet=$1 folder=$2
+"$brooklet" serve --data "$folder/data" --listen tcp://127.0.0.1:0 --admin off >"$folder/ready" 2>"$folder/log" &
+broker=$!
+trap 'kill $broker 2>/dev/null || true' EXIT
+for _ in $(seq 200); do
+  grep -q ^ready "$folder/ready" && break
+  kill -0 $broker || { cat "$folder/log"; exit 1; }
+  sleep 0.05
+done
+BROOKLET_BROKER=$(sed 's|.*tcp://\([^ ]*\).*|\1|' "$folder/ready")
+export BROOKLET_BROKER
+
+# Small segments and small batches: several segments in each partition, and indexes with something in them.
+"$brooklet" topic create t --partitions 2 -c segment.bytes=1048576 -c index.interval.bytes=4096 >/dev/null
+for codec in none gzip snappy lz4 zstd; do
+  seq 1 50000 | sed "s/.*/$codec-&:$codec & has a value of some length/" |
+    "$brooklet" produce t --key-separator : --compression $codec --batch-bytes 8192 >/dev/null
+done
+"$brooklet" consume t --group g | wc -l | grep -qx 250000 || { echo "not everything came out"; exit 1; }
+kill $broker
+wait $broker
+
+files=$(find "$folder/data/topics" -regex '.*/[0-9]+\.\(log\|index\|timeindex\|snapshot\)' | sort)
+for kind in log index timeindex snapshot; do
+  grep -q "\.$kind$" <<<"$files" || { echo "no .$kind file"; exit 1; }
+done
 # One file a line in, a comma between them: one start of Java for all.
-"$tool" run org.apache.kafka.tools.DumpLogSegments --deep-iteration --print-data-log \
-  --files "$(paste -sd, <<<"$files")" >"$said" 2>&1 || { tail "$said"; exit 1; }
+"$KAFKA_TOOL" run org.apache.kafka.tools.DumpLogSegments --deep-iteration --print-data-log \
+  --files "$(paste -sd, <<<"$files")" >"$folder/said" 2>&1 || { tail "$folder/said"; exit 1; }
 # "-1 is followed by" is what it says of every segment that does not begin at 0, Kafka's own too.
-if grep -E 'Mismatches|[0-9] is followed by|mismatch in|out of order|isvalid: false|Exception' "$said" |
-  grep -v -- ' -1 is followed by'; then
+if grep -aE 'Mismatches|[0-9] is followed by|mismatch in|out of order|isvalid: false|Exception' "$folder/said" |
+  grep -av -- ' -1 is followed by'; then
   exit 1
 fi
-echo "$(wc -l <<<"$files") files, $(grep -c '^baseOffset' "$said") batches, no complaint"
+for codec in none gzip snappy lz4 zstd; do
+  [ "$(grep -ac "^| offset: .* key: $codec-" "$folder/said")" = 50000 ] || { echo "not all records of $codec"; exit 1; }
+done
+grep -aq '^offset: [0-9]* position: [1-9]' "$folder/said" || { echo "the offset indexes are empty"; exit 1; }
+grep -aq '^timestamp: [1-9][0-9]* offset: ' "$folder/said" || { echo "the time indexes are empty"; exit 1; }
+grep -aq '^producerId: [0-9]* producerEpoch: 0' "$folder/said" || { echo "the snapshots are empty"; exit 1; }
+echo "$(wc -l <<<"$files") files, $(grep -ac '^baseOffset' "$folder/said") batches, no complaint"

@@ -1,22 +1,21 @@
 //! Short stories told by other people's clients, as scripts in their own languages.
 //!
 //! A client is installed by name into `~/.cache/brooklet`. One that cannot be installed is
-//! reported as skipped, with the reason, and never as passed.
+//! reported as skipped, with the reason, and never as passed. So is a script that ends with
+//! [`SKIPPED`]: its last line says what this machine lacks.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Where a scenario's client comes from.
-#[derive(Clone, Copy, Debug)]
-pub enum Client {
-    /// Packages of PyPI, in a virtual environment.
-    Python(&'static [&'static str]),
-    /// A package of npm.
-    Node(&'static str),
-    /// A program of a Debian package of the same name.
-    Debian(&'static str),
-    /// A program that has to be there; the script gets the rest by itself.
-    Present(&'static str),
+use crate::client::{Client, Obstacle};
+
+/// What a script is told about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A running broker: the script gets its address.
+    Broker,
+    /// The program: the script gets its path and an empty folder, starts it, stops it, kills it.
+    Program,
 }
 
 /// One script and what it needs.
@@ -26,8 +25,25 @@ pub struct Scenario {
     pub script: &'static str,
     /// What runs it.
     pub client: Client,
-    /// Whether it wants the flights as its second argument.
+    /// What it is about.
+    pub subject: Subject,
+    /// Whether it wants the flights as its next argument.
     pub flights: bool,
+    /// What else it is told.
+    pub arguments: &'static [&'static str],
+}
+
+/// Where a scenario plays.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// A running broker's address.
+    pub broker: String,
+    /// The program that is running there.
+    pub program: PathBuf,
+    /// The flights, where they are on this machine.
+    pub flights: Option<PathBuf>,
+    /// What several projects share: data, and a real Kafka.
+    pub shared: PathBuf,
 }
 
 /// How a scenario ended.
@@ -37,128 +53,118 @@ pub enum Outcome {
     Passed(String),
     /// What it said when it failed.
     Failed(String),
-    /// What could not be installed.
+    /// What this machine lacks.
     Skipped(String),
 }
 
-/// Every scenario there is.
+const CONFLUENT: Client = Client::Python(&["confluent-kafka"]);
+
+/// Every scenario there is. Faults come last and in short form: `faults.py` says how to have more.
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario { script: "flights.py", client: Client::Python(&["confluent-kafka"]), flights: true },
+    Scenario { flights: true, ..of_broker("flights.py", CONFLUENT) },
     Scenario {
-        script: "aiokafka_basics.py",
-        client: Client::Python(&["aiokafka", "cramjam", "lz4"]),
-        flights: false,
+        flights: true,
+        ..of_broker("rdkafka_flights.rs", Client::Rust(&[("rdkafka", "0.39"), ("futures", "0.3")]))
     },
-    Scenario { script: "kafkajs_basics.js", client: Client::Node("kafkajs"), flights: false },
-    Scenario { script: "kcat_basics.sh", client: Client::Debian("kcat"), flights: false },
-    Scenario {
-        script: "kafka_python_basics.py",
-        client: Client::Python(&["kafka-python", "lz4", "python-snappy", "zstandard"]),
-        flights: false,
-    },
-    Scenario {
-        script: "platformatic_basics.js",
-        client: Client::Node("@platformatic/kafka"),
-        flights: false,
-    },
-    Scenario { script: "go_basics.sh", client: Client::Present("go"), flights: false },
-    Scenario { script: "java_basics.sh", client: Client::Present("java"), flights: false },
-    Scenario { script: "java_streams.sh", client: Client::Present("java"), flights: false },
-    Scenario { script: "java_connect.sh", client: Client::Present("java"), flights: false },
+    Scenario { subject: Subject::Program, ..of_broker("groups.py", CONFLUENT) },
+    of_broker("aiokafka_basics.py", Client::Python(&["aiokafka", "cramjam", "lz4"])),
+    of_broker("kafkajs_basics.js", Client::Node("kafkajs")),
+    of_broker("kcat_basics.sh", Client::Debian("kcat")),
+    of_broker(
+        "kafka_python_basics.py",
+        Client::Python(&["kafka-python", "lz4", "python-snappy", "zstandard"]),
+    ),
+    of_broker("platformatic_basics.js", Client::Node("@platformatic/kafka")),
+    of_broker("go_basics.sh", Client::Present("go")),
+    of_broker("java_basics.sh", Client::Kafka),
+    of_broker("java_streams.sh", Client::Kafka),
+    of_broker("java_connect.sh", Client::Kafka),
+    of_broker("kafka_tools.sh", Client::Kafka),
+    Scenario { subject: Subject::Program, ..of_broker("kafka_dump_log.sh", Client::Kafka) },
+    faults(&["kill", "20", "12"]),
+    faults(&["power", "5", "12"]),
+    faults(&["power", "5", "200"]),
 ];
 
-/// Longer than any scenario takes on two busy cores.
-const SECONDS_MAX: &str = "400";
+const fn of_broker(script: &'static str, client: Client) -> Scenario {
+    Scenario { script, client, subject: Subject::Broker, flights: false, arguments: &[] }
+}
 
-/// The exit code of a script that cannot play here; its last line says why.
+const fn faults(arguments: &'static [&'static str]) -> Scenario {
+    let program = Scenario { flights: true, ..of_broker("faults.py", CONFLUENT) };
+    Scenario { subject: Subject::Program, arguments, ..program }
+}
+
+/// Longer than any scenario takes on two cores that are busy with something else: two minutes at most when
+/// they are not.
+const SECONDS_MAX: &str = "900";
+
+/// What is shown of a script that failed.
+const LINES_MAX: usize = 20;
+
+/// The exit code of a script that cannot play here.
 const SKIPPED: i32 = 77;
 
 impl Scenario {
-    /// Runs the scenario against the broker at `address`, with a topic of its own.
-    pub fn run(&self, address: &str, flights: Option<&Path>) -> Outcome {
-        let mut command = match self.install() {
-            Ok(command) => command,
-            Err(reason) => return Outcome::Skipped(reason),
-        };
+    /// Its script, and what that is told.
+    pub fn name(&self) -> String {
+        [&[self.script], self.arguments].concat().join(" ")
+    }
+
+    /// Runs the scenario, with a topic or a folder of its own.
+    pub fn run(&self, stage: &Stage) -> Outcome {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(self.script);
-        let name = self.script.split(['.', '_']).next().unwrap_or(self.script);
-        let topic = format!("{name}-{}", std::process::id());
-        command.arg(script).arg(address);
-        match (self.flights, flights) {
+        let client = match self.client.install(&script, &stage.shared) {
+            Ok(client) => client,
+            Err(Obstacle::Missing(what)) => return Outcome::Skipped(what),
+            Err(Obstacle::Wrong(what)) => return Outcome::Failed(what),
+        };
+        let mut command = Command::new("timeout");
+        command.arg(SECONDS_MAX).args(client.command).envs(client.environment);
+        let name = self.name().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
+        let name = format!("{name}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(&name);
+        match self.subject {
+            Subject::Broker => drop(command.arg(&stage.broker)),
+            Subject::Program => {
+                if let Err(error) = std::fs::create_dir_all(&folder) {
+                    return Outcome::Failed(format!("{}: {error}", folder.display()));
+                }
+                command.arg(&stage.program).arg(&folder);
+            }
+        }
+        match (self.flights, &stage.flights) {
             (true, None) => return Outcome::Skipped("the flights are not on this machine".into()),
             (true, Some(path)) => drop(command.arg(path)),
             (false, _) => {}
         }
-        let output = match command.arg(topic).output() {
-            Ok(output) => output,
-            Err(error) => return Outcome::Skipped(format!("{command:?}: {error}")),
-        };
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said).into_owned();
-        if output.status.success() {
-            let said = said.lines().find(|line| !line.starts_with('%')).unwrap_or_default();
-            Outcome::Passed(said.to_owned())
-        } else if output.status.code() == Some(SKIPPED) {
-            Outcome::Skipped(said.lines().last().unwrap_or_default().to_owned())
-        } else {
-            let mut last: Vec<&str> = said.lines().rev().take(12).collect();
-            last.reverse();
+        if self.subject == Subject::Broker {
+            command.arg(&name);
+        }
+        let outcome = play(command.args(self.arguments));
+        if self.subject == Subject::Program {
+            // Only what this run made; what cannot be removed is still mounted, and named so.
+            let _ = std::fs::remove_dir_all(&folder);
+        }
+        outcome
+    }
+}
+
+fn play(command: &mut Command) -> Outcome {
+    let output = match command.output() {
+        Ok(output) => output,
+        Err(error) => return Outcome::Failed(format!("{command:?}: {error}")),
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    let last = said.lines().last().unwrap_or_default().to_owned();
+    match output.status.code() {
+        Some(0) => Outcome::Passed(last),
+        Some(SKIPPED) => Outcome::Skipped(last),
+        Some(_) | None => {
+            let complained = String::from_utf8_lossy(&output.stderr);
+            let lines: Vec<&str> = said.lines().chain(complained.lines()).collect();
+            let last = &lines[lines.len().saturating_sub(LINES_MAX)..];
             Outcome::Failed(format!("{}\n{}", output.status, last.join("\n")))
         }
     }
-
-    /// Installs the client and gives back the command that its script is an argument of.
-    fn install(&self) -> Result<Command, String> {
-        let home = std::env::var_os("HOME").ok_or("HOME is not set")?;
-        let cache = Path::new(&home).join(".cache/brooklet");
-        let mut command = Command::new("timeout");
-        command.arg(SECONDS_MAX);
-        match self.client {
-            Client::Python(packages) => {
-                command.arg(python(&cache, packages)?);
-            }
-            Client::Node(package) => {
-                let folder = cache.join("node");
-                run(Command::new("npm")
-                    .args(["install", "--silent", "--prefix"])
-                    .arg(&folder)
-                    .arg(package))?;
-                command.arg("node").env("NODE_PATH", folder.join("node_modules"));
-                command.env("KAFKAJS_NO_PARTITIONER_WARNING", "1");
-            }
-            Client::Debian(package) => {
-                if run(Command::new(package).arg("-V")).is_err() {
-                    run(Command::new("apt-get").args(["update", "-q"]))?;
-                    run(Command::new("apt-get").args(["install", "-qy", package]))?;
-                }
-                command.arg("bash");
-            }
-            Client::Present(program) => {
-                let found = run(Command::new("sh").args(["-c", "command -v \"$0\"", program]));
-                found.map_err(|_| format!("{program} is not on this machine"))?;
-                command.arg("bash");
-            }
-        }
-        Ok(command)
-    }
-}
-
-fn python(cache: &Path, packages: &[&str]) -> Result<PathBuf, String> {
-    let folder = cache.join("python");
-    let interpreter = folder.join("bin/python");
-    if !interpreter.exists() {
-        run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-    }
-    run(Command::new(&interpreter).args(["-m", "pip", "install", "-q"]).args(packages))?;
-    Ok(interpreter)
-}
-
-fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let last = said.lines().last().unwrap_or_default();
-    Err(format!("{command:?}: {}: {last}", output.status))
 }

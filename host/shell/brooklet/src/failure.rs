@@ -1,11 +1,13 @@
 //! How a command fails: what happened, what to do next, and the exit code.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use brooklet_client::consumer::ConsumeError;
 use brooklet_client::{ApiError, ProduceError};
 use brooklet_types::ErrorCode;
+use serde_json::json;
 
 /// The reason a command ends early.
 #[derive(Debug)]
@@ -42,17 +44,26 @@ impl Failure {
         self
     }
 
-    /// Says it on standard error.
-    pub(crate) fn report(self) -> ExitCode {
-        let mut error = io::stderr().lock();
-        if !self.message.is_empty() {
-            // Where standard error is closed there is nobody left to tell.
-            let _ = writeln!(error, "brooklet: {}", self.message);
+    /// A file cannot be used. One that is not there is what was named and does not exist.
+    pub(crate) fn file(verb: &str, path: &Path, error: &io::Error) -> Failure {
+        let code = if error.kind() == io::ErrorKind::NotFound { 3 } else { 1 };
+        let message = format!("{verb} {}: {error}", path.display());
+        Failure { message, hint: None, code }
+    }
+
+    /// Says it on standard error, for people or for programs.
+    pub(crate) fn report(self, as_json: bool) -> ExitCode {
+        let Failure { message, hint, code } = self;
+        let mut text = String::new();
+        if as_json && !message.is_empty() {
+            text = json!({ "error": message, "hint": hint, "exit_code": code }).to_string() + "\n";
+        } else if !message.is_empty() {
+            text = format!("brooklet: {message}\n");
+            text.extend(hint.map(|hint| format!("  {hint}\n")));
         }
-        if let Some(hint) = self.hint {
-            let _ = writeln!(error, "  {hint}");
-        }
-        ExitCode::from(self.code)
+        // Where standard error is closed there is nobody left to tell.
+        let _ = io::stderr().lock().write_all(text.as_bytes());
+        ExitCode::from(code)
     }
 }
 
@@ -121,6 +132,13 @@ fn advice(error: &ApiError) -> (Option<String>, u8) {
                 let hint = "`brooklet topic list` shows what exists, `brooklet topic create NAME` \
                             makes one";
                 (Some(hint.to_owned()), 3)
+            }
+            Some(ErrorCode::TopicAlreadyExists) => {
+                (Some("--if-not-exists makes that no error".to_owned()), 1)
+            }
+            Some(ErrorCode::InvalidConfig) => {
+                let hint = "`brooklet topic describe NAME --all` lists every setting of a topic";
+                (Some(hint.to_owned()), 1)
             }
             Some(ErrorCode::GroupIdNotFound) => {
                 (Some("`brooklet group list` shows what exists".to_owned()), 3)

@@ -33,22 +33,24 @@ struct Arguments {
 
 /// Options every command has.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Global {
-    /// Broker to start from, HOST:PORT; several with commas
+    /// Broker to start from; several with commas
     #[arg(
         short,
         long,
         global = true,
         env = "BROOKLET_BROKER",
         default_value = "127.0.0.1:9092",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_name = "HOST:PORT"
     )]
     broker: Vec<Address>,
     /// How results are written
     #[arg(long, global = true, value_enum, default_value = "text")]
     format: Format,
     /// Seconds an operation may take, retries included
-    #[arg(long, global = true, default_value = "30", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, global = true, default_value = "30", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: u64,
 }
 
@@ -72,6 +74,8 @@ enum Command {
     Consume(command::consume::Arguments),
     /// List, describe, reset and delete consumer groups
     Group(command::group::Arguments),
+    /// Measure what a broker can do
+    Bench(command::bench::Arguments),
     /// Show what is in a segment or an index file
     Dump(command::dump::Arguments),
     /// Find every problem of a configuration file
@@ -112,13 +116,13 @@ fn main() -> ExitCode {
     let outcome = run(&mut context, command).and_then(|()| context.output.flush());
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report(context.is_json()),
     }
 }
 
 fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
     if let Command::Serve(arguments) = command {
-        return command::serve::run(arguments);
+        return command::serve::run(arguments, context.is_json());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("start threads: {error}")))?;
@@ -128,6 +132,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Produce(arguments) => runtime.block_on(command::produce::run(context, arguments)),
         Command::Consume(arguments) => runtime.block_on(command::consume::run(context, arguments)),
         Command::Group(arguments) => runtime.block_on(command::group::run(context, arguments)),
+        Command::Bench(arguments) => runtime.block_on(command::bench::run(context, arguments)),
         Command::Dump(arguments) => command::dump::run(context, arguments),
         Command::Check(arguments) => command::check::run(context, arguments),
         Command::Completion(arguments) => command::completion::run(context, arguments),

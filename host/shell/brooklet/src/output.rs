@@ -59,10 +59,39 @@ impl Output {
     }
 }
 
+/// Puts bytes into a JSON object: as text under `name`, or, where they are no text, in hexadecimal
+/// under `name_hex`, so that nothing is lost.
+pub(crate) fn put_bytes(object: &mut Value, name: &str, bytes: Option<&[u8]>) {
+    match bytes.map(std::str::from_utf8) {
+        None => object[name] = Value::Null,
+        Some(Ok(text)) => object[name] = Value::from(text),
+        Some(Err(_)) => {
+            let bytes = bytes.unwrap_or_default().iter();
+            let digits: String = bytes.map(|byte| format!("{byte:02x}")).collect();
+            object[format!("{name}_hex")] = Value::from(digits);
+        }
+    }
+}
+
 fn lost(error: &io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
         Failure::nobody_listens()
     } else {
         Failure::new(format!("write to standard output: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_no_text_keep_their_value() {
+        let mut object = serde_json::json!({});
+        put_bytes(&mut object, "key", Some(b"caf\xc3\xa9"));
+        put_bytes(&mut object, "value", Some(b"\xff\x00\x0a"));
+        put_bytes(&mut object, "other", None);
+        let expected = serde_json::json!({ "key": "café", "value_hex": "ff000a", "other": null });
+        assert_eq!(object, expected);
     }
 }

@@ -29,7 +29,8 @@ pub struct NewTopic {
 }
 
 impl Admin {
-    /// Makes a topic, or with `validate_only` asks whether it could be made.
+    /// Makes a topic, or with `validate_only` asks whether it could be made. When this returns, the
+    /// topic can be written to.
     pub async fn create_topic(
         &self,
         topic: &NewTopic,
@@ -53,7 +54,22 @@ impl Admin {
         };
         let id = self.client.retry(once).await?;
         self.client.forget_topic(&topic.name);
+        if !validate_only {
+            // The controller answers before the other brokers have heard of the topic.
+            self.client.retry(|| self.is_led(&topic.name)).await?;
+        }
         Ok(id)
+    }
+
+    /// Looks whether every partition of a topic has a leader.
+    async fn is_led(&self, name: &str) -> Result<(), ApiError> {
+        let metadata = self.client.topic(name).await?;
+        // A topic without partitions has not got them yet.
+        let count = u32::try_from(metadata.partitions.len()).unwrap_or(u32::MAX).max(1);
+        for partition in 0..count {
+            self.client.leader(name, partition).await?;
+        }
+        Ok(())
     }
 
     /// Removes a topic and all its records.

@@ -1,37 +1,35 @@
-//! One member of one group, by the classic protocol: join, sync, heartbeats, commits, leave.
+//! One member of one group, by the classic protocol: its standing, its commits, its leaving.
 //!
-//! Rebalances are eager: before joining again a member has committed and given up everything. A
-//! heartbeat task runs between rebalances and only ever says one thing: join again.
+//! **How it is built.** One task at a time works for a member, reports once and ends: a
+//! [`rebalance`] joins, and once it has, a [`heartbeat`] keeps the place until the group changes.
+//! [`Membership`] takes the reports, says through [`signal`](Membership::signal) what its consumer
+//! has to do, and starts the next task when that is done. Whatever waits for the broker may be given
+//! up half way and is done again by the next call.
+//!
+//! **Eager and cooperative.** A member that offers only cooperative assignors keeps reading while the
+//! group changes. Any other one has committed and given up everything before it joins, because the
+//! group may choose an assignor that knows nothing of what it had.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use brooklet_types::ErrorCode;
 use brooklet_wire::message::{
-    ApiVersion, BytesMut, ConsumerProtocolAssignment, ConsumerProtocolSubscription, DecodeLimits,
-    HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, OffsetCommitRequest,
-    SyncGroupRequest, consumer_protocol_assignment::TopicPartition,
-    decode_consumer_protocol_assignment, decode_consumer_protocol_subscription,
-    encode_consumer_protocol_assignment, encode_consumer_protocol_subscription,
-    join_group_request::JoinGroupRequestProtocol, leave_group_request::MemberIdentity, make,
-    sync_group_request::SyncGroupRequestAssignment,
+    LeaveGroupRequest, OffsetCommitRequest, leave_group_request::MemberIdentity, make,
 };
-use bytes::Bytes;
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::ConsumeError;
 use super::assignor::Assignor;
+use super::heartbeat::{self, Standing};
+use super::protocol::NO_GENERATION;
+use super::rebalance::{self, Joined, Outcome};
+use super::{ConsumeError, check_group};
 use crate::admin::CommittedOffset;
 use crate::client::{Backoff, Client, Lane};
-use crate::error::{ApiError, Code, Peer};
+use crate::error::ApiError;
 use crate::offsets::Partition;
-use crate::request::Call;
-
-/// What a member says it is.
-const PROTOCOL_TYPE: &str = "consumer";
 
 /// Settings of a group's member.
 #[derive(Clone, Debug)]
@@ -46,14 +44,17 @@ pub struct GroupConfig {
     pub rebalance_timeout: Duration,
     /// How often a member says that it lives.
     pub heartbeat_interval: Duration,
-    /// How often positions are committed; never by themselves if absent.
+    /// How often positions are committed; only by [`Consumer::commit`](super::Consumer::commit) if
+    /// absent.
     pub commit_interval: Option<Duration>,
-    /// In the order of preference.
+    /// In the order of preference. The group uses one that all its members offer.
     pub assignors: Vec<Assignor>,
 }
 
 impl GroupConfig {
-    /// Kafka's defaults.
+    /// Kafka's defaults, and assignors that find a common one with every client in its own
+    /// defaults: librdkafka's are `range` and `roundrobin`, Java's `range` and
+    /// `cooperative-sticky`, and many programs set `cooperative-sticky` alone.
     pub fn new(id: impl Into<String>) -> GroupConfig {
         GroupConfig {
             id: id.into(),
@@ -62,238 +63,254 @@ impl GroupConfig {
             rebalance_timeout: Duration::from_secs(300),
             heartbeat_interval: Duration::from_secs(3),
             commit_interval: Some(Duration::from_secs(5)),
-            assignors: vec![Assignor::Range, Assignor::RoundRobin],
+            assignors: vec![Assignor::Range, Assignor::RoundRobin, Assignor::CooperativeSticky],
         }
+    }
+
+    /// Whether the member keeps what it has while the group changes.
+    pub(crate) fn is_cooperative(&self) -> bool {
+        self.assignors.iter().all(|assignor| assignor.is_cooperative())
     }
 }
 
-/// What a member should do now.
+/// Who the member is to the group.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) member_id: String,
+    pub(crate) generation: i32,
+}
+
+/// What a consumer should do now.
 pub(crate) enum Signal {
+    /// Go on.
     Nothing,
+    /// Commit: it is time.
     Commit,
-    Join,
+    /// Commit, give up what an eager member gives up, and [`rejoin`](Membership::rejoin).
+    Rejoin,
+    /// Give up everything, which others may have by now, and [`rejoin`](Membership::rejoin).
+    Lost,
+    /// Take over what was assigned, and say so with [`settle`](Membership::settle).
+    Settle(BTreeSet<Partition>),
 }
 
 pub(crate) struct Membership {
     client: Client,
-    lane: Lane,
     config: GroupConfig,
     topics: Vec<String>,
-    member_id: String,
-    generation: i32,
-    /// Set by the heartbeat task when the group changes.
-    rejoin: Arc<AtomicBool>,
-    heartbeats: Option<AbortHandle>,
+    identity: Identity,
+    /// What the group gave us last.
+    assigned: BTreeSet<Partition>,
+    phase: Phase,
+    /// For requests that are held back until all members have joined.
+    rebalance_lane: Lane,
+    /// For those that are answered at once.
+    lane: Lane,
     committed_at: Instant,
     last_committed: BTreeMap<Partition, i64>,
     backoff: Backoff,
-    not_before: Option<Instant>,
+}
+
+enum Phase {
+    /// Not in the group, and to join it again at this time at the earliest.
+    Out { not_before: Instant, lost: bool },
+    /// On the way in.
+    Joining(Work<Outcome>),
+    /// Let in; the consumer has not yet taken over what it was given.
+    Joined(Joined),
+    /// In.
+    Member(Work<Standing>),
+}
+
+/// A task that reports once. It ends with whoever waits for it.
+struct Work<T> {
+    report: oneshot::Receiver<T>,
+    /// The report, once it is here.
+    arrived: Option<T>,
+    task: AbortHandle,
 }
 
 impl Membership {
     pub(crate) fn new(client: Client, config: GroupConfig, topics: Vec<String>) -> Membership {
+        let now = Instant::now();
         Membership {
+            rebalance_lane: client.new_lane(),
             lane: client.new_lane(),
             client,
             config,
             topics,
-            member_id: String::new(),
-            generation: -1,
-            rejoin: Arc::new(AtomicBool::new(true)),
-            heartbeats: None,
-            committed_at: Instant::now(),
+            identity: Identity { member_id: String::new(), generation: NO_GENERATION },
+            assigned: BTreeSet::new(),
+            phase: Phase::Out { not_before: now, lost: false },
+            committed_at: now,
             last_committed: BTreeMap::new(),
             backoff: Backoff::new(),
-            not_before: None,
         }
     }
 
-    pub(crate) fn signal(&self, now: Instant) -> Signal {
-        if self.rejoin.load(Ordering::SeqCst) {
-            let early = self.not_before.is_some_and(|time| now < time);
-            return if early { Signal::Nothing } else { Signal::Join };
+    pub(crate) fn is_cooperative(&self) -> bool {
+        self.config.is_cooperative()
+    }
+
+    /// What is to be done. The same again until it is.
+    pub(crate) fn signal(&mut self, now: Instant) -> Result<Signal, ConsumeError> {
+        match &mut self.phase {
+            Phase::Out { not_before, .. } if now < *not_before => {}
+            Phase::Out { lost: true, .. } => return Ok(Signal::Lost),
+            Phase::Out { lost: false, .. } => return Ok(Signal::Rejoin),
+            Phase::Joined(joined) => return Ok(Signal::Settle(joined.assigned.clone())),
+            Phase::Joining(work) => {
+                if let Some(outcome) = work.arrived() {
+                    self.take_outcome(outcome)?;
+                    return self.signal(now);
+                }
+            }
+            Phase::Member(work) => {
+                if let Some(standing) = work.arrived() {
+                    self.take_standing(standing, now)?;
+                    return self.signal(now);
+                }
+            }
         }
         match self.config.commit_interval {
-            Some(interval) if now >= self.committed_at + interval => Signal::Commit,
-            Some(_) | None => Signal::Nothing,
+            Some(interval) if now >= self.committed_at + interval => Ok(Signal::Commit),
+            Some(_) | None => Ok(Signal::Nothing),
         }
     }
 
-    /// Joins once. Returns nothing if it has to be tried again, which [`signal`](Self::signal) says
-    /// when it is time.
-    pub(crate) async fn join(
-        &mut self,
-        _deadline: Instant,
-    ) -> Result<Option<BTreeSet<Partition>>, ConsumeError> {
-        self.stop_heartbeats();
-        match self.join_once().await {
-            Ok(assigned) => {
-                self.rejoin = Arc::new(AtomicBool::new(false));
+    /// Waits until [`signal`](Self::signal) may have something new to say.
+    pub(crate) async fn changed(&mut self) {
+        let time = self.config.commit_interval.map(|interval| self.committed_at + interval);
+        // Whichever comes first; a report that is not taken stays where it is.
+        tokio::select! {
+            () = self.phase.changed() => {}
+            () = tokio::time::sleep_until(time.unwrap_or_else(Instant::now)), if time.is_some() => {}
+        }
+    }
+
+    /// Starts to join, with what the consumer still reads.
+    pub(crate) fn rejoin(&mut self, owned: BTreeSet<Partition>) {
+        let request = rebalance::Request {
+            client: self.client.clone(),
+            lane: self.rebalance_lane,
+            config: self.config.clone(),
+            topics: self.topics.clone(),
+            identity: self.identity.clone(),
+            // What an eager member had is only said to those who spread partitions by it.
+            owned: if self.is_cooperative() { owned } else { self.assigned.clone() },
+        };
+        self.phase = Phase::Joining(Work::start(rebalance::run(request)));
+    }
+
+    /// The consumer has taken over what it was given. If it had to give something up for others,
+    /// they get it when everybody has joined once more.
+    pub(crate) fn settle(&mut self, gave_up: bool) {
+        let now = Instant::now();
+        let out = Phase::Out { not_before: now, lost: false };
+        let Phase::Joined(joined) = std::mem::replace(&mut self.phase, out) else {
+            unreachable!("only what was assigned can be taken over")
+        };
+        // What others had in between, they may have moved.
+        let cooperative = self.is_cooperative();
+        self.last_committed
+            .retain(|partition, _| cooperative && joined.assigned.contains(partition));
+        self.assigned = joined.assigned;
+        self.committed_at = now;
+        if !gave_up {
+            let keeper = heartbeat::Keeper {
+                client: self.client.clone(),
+                lane: self.lane,
+                group: self.config.id.clone(),
+                instance_id: self.config.instance_id.clone(),
+                interval: self.config.heartbeat_interval,
+                identity: self.identity.clone(),
+                led: joined.led,
+            };
+            self.phase = Phase::Member(Work::start(keeper.run()));
+        }
+    }
+
+    fn take_outcome(&mut self, outcome: Outcome) -> Result<(), ConsumeError> {
+        let now = Instant::now();
+        self.phase = Phase::Out { not_before: now, lost: false };
+        match outcome {
+            Outcome::Named(member_id) => {
+                self.identity.member_id = member_id;
+                Ok(())
+            }
+            Outcome::Joined(joined) => {
+                self.identity = joined.identity.clone();
                 self.backoff = Backoff::new();
-                self.not_before = None;
-                self.committed_at = Instant::now();
-                self.last_committed.clear();
-                self.start_heartbeats();
-                Ok(Some(assigned))
+                self.phase = Phase::Joined(joined);
+                Ok(())
             }
-            Err(ConsumeError::Api(error)) => {
-                self.recover(&error)?;
-                Ok(None)
-            }
-            Err(error) => Err(error),
+            Outcome::Failed(ConsumeError::Api(error)) => self.recover(error, now),
+            Outcome::Failed(error) => Err(error),
         }
     }
 
     /// Forgets what the error says is wrong, so that the next attempt starts better.
-    fn recover(&mut self, error: &ApiError) -> Result<(), ConsumeError> {
+    fn recover(&mut self, error: ApiError, now: Instant) -> Result<(), ConsumeError> {
+        let mut lost = false;
         match error.code() {
-            Some(ErrorCode::UnknownMemberId) => self.member_id.clear(),
-            Some(ErrorCode::IllegalGeneration | ErrorCode::RebalanceInProgress) => {}
+            Some(ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration) => {
+                self.forget(error.code() == Some(ErrorCode::UnknownMemberId));
+                lost = true;
+            }
+            Some(ErrorCode::RebalanceInProgress) => {}
             Some(ErrorCode::FencedInstanceId) => {
                 return Err(ConsumeError::Fenced { group: self.config.id.clone() });
             }
-            Some(_) | None if self.client.may_retry(error) => {
+            Some(_) | None if self.client.may_retry(&error) => {
                 self.client.forget_coordinator(&self.config.id);
             }
-            Some(_) | None => return Err(error.clone().into()),
+            Some(_) | None => return Err(error.into()),
         }
-        self.generation = -1;
-        self.not_before = Some(Instant::now() + self.backoff.next());
+        self.phase = Phase::Out { not_before: now + self.backoff.next(), lost };
         Ok(())
     }
 
-    async fn join_once(&mut self) -> Result<BTreeSet<Partition>, ConsumeError> {
-        let (peer, joined) = self.send_join().await?;
-        self.member_id = joined.member_id.to_string();
-        self.generation = joined.generation_id;
-        let protocol = joined.protocol_name.as_ref().map(ToString::to_string).unwrap_or_default();
-        let leads = *joined.leader == *self.member_id && !joined.skip_assignment;
-        let assignments = if leads { self.assign(&protocol, &joined).await? } else { Vec::new() };
-        let request = make::<SyncGroupRequest>(|request| {
-            request.group_id = self.config.id.as_str().into();
-            request.generation_id = self.generation;
-            request.member_id = self.member_id.as_str().into();
-            request.group_instance_id = self.config.instance_id.as_deref().map(Into::into);
-            request.protocol_type = Some(PROTOCOL_TYPE.into());
-            request.protocol_name = Some(protocol.as_str().into());
-            request.assignments = assignments;
-        });
-        let connection = self.client.coordinator(&self.config.id, self.lane).await?;
-        // The leader may take its time to decide.
-        let within = self.config.rebalance_timeout + self.client.config().request_timeout;
-        let pending = connection.submit(&request, within).await.map_err(ApiError::from)?;
-        let response = pending.answer().await.map_err(ApiError::from)?;
-        self.check::<SyncGroupRequest>(&peer, response.error_code)?;
-        self.read_assignment(response.assignment)
-    }
-
-    async fn send_join(&mut self) -> Result<(Peer, JoinGroupResponse), ApiError> {
-        // A new member is first told its id, and joins with it.
-        for _ in 0..2 {
-            let connection = self.client.coordinator(&self.config.id, self.lane).await?;
-            let request = self.join_request();
-            let within = self.config.rebalance_timeout + self.client.config().request_timeout;
-            let response = connection.submit(&request, within).await?.answer().await?;
-            if Code(response.error_code) == ErrorCode::MemberIdRequired {
-                self.member_id = response.member_id.to_string();
-                continue;
+    fn take_standing(&mut self, standing: Standing, now: Instant) -> Result<(), ConsumeError> {
+        let lost = matches!(standing, Standing::Lost { .. });
+        self.phase = Phase::Out { not_before: now, lost };
+        match standing {
+            Standing::GroupChanges => {}
+            Standing::Lost { known } => self.forget(!known),
+            Standing::Fenced => {
+                return Err(ConsumeError::Fenced { group: self.config.id.clone() });
             }
-            self.check::<JoinGroupRequest>(connection.peer(), response.error_code)?;
-            return Ok((connection.peer().clone(), response));
         }
-        let peer = self.client.coordinator(&self.config.id, self.lane).await?.peer().clone();
-        let subject = format!("group {}", self.config.id);
-        let (api, code) = (JoinGroupRequest::API, Code::from(ErrorCode::MemberIdRequired));
-        Err(ApiError::Refused { peer, api, subject, code, message: None })
+        Ok(())
     }
 
-    fn join_request(&self) -> JoinGroupRequest {
-        let subscription = make::<ConsumerProtocolSubscription>(|subscription| {
-            subscription.topics = self.topics.iter().map(|topic| topic.as_str().into()).collect();
-        });
-        let mut metadata = BytesMut::new();
-        encode_consumer_protocol_subscription(&mut metadata, &subscription, ApiVersion::new(0))
-            .expect("version 0 can carry any list of topics");
-        let metadata = metadata.freeze();
-        let protocol = |assignor: &Assignor| {
-            make(|wire: &mut JoinGroupRequestProtocol| {
-                wire.name = assignor.name().into();
-                wire.metadata = metadata.clone();
-            })
-        };
-        make(|request: &mut JoinGroupRequest| {
-            request.group_id = self.config.id.as_str().into();
-            request.session_timeout_ms = millis(self.config.session_timeout);
-            request.rebalance_timeout_ms = millis(self.config.rebalance_timeout);
-            request.member_id = self.member_id.as_str().into();
-            request.group_instance_id = self.config.instance_id.as_deref().map(Into::into);
-            request.protocol_type = PROTOCOL_TYPE.into();
-            request.protocols = self.config.assignors.iter().map(protocol).collect();
-        })
-    }
-
-    /// Spreads partitions over the members, as their leader.
-    async fn assign(
-        &self,
-        protocol: &str,
-        joined: &JoinGroupResponse,
-    ) -> Result<Vec<SyncGroupRequestAssignment>, ConsumeError> {
-        let known = self.config.assignors.iter().find(|assignor| assignor.name() == protocol);
-        let assignor = known.copied().ok_or_else(|| ConsumeError::BadAssignment {
-            group: self.config.id.clone(),
-            reason: format!("the group chose {protocol:?}, which we did not offer"),
-        })?;
-        let mut members = BTreeMap::new();
-        for member in &joined.members {
-            let limits = DecodeLimits::default();
-            let read = decode_consumer_protocol_subscription(member.metadata.clone(), limits);
-            // A member that cannot say what it wants gets nothing.
-            let topics = read.map(|(_, subscription)| subscription.topics).unwrap_or_default();
-            let topics = topics.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
-            members.insert(member.member_id.to_string(), topics);
+    fn forget(&mut self, member_id: bool) {
+        self.identity.generation = NO_GENERATION;
+        self.assigned.clear();
+        self.last_committed.clear();
+        if member_id {
+            self.identity.member_id.clear();
         }
-        let wanted: BTreeSet<&String> = members.values().flatten().collect();
-        let wanted: Vec<String> = wanted.into_iter().cloned().collect();
-        let metadata = self.client.metadata(Some(&wanted)).await?;
-        let counts = metadata.topics.iter().map(|(name, topic)| {
-            (name.clone(), u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX))
-        });
-        let assigned = assignor.assign(&members, &counts.collect());
-        let wire = |(member, partitions): (String, BTreeSet<Partition>)| {
-            make(|wire: &mut SyncGroupRequestAssignment| {
-                wire.member_id = member.into();
-                wire.assignment = encode_assignment(&partitions);
-            })
-        };
-        Ok(assigned.into_iter().map(wire).collect())
-    }
-
-    fn read_assignment(&self, bytes: Bytes) -> Result<BTreeSet<Partition>, ConsumeError> {
-        if bytes.is_empty() {
-            return Ok(BTreeSet::new());
-        }
-        let read = decode_consumer_protocol_assignment(bytes, DecodeLimits::default());
-        let (_, assignment) = read.map_err(|error| ConsumeError::BadAssignment {
-            group: self.config.id.clone(),
-            reason: error.to_string(),
-        })?;
-        let mut partitions = BTreeSet::new();
-        for topic in &assignment.assigned_partitions {
-            let indexes = topic.partitions.iter().filter_map(|index| u32::try_from(*index).ok());
-            partitions.extend(indexes.map(|index| (topic.topic.to_string(), index)));
-        }
-        Ok(partitions)
     }
 
     /// Where the group is in these partitions.
     pub(crate) async fn committed(
         &self,
-        partitions: &BTreeSet<Partition>,
+        partitions: &[Partition],
     ) -> Result<BTreeMap<Partition, CommittedOffset>, ConsumeError> {
-        let wanted: Vec<Partition> = partitions.iter().cloned().collect();
         let ask =
-            || crate::admin::committed(&self.client, self.lane, &self.config.id, Some(&wanted));
+            || crate::admin::committed(&self.client, self.lane, &self.config.id, Some(partitions));
         Ok(self.client.retry_known(ask).await?)
+    }
+
+    /// Commits without being asked to, unless that is not wanted.
+    pub(crate) async fn commit_unasked(
+        &mut self,
+        positions: &BTreeMap<Partition, i64>,
+    ) -> Result<(), ConsumeError> {
+        match self.config.commit_interval {
+            Some(_) => self.commit(positions).await,
+            None => Ok(()),
+        }
     }
 
     /// Commits what has moved since the last time. A commit that comes too late for its generation
@@ -303,21 +320,18 @@ impl Membership {
         positions: &BTreeMap<Partition, i64>,
     ) -> Result<(), ConsumeError> {
         self.committed_at = Instant::now();
-        let moved = |(partition, offset): &(&Partition, &i64)| {
-            self.last_committed.get(*partition) != Some(*offset)
-        };
         let moved: BTreeMap<Partition, i64> = positions
             .iter()
-            .filter(moved)
+            .filter(|(partition, offset)| self.last_committed.get(*partition) != Some(*offset))
             .map(|(partition, offset)| (partition.clone(), *offset))
             .collect();
-        if self.config.commit_interval.is_none() || moved.is_empty() || self.generation < 0 {
+        if moved.is_empty() || self.identity.generation == NO_GENERATION {
             return Ok(());
         }
         let request = make::<OffsetCommitRequest>(|request| {
             request.group_id = self.config.id.as_str().into();
-            request.generation_id_or_member_epoch = self.generation;
-            request.member_id = self.member_id.as_str().into();
+            request.generation_id_or_member_epoch = self.identity.generation;
+            request.member_id = self.identity.member_id.as_str().into();
             request.group_instance_id = self.config.instance_id.as_deref().map(Into::into);
             let offsets = moved.iter().map(|(partition, offset)| (partition, *offset, -1));
             request.topics = crate::admin::commit_topics(offsets);
@@ -325,10 +339,10 @@ impl Membership {
         let once = || async {
             let connection = self.client.coordinator(&self.config.id, self.lane).await?;
             let response = connection.call(&request).await?;
-            for topic in &response.topics {
-                for result in &topic.partitions {
-                    self.check::<OffsetCommitRequest>(connection.peer(), result.error_code)?;
-                }
+            let results = response.topics.iter().flat_map(|topic| &topic.partitions);
+            for result in results {
+                let (peer, code) = (connection.peer(), result.error_code);
+                check_group::<OffsetCommitRequest>(peer, &self.config.id, code)?;
             }
             Ok(())
         };
@@ -337,30 +351,34 @@ impl Membership {
                 self.last_committed.extend(moved);
                 Ok(())
             }
-            Err(error) => match error.code() {
-                Some(
-                    ErrorCode::IllegalGeneration
-                    | ErrorCode::UnknownMemberId
-                    | ErrorCode::RebalanceInProgress,
-                ) => {
-                    self.rejoin.store(true, Ordering::SeqCst);
-                    Ok(())
-                }
-                Some(_) | None => Err(error.into()),
-            },
+            // The heartbeat or the rebalance finds the same, and knows what to do about it.
+            Err(error)
+                if matches!(
+                    error.code(),
+                    Some(
+                        ErrorCode::IllegalGeneration
+                            | ErrorCode::UnknownMemberId
+                            | ErrorCode::RebalanceInProgress
+                    )
+                ) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
         }
     }
 
     /// Tells the group not to wait for us. A static member is expected back and says nothing.
     pub(crate) async fn leave(&mut self) {
-        self.stop_heartbeats();
-        if self.member_id.is_empty() || self.config.instance_id.is_some() {
+        self.phase = Phase::Out { not_before: Instant::now(), lost: false };
+        if self.identity.member_id.is_empty() || self.config.instance_id.is_some() {
             return;
         }
         let request = make::<LeaveGroupRequest>(|request| {
             request.group_id = self.config.id.as_str().into();
             request.members = vec![make(|member: &mut MemberIdentity| {
-                member.member_id = self.member_id.as_str().into();
+                member.member_id = self.identity.member_id.as_str().into();
+                member.reason = Some("the consumer was closed".into());
             })];
         });
         if let Ok(connection) = self.client.coordinator(&self.config.id, self.lane).await {
@@ -368,78 +386,44 @@ impl Membership {
             let _ = connection.call(&request).await;
         }
     }
+}
 
-    fn start_heartbeats(&mut self) {
-        let (client, group, lane) = (self.client.clone(), self.config.id.clone(), self.lane);
-        let (interval, rejoin) = (self.config.heartbeat_interval, self.rejoin.clone());
-        let request = make::<HeartbeatRequest>(|request| {
-            request.group_id = group.as_str().into();
-            request.generation_id = self.generation;
-            request.member_id = self.member_id.as_str().into();
-            request.group_instance_id = self.config.instance_id.as_deref().map(Into::into);
-        });
+impl Phase {
+    async fn changed(&mut self) {
+        match self {
+            Phase::Out { not_before, .. } => tokio::time::sleep_until(*not_before).await,
+            Phase::Joining(work) => work.wait().await,
+            Phase::Joined(_) => {}
+            Phase::Member(work) => work.wait().await,
+        }
+    }
+}
+
+impl<T: Send + 'static> Work<T> {
+    fn start(task: impl Future<Output = T> + Send + 'static) -> Work<T> {
+        let (sender, report) = oneshot::channel();
         let task = tokio::spawn(async move {
-            loop {
-                sleep(interval).await;
-                let code = async {
-                    let connection = client.coordinator(&group, lane).await?;
-                    Ok::<_, ApiError>(Code(connection.call(&request).await?.error_code))
-                };
-                match code.await {
-                    Ok(code) if code == Code::NONE => {}
-                    // It has moved, or restarts; the session outlives that.
-                    Ok(code) if code.is_retriable() => client.forget_coordinator(&group),
-                    Err(_) => client.forget_coordinator(&group),
-                    Ok(_) => return rejoin.store(true, Ordering::SeqCst),
-                }
-            }
+            // Nobody waits for a task that was given up.
+            let _ = sender.send(task.await);
         });
-        self.heartbeats = Some(task.abort_handle());
+        Work { report, arrived: None, task: task.abort_handle() }
     }
 
-    fn stop_heartbeats(&mut self) {
-        if let Some(task) = self.heartbeats.take() {
-            task.abort();
+    /// Waits for the report, and keeps it.
+    async fn wait(&mut self) {
+        if self.arrived.is_none() {
+            let report = (&mut self.report).await;
+            self.arrived = Some(report.expect("a task reports before it ends"));
         }
     }
 
-    fn check<R: Call>(&self, peer: &Peer, code: i16) -> Result<(), ApiError> {
-        Code(code).check().map_err(|code| ApiError::Refused {
-            peer: peer.clone(),
-            api: R::API,
-            subject: format!("group {}", self.config.id),
-            code,
-            message: None,
-        })
+    fn arrived(&mut self) -> Option<T> {
+        self.arrived.take().or_else(|| self.report.try_recv().ok())
     }
 }
 
-impl Drop for Membership {
+impl<T> Drop for Work<T> {
     fn drop(&mut self) {
-        self.stop_heartbeats();
+        self.task.abort();
     }
-}
-
-fn encode_assignment(partitions: &BTreeSet<Partition>) -> Bytes {
-    let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
-    for (topic, index) in partitions {
-        topics.entry(topic).or_default().push(i32::try_from(*index).unwrap_or(i32::MAX));
-    }
-    let assignment = make::<ConsumerProtocolAssignment>(|assignment| {
-        let wire = |(name, partitions): (&str, Vec<i32>)| {
-            make(|wire: &mut TopicPartition| {
-                wire.topic = name.into();
-                wire.partitions = partitions;
-            })
-        };
-        assignment.assigned_partitions = topics.into_iter().map(wire).collect();
-    });
-    let mut bytes = BytesMut::new();
-    encode_consumer_protocol_assignment(&mut bytes, &assignment, ApiVersion::new(0))
-        .expect("version 0 can carry any list of partitions");
-    bytes.freeze()
-}
-
-fn millis(duration: Duration) -> i32 {
-    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }

@@ -6,11 +6,15 @@
 //! replaced and what they had fetched ahead is fetched again.
 //!
 //! With a group, [`Consumer::poll`] also takes part in it through [`membership`]. What `poll` returned
-//! counts as processed when `poll` is called again, and is committed from then on.
+//! counts as processed when `poll` is called again, and is committed from then on. A cooperative
+//! member goes on reading while the group changes, and stops only with what it has to give up.
 
 mod assignor;
 mod fetcher;
+mod heartbeat;
 mod membership;
+mod protocol;
+mod rebalance;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,11 +24,12 @@ use brooklet_types::{ErrorCode, Timestamp};
 use brooklet_wire::batch::BatchError;
 use bytes::Bytes;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use crate::client::{Backoff, Client, Lane};
-use crate::error::ApiError;
+use crate::error::{ApiError, Code, Peer};
 use crate::offsets::{OffsetSpec, Partition};
+use crate::request::Call;
 pub use assignor::Assignor;
 use fetcher::{Fetched, FetcherConfig};
 pub use membership::GroupConfig;
@@ -202,26 +207,34 @@ impl Consumer {
     }
 
     /// Waits for records, at most for `within`. Everything returned before counts as processed.
+    ///
+    /// Nothing is lost when it is given up half way.
     pub async fn poll(&mut self, within: Duration) -> Result<Event, ConsumeError> {
         let deadline = Instant::now() + within;
         loop {
-            if let Some(event) = self.attend_group(deadline).await? {
+            if let Some(event) = self.attend_group().await? {
                 return Ok(event);
             }
             if !self.current && self.not_before.is_none_or(|time| time <= Instant::now()) {
                 self.start_fetchers().await?;
             }
-            let wake = self.next_wake(deadline);
-            // Receiving takes a whole message or nothing.
-            match timeout_at(wake, self.queue.recv()).await {
-                Ok(Some(fetched)) => {
+            let restart = if self.current { None } else { self.not_before };
+            let wake = restart.map_or(deadline, |time| time.min(deadline));
+            let changed = async {
+                match &mut self.membership {
+                    Some(membership) => membership.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            // Each arm takes a whole message, or nothing.
+            tokio::select! {
+                Some(fetched) = self.queue.recv() => {
                     if let Some(event) = self.take(fetched).await? {
                         return Ok(event);
                     }
                 }
-                // Nothing is being fetched: wait for a reason to.
-                Ok(None) => sleep_until(wake).await,
-                Err(_) => {}
+                () = changed => {}
+                () = sleep_until(wake) => {}
             }
             if Instant::now() >= deadline {
                 return Ok(Event::Idle);
@@ -229,11 +242,11 @@ impl Consumer {
         }
     }
 
-    /// Commits the positions, and leaves the group if there is one.
+    /// Commits the positions, unless that was not wanted, and leaves the group if there is one.
     pub async fn close(mut self) -> Result<(), ConsumeError> {
         self.fetchers.abort_all();
         if let Some(membership) = &mut self.membership {
-            membership.commit(&self.positions).await?;
+            membership.commit_unasked(&self.positions).await?;
             membership.leave().await;
         }
         Ok(())
@@ -247,41 +260,62 @@ impl Consumer {
         }
     }
 
-    /// The time to look up from the queue: something is due then.
-    fn next_wake(&self, deadline: Instant) -> Instant {
-        let restart = if self.current { None } else { self.not_before };
-        // A heartbeat may report at any time that the group changes; a short nap notices.
-        let nap = self.membership.as_ref().map(|_| Instant::now() + Duration::from_millis(100));
-        [restart, nap].into_iter().flatten().fold(deadline, Instant::min)
+    /// Takes part in the group: does what is due, step by step.
+    async fn attend_group(&mut self) -> Result<Option<Event>, ConsumeError> {
+        loop {
+            let Some(membership) = &mut self.membership else { return Ok(None) };
+            match membership.signal(Instant::now())? {
+                Signal::Nothing => return Ok(None),
+                Signal::Commit => membership.commit(&self.positions).await?,
+                Signal::Rejoin => {
+                    // What was read belongs to us until we have joined again; say how far we came.
+                    membership.commit_unasked(&self.positions).await?;
+                    if membership.is_cooperative() {
+                        membership.rejoin(self.positions.keys().cloned().collect());
+                    } else {
+                        membership.rejoin(BTreeSet::new());
+                        self.give_up_all();
+                    }
+                }
+                Signal::Lost => {
+                    membership.rejoin(BTreeSet::new());
+                    self.give_up_all();
+                }
+                Signal::Settle(assigned) => {
+                    self.take_over(&assigned).await?;
+                    return Ok(Some(Event::Assigned(assigned)));
+                }
+            }
+        }
     }
 
-    /// Takes part in the group: joins when that is due, commits when that is due.
-    async fn attend_group(&mut self, deadline: Instant) -> Result<Option<Event>, ConsumeError> {
-        let Some(membership) = &mut self.membership else { return Ok(None) };
-        match membership.signal(Instant::now()) {
-            Signal::Nothing => return Ok(None),
-            Signal::Commit => {
-                membership.commit(&self.positions).await?;
-                return Ok(None);
-            }
-            Signal::Join => {}
-        }
-        // What was read belongs to us until we have joined again; say how far we came.
-        membership.commit(&self.positions).await?;
+    fn give_up_all(&mut self) {
         self.fetchers.abort_all();
         self.positions.clear();
         self.current = false;
-        let Some(assigned) = membership.join(deadline).await? else { return Ok(None) };
-        let committed = membership.committed(&assigned).await?;
-        let mut missing = Vec::new();
-        for partition in &assigned {
-            match committed.get(partition) {
-                Some(at) => drop(self.positions.insert(partition.clone(), at.offset)),
-                None => missing.push(partition.clone()),
-            }
+    }
+
+    /// Makes what is read what was assigned.
+    async fn take_over(&mut self, assigned: &BTreeSet<Partition>) -> Result<(), ConsumeError> {
+        let membership = self.membership.as_mut().expect("a group has assigned something");
+        let gave_up = self.positions.keys().any(|partition| !assigned.contains(partition));
+        let new = assigned.iter().filter(|partition| !self.positions.contains_key(*partition));
+        let mut missing: Vec<Partition> = new.cloned().collect();
+        self.current &= !gave_up && missing.is_empty();
+        if gave_up {
+            // Whoever gets them next goes on where we are.
+            membership.commit_unasked(&self.positions).await?;
         }
+        let committed = membership.committed(&missing).await?;
+        missing.retain(|partition| !committed.contains_key(partition));
         self.reset(missing).await?;
-        Ok(Some(Event::Assigned(assigned)))
+        for (partition, at) in committed {
+            self.positions.insert(partition, at.offset);
+        }
+        self.positions.retain(|partition, _| assigned.contains(partition));
+        let membership = self.membership.as_mut().expect("it was there above");
+        membership.settle(gave_up);
+        Ok(())
     }
 
     async fn start_fetchers(&mut self) -> Result<(), ConsumeError> {
@@ -375,4 +409,15 @@ impl Consumer {
         }
         Ok(())
     }
+}
+
+/// Names the group in an error of one of its requests.
+fn check_group<R: Call>(peer: &Peer, group: &str, code: i16) -> Result<(), ApiError> {
+    Code(code).check().map_err(|code| ApiError::Refused {
+        peer: peer.clone(),
+        api: R::API,
+        subject: format!("group {group}"),
+        code,
+        message: None,
+    })
 }

@@ -251,6 +251,16 @@ impl Drop for SenderTask {
 }
 
 impl Delivery {
+    /// The partition the record goes to.
+    pub fn partition(&self) -> u32 {
+        self.partition
+    }
+
+    /// Whether both records travel together: their outcomes come at the same moment.
+    pub fn is_of_same_batch(&self, other: &Delivery) -> bool {
+        self.outcome.same_channel(&other.outcome)
+    }
+
     /// Waits for the outcome.
     pub async fn wait(&mut self) -> Result<Delivered, ProduceError> {
         if self.outcome.wait_for(Outcome::is_some).await.is_err() {

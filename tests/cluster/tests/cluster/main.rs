@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test speaks by failing")]
 
+mod bench;
+mod command;
+mod examples;
 mod folder;
+mod groups;
 mod hostile;
 mod program;

@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(context: &mut Context, arguments: Arguments) -> Result<(), Failure> {
     let name = arguments.file.display().to_string();
     let text = std::fs::read_to_string(&arguments.file)
-        .map_err(|error| Failure::new(format!("read {name}: {error}")))?;
+        .map_err(|error| Failure::file("read", &arguments.file, &error))?;
     match Config::read(&name, &text) {
         Ok(_) if context.is_json() => context.output.json(&json!({ "file": name, "problems": [] })),
         Ok(_) => context.output.line(&format!("{name} is well-formed")),
@@ -29,6 +29,7 @@ pub(crate) fn run(context: &mut Context, arguments: Arguments) -> Result<(), Fai
                 let problems: Vec<Value> = error.problems.iter().map(problem).collect();
                 context.output.json(&json!({ "file": name, "problems": problems }))?;
                 context.output.flush()?;
+                return Err(Failure::new(format!("{name} is not usable")));
             }
             Err(Failure::new(error.to_string()))
         }

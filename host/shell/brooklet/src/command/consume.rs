@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use brooklet_client::consumer::Reset;
+use brooklet_client::consumer::{Assignor, Reset};
 use brooklet_client::offsets::Partition;
 use brooklet_client::{
     Client, Consumer, ConsumerConfig, ConsumerRecord, Event, GroupConfig, OffsetSpec,
@@ -15,18 +15,28 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::position::Position;
+use super::stop_signals;
 use crate::Context;
 use crate::failure::Failure;
+use crate::output::put_bytes;
 
 /// How long one look at the consumer takes at most; output is let go of in between.
 const POLL: Duration = Duration::from_millis(200);
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    #[arg(required = true)]
+    /// What to read
+    #[arg(required = true, value_name = "TOPIC")]
     topics: Vec<String>,
-    /// Where to begin: start, end, OFFSET, -N (records before the end), @TIME
-    #[arg(short, long, default_value = "start", allow_hyphen_values = true)]
+    /// Where to begin: start, end, OFFSET (or the nearest there is), -N (so many records before the
+    /// end of each partition), @TIME
+    #[arg(
+        short,
+        long,
+        default_value = "start",
+        allow_hyphen_values = true,
+        value_name = "POSITION"
+    )]
     from: Position,
     /// End after so many records
     #[arg(short = 'n', long)]
@@ -37,6 +47,12 @@ pub(crate) struct Arguments {
     /// Read as a member of this group, from where the group is
     #[arg(short, long, conflicts_with_all = ["partition"])]
     group: Option<String>,
+    /// How the group's partitions are spread: offers only this assignor
+    #[arg(long, requires = "group", value_parser = assignor)]
+    assignor: Option<Assignor>,
+    /// A name under which the member may come back without a rebalance
+    #[arg(long, requires = "group")]
+    instance: Option<String>,
     /// Read only this partition; may be repeated
     #[arg(short, long)]
     partition: Vec<u32>,
@@ -53,7 +69,7 @@ pub(crate) struct Arguments {
 enum Style {
     /// By the template
     Text,
-    /// One JSON object per line
+    /// One JSON object per line; what is no text is there in hexadecimal, as value_hex
     Json,
     /// Values, nothing between them
     Raw,
@@ -75,8 +91,14 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
                 return Err(Failure::usage(message).hint("`brooklet group reset` moves a group"));
             }
         };
+        // A group would wait for a topic that may come; whoever types a name has mistyped it.
+        partitions(&client, &arguments).await?;
         let config = ConsumerConfig { reset, ..ConsumerConfig::default() };
-        let group = GroupConfig::new(group.as_str());
+        let mut group = GroupConfig::new(group.as_str());
+        group.instance_id.clone_from(&arguments.instance);
+        if let Some(assignor) = arguments.assignor {
+            group.assignors = vec![assignor];
+        }
         Consumer::subscribe(client.clone(), config, group, arguments.topics.clone())
     } else {
         let partitions = partitions(&client, &arguments).await?;
@@ -85,6 +107,7 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
         let config = ConsumerConfig { reset: Reset::Fail, ..ConsumerConfig::default() };
         Consumer::assign(client.clone(), config, starts)
     };
+    let mut signals = stop_signals()?;
     let mut left = arguments.count.unwrap_or(u64::MAX);
     let mut assigned = arguments.group.is_none();
     while left > 0 {
@@ -96,8 +119,8 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
         }
         let event = tokio::select! {
             event = consumer.poll(POLL) => event?,
-            // An interrupted reader still commits what it wrote.
-            _ = tokio::signal::ctrl_c() => break,
+            // A reader that is told to stop still commits what it wrote.
+            _ = signals.received() => break,
         };
         match event {
             Event::Records(records) => {
@@ -113,8 +136,11 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
             }
             Event::Assigned(partitions) => {
                 assigned = true;
-                let partitions: Vec<Partition> = partitions.into_iter().collect();
-                ends = offsets(&client, &partitions, OffsetSpec::Latest).await?;
+                // What we had before ends where it did.
+                ends.retain(|partition, _| partitions.contains(partition));
+                let new = partitions.into_iter().filter(|partition| !ends.contains_key(partition));
+                let new: Vec<Partition> = new.collect();
+                ends.extend(offsets(&client, &new, OffsetSpec::Latest).await?);
             }
             Event::Idle => context.output.flush()?,
         }
@@ -137,7 +163,7 @@ async fn partitions(client: &Client, arguments: &Arguments) -> Result<Vec<Partit
             if !known.clone().any(|known| known == *index) {
                 let count = metadata.partitions.len();
                 let message = format!("topic {topic} has {count} partitions, not number {index}");
-                return Err(Failure::new(message));
+                return Err(Failure::missing(message));
             }
             partitions.push((topic.clone(), *index));
         }
@@ -153,18 +179,20 @@ async fn starts(
     match from {
         Position::Start => offsets(client, partitions, OffsetSpec::Earliest).await,
         Position::End => offsets(client, partitions, OffsetSpec::Latest).await,
-        Position::Offset(offset) => {
-            Ok(partitions.iter().map(|partition| (partition.clone(), offset)).collect())
-        }
         Position::At(time) => offsets(client, partitions, OffsetSpec::At(time)).await,
-        Position::Last(count) => {
+        Position::Offset(_) | Position::Last(_) => {
             let starts = offsets(client, partitions, OffsetSpec::Earliest).await?;
             let ends = offsets(client, partitions, OffsetSpec::Latest).await?;
-            let back = |(at, end): (Partition, i64)| {
+            let nearest = |(at, end): (Partition, i64)| {
                 let start = starts.get(&at).copied().unwrap_or(0);
-                (at, end.saturating_sub(count).max(start))
+                let wanted = match from {
+                    Position::Offset(offset) => offset,
+                    Position::Last(count) => end.saturating_sub(count),
+                    Position::Start | Position::End | Position::At(_) => start,
+                };
+                (at, wanted.clamp(start, end.max(start)))
             };
-            Ok(ends.into_iter().map(back).collect())
+            Ok(ends.into_iter().map(nearest).collect())
         }
     }
 }
@@ -219,21 +247,26 @@ fn write(
 }
 
 fn as_json(records: &PartitionRecords, record: &ConsumerRecord) -> Value {
-    let text = |bytes: &Option<bytes::Bytes>| {
-        bytes.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-    };
-    let headers = record.headers.iter().map(
-        |(name, value)| json!({ "name": String::from_utf8_lossy(name), "value": text(value) }),
-    );
-    json!({
+    let headers = record.headers.iter().map(|(name, value)| {
+        let mut header = json!({ "name": String::from_utf8_lossy(name) });
+        put_bytes(&mut header, "value", value.as_deref());
+        header
+    });
+    let mut object = json!({
         "topic": &*records.topic,
         "partition": records.partition,
         "offset": record.offset,
         "timestamp": record.timestamp.0,
-        "key": text(&record.key),
-        "value": text(&record.value),
         "headers": headers.collect::<Vec<_>>(),
-    })
+    });
+    put_bytes(&mut object, "key", record.key.as_deref());
+    put_bytes(&mut object, "value", record.value.as_deref());
+    object
+}
+
+fn assignor(name: &str) -> Result<Assignor, String> {
+    let names = Assignor::ALL.map(Assignor::name);
+    Assignor::from_name(name).ok_or_else(|| format!("choose one of {}", names.join(", ")))
 }
 
 /// A part of the template.

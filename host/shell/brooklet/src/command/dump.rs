@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::Context;
 use crate::failure::Failure;
+use crate::output::put_bytes;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -18,16 +19,15 @@ pub(crate) struct Arguments {
     /// The records of each batch too
     #[arg(long)]
     deep: bool,
-    /// With --deep: their keys and values too
-    #[arg(long)]
+    /// Their keys and values too
+    #[arg(long, requires = "deep")]
     data: bool,
 }
 
 /// Lists the file. Fails in the end if anything in it is broken.
 pub(crate) fn run(context: &mut Context, arguments: Arguments) -> Result<(), Failure> {
     let path = &arguments.file;
-    let wrong = |error| Failure::new(format!("read {}: {error}", path.display()));
-    let bytes = std::fs::read(path).map_err(wrong)?;
+    let bytes = std::fs::read(path).map_err(|error| Failure::file("read", path, &error))?;
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("log") => dump_log(context, &arguments, &bytes),
         Some("index") => dump_index(context, path, &bytes),
@@ -129,11 +129,8 @@ fn dump_records(
             "headers": record.headers.count(),
         });
         if arguments.data {
-            let text = |bytes: Option<&[u8]>| {
-                bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-            };
-            value["key"] = json!(text(record.key));
-            value["value"] = json!(text(record.value));
+            put_bytes(&mut value, "key", record.key);
+            put_bytes(&mut value, "value", record.value);
         }
         show(context, &value)?;
     }

@@ -119,10 +119,12 @@ async fn describe(context: &mut Context, admin: &Admin, group: &str) -> Result<(
     let ends = offsets(admin.client(), &all, OffsetSpec::Latest).await?;
     let mut rows = Vec::new();
     let mut values = Vec::new();
+    let mut lag_total = 0;
     for partition in &all {
         let at = committed.get(partition).map(|committed| committed.offset);
         let end = ends.get(partition).copied().unwrap_or(0);
         let lag = at.map(|at| end.saturating_sub(at).max(0));
+        lag_total += lag.unwrap_or(0);
         let owner = owners.get(partition);
         let member = owner.map(|member| member.id.clone());
         values.push(json!({
@@ -141,6 +143,7 @@ async fn describe(context: &mut Context, admin: &Admin, group: &str) -> Result<(
             "state": description.state,
             "protocol": description.protocol,
             "members": description.members.len(),
+            "lag": lag_total,
             "partitions": values,
         }));
     }
@@ -148,7 +151,9 @@ async fn describe(context: &mut Context, admin: &Admin, group: &str) -> Result<(
     let protocol = &description.protocol;
     let assignor =
         if protocol.is_empty() { String::new() } else { format!("  assignor {protocol}") };
-    context.output.line(&format!("group {group}  state {state}  members {members}{assignor}"))?;
+    let head =
+        format!("group {group}  state {state}  members {members}{assignor}  lag {lag_total}");
+    context.output.line(&head)?;
     context.output.line("")?;
     context.output.table(&["TOPIC", "PARTITION", "OFFSET", "END", "LAG", "MEMBER"], rows)
 }

@@ -11,25 +11,30 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use brooklet_client::producer::Acks;
 use brooklet_client::{Delivery, Producer, ProducerConfig, ProducerRecord};
-use brooklet_wire::compress::Codec;
 use bytes::Bytes;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::delivery::DeliveryArguments;
+use super::name_value;
 use crate::Context;
 use crate::failure::Failure;
 
 /// Deliveries remembered at once; the producer's buffer holds fewer records than this.
 const DELIVERIES_MAX: usize = 1 << 20;
 
+/// The longest line: what the producer's buffer holds. A file without line ends is found out before
+/// it fills the memory.
+const LINE_BYTES_MAX: u64 = 32 << 20;
+
 /// Records between two looks at the progress bar and at deliveries.
 const STEP: u64 = 1024;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
+    /// Where to
     topic: String,
     /// Where records come from; standard input if not given
     file: Option<PathBuf>,
@@ -49,23 +54,10 @@ pub(crate) struct Arguments {
     #[arg(short, long)]
     partition: Option<u32>,
     /// A header for every record, NAME=VALUE; may be repeated
-    #[arg(long = "header", value_parser = header)]
+    #[arg(long = "header", value_parser = name_value)]
     headers: Vec<(String, String)>,
-    /// How batches are compressed
-    #[arg(short = 'z', long, value_enum, default_value = "none")]
-    compression: Compression,
-    /// Who must have a record: nobody, the leader, all replicas in sync
-    #[arg(long, value_enum, default_value = "all")]
-    acks: AcksChoice,
-    /// Do not number records; a retry may then store them twice
-    #[arg(long)]
-    no_idempotence: bool,
-    /// How large a batch may become, before compression
-    #[arg(long, default_value = "262144")]
-    batch_bytes: usize,
-    /// Milliseconds a batch waits for more records
-    #[arg(long, default_value = "5")]
-    linger: u64,
+    #[command(flatten)]
+    delivery: DeliveryArguments,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -86,46 +78,10 @@ enum RowValue {
     Raw,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Compression {
-    None,
-    Gzip,
-    Snappy,
-    Lz4,
-    Zstd,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum AcksChoice {
-    #[value(name = "0")]
-    None,
-    #[value(name = "1")]
-    Leader,
-    #[value(name = "all")]
-    All,
-}
-
 /// Sends everything, waits for it, and says how much it was.
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(), Failure> {
-    let config = ProducerConfig {
-        acks: match arguments.acks {
-            AcksChoice::None => Acks::None,
-            AcksChoice::Leader => Acks::Leader,
-            AcksChoice::All => Acks::All,
-        },
-        idempotent: arguments.acks == AcksChoice::All && !arguments.no_idempotence,
-        compression: match arguments.compression {
-            Compression::None => Codec::None,
-            Compression::Gzip => Codec::Gzip,
-            Compression::Snappy => Codec::Snappy,
-            Compression::Lz4 => Codec::Lz4,
-            Compression::Zstd => Codec::Zstd,
-        },
-        batch_bytes: arguments.batch_bytes,
-        linger: Duration::from_millis(arguments.linger),
-        delivery_timeout: context.timeout(),
-        ..ProducerConfig::default()
-    };
+    check(&arguments)?;
+    let config = arguments.delivery.config(context.timeout(), ProducerConfig::default().linger);
     let producer = Producer::start(context.client(), config)?;
     let (reader, total) = open(arguments.file.as_ref())?;
     let progress = progress(total);
@@ -135,13 +91,34 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
         Input::Csv => send_rows(&mut reader, &mut sink, &arguments).await,
         Input::Lines | Input::Json => send_lines(&mut reader, &mut sink, &arguments).await,
     };
-    let outcome = match outcome {
-        Ok(()) => sink.finish().await,
-        Err(error) => Err(error),
-    };
+    // What was read before the input went wrong was sent, and is not taken back.
+    let finished = sink.finish().await;
     progress.finish_and_clear();
-    outcome?;
+    if let Err(error) = outcome {
+        let stored = format!("records before it, which are stored: {}", sink.records);
+        return Err(if finished.is_ok() && sink.records > 0 { error.hint(stored) } else { error });
+    }
+    finished?;
     sink.summary(context, &arguments.topic)
+}
+
+/// Options that mean nothing together.
+fn check(arguments: &Arguments) -> Result<(), Failure> {
+    let lines = arguments.input == Input::Lines;
+    if arguments.key_column.is_some() && lines {
+        return Err(Failure::usage("--key-column needs --input csv or json")
+            .hint("lines have a key in front with --key-separator"));
+    }
+    if arguments.key_separator.is_some() && !lines {
+        return Err(Failure::usage("--key-separator is for lines").hint("--key-column names a key"));
+    }
+    if arguments.key_separator.as_deref() == Some("") {
+        return Err(Failure::usage("--key-separator is empty"));
+    }
+    if arguments.value == RowValue::Raw && arguments.input != Input::Csv {
+        return Err(Failure::usage("--value is for --input csv"));
+    }
+    Ok(())
 }
 
 /// Where records go, and what became of them.
@@ -227,8 +204,9 @@ impl Sink {
         }
         let size = brooklet_types::ByteSize(self.bytes);
         let (records, rate) = (self.records, count_per_second(self.records, seconds));
+        let noun = if records == 1 { "record" } else { "records" };
         context.output.line(&format!(
-            "{records} records, {size} to {topic} in {seconds:.2} s ({rate} records/s)"
+            "{records} {noun}, {size} to {topic} in {seconds:.2} s ({rate} records/s)"
         ))
     }
 }
@@ -242,11 +220,15 @@ async fn send_lines(
     let mut number = 0u64;
     loop {
         line.clear();
-        let read = reader.read_until(b'\n', &mut line);
+        let read = reader.by_ref().take(LINE_BYTES_MAX + 1).read_until(b'\n', &mut line);
         if read.map_err(|error| Failure::new(format!("read input: {error}")))? == 0 {
             return Ok(());
         }
         number += 1;
+        if u64::try_from(line.len()).is_ok_and(|bytes| bytes > LINE_BYTES_MAX) {
+            let limit = brooklet_types::ByteSize(LINE_BYTES_MAX);
+            return Err(Failure::new(format!("line {number}: longer than {limit}")));
+        }
         if line.last() == Some(&b'\n') {
             line.pop();
             if line.last() == Some(&b'\r') {
@@ -276,7 +258,8 @@ fn split<'a>(line: &'a [u8], separator: &[u8]) -> (Option<Bytes>, &'a [u8]) {
 
 /// Checks that a line is JSON, and takes the key out of it.
 fn json_key(line: &[u8], field: Option<&str>) -> Result<Option<Bytes>, String> {
-    let value: Value = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    let value: Value = serde_json::from_slice(line)
+        .map_err(|error| format!("column {}: this is not JSON", error.column()))?;
     let Some(field) = field else { return Ok(None) };
     match value.get(field) {
         None => Err(format!("there is no field {field:?}")),
@@ -352,7 +335,7 @@ fn open(file: Option<&PathBuf>) -> Result<(Box<dyn Read>, Option<u64>), Failure>
     let Some(path) = file.filter(|path| path.as_os_str() != "-") else {
         return Ok((Box::new(io::stdin()), None));
     };
-    let wrong = |error: io::Error| Failure::new(format!("open {}: {error}", path.display()));
+    let wrong = |error: io::Error| Failure::file("open", path, &error);
     let file = File::open(path).map_err(wrong)?;
     let length = file.metadata().map_err(wrong)?.len();
     Ok((Box::new(file), Some(length)))
@@ -376,9 +359,4 @@ fn progress(total: Option<u64>) -> ProgressBar {
 fn count_per_second(count: u64, seconds: f64) -> u64 {
     let millis = Duration::from_secs_f64(seconds).as_millis().max(1);
     u64::try_from(u128::from(count) * 1000 / millis).unwrap_or(u64::MAX)
-}
-
-fn header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or(format!("{text:?} is not NAME=VALUE"))?;
-    Ok((name.to_owned(), value.to_owned()))
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use brooklet_broker::config::{Address, Config};
 use brooklet_broker::{Ready, RunError};
 use brooklet_hook::NoHooks;
-use brooklet_io::signal::StopSignals;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use super::stop_signals;
 use crate::failure::Failure;
 
 /// What to serve. Everything has a default; options win over the file.
@@ -45,7 +46,7 @@ enum LogFormat {
 }
 
 /// Runs a broker until SIGTERM or SIGINT.
-pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) fn run(arguments: Arguments, as_json: bool) -> Result<(), Failure> {
     start_logging(&arguments)?;
     let config = configuration(&arguments)?;
     brooklet_io::tcp::raise_open_files();
@@ -53,8 +54,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     let runtime = runtime.map_err(|error| Failure::new(format!("start threads: {error}")))?;
     runtime.block_on(async {
         let stop = CancellationToken::new();
-        let mut signals = StopSignals::catch()
-            .map_err(|error| Failure::new(format!("catch signals: {error}")))?;
+        let mut signals = stop_signals()?;
         let on_signal = stop.clone();
         tokio::spawn(async move {
             let signal = signals.received().await;
@@ -62,20 +62,27 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
             on_signal.cancel();
         });
         let hooks = Arc::new(NoHooks);
+        let announce = |serving: &Ready| announce(serving, as_json);
         brooklet_broker::run(config, hooks, stop, announce).await.map_err(|error| explained(&error))
     })
 }
 
 /// The one line on standard output: what scripts wait for.
-fn announce(serving: &Ready) {
+fn announce(serving: &Ready, as_json: bool) {
     let Ready { listeners, admin, node, cluster_id } = serving;
     let listeners: Vec<String> = listeners.iter().map(|one| format!("tcp://{one}")).collect();
     if let Some(admin) = admin {
         tracing::info!("metrics and probes at http://{admin}");
     }
+    let line = if as_json {
+        let cluster = cluster_id.to_string();
+        json!({ "ready": listeners, "node": node.0, "cluster": cluster }).to_string()
+    } else {
+        format!("ready {} node={node} cluster={cluster_id}", listeners.join(" "))
+    };
     let mut output = std::io::stdout().lock();
     // Nobody reading is no reason not to serve.
-    let _ = writeln!(output, "ready {} node={node} cluster={cluster_id}", listeners.join(" "));
+    let _ = writeln!(output, "{line}");
     let _ = output.flush();
 }
 
@@ -85,7 +92,7 @@ fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
         Some(path) => {
             let name = path.display().to_string();
             let text = std::fs::read_to_string(path)
-                .map_err(|error| Failure::new(format!("{name}: {error}")))?;
+                .map_err(|error| Failure::file("read", path, &error))?;
             Config::read(&name, &text).map_err(|error| Failure::new(error.to_string()))?
         }
     };

@@ -6,6 +6,7 @@ use brooklet_types::BrokerId;
 use clap::Subcommand;
 use serde_json::json;
 
+use super::name_value;
 use crate::Context;
 use crate::failure::Failure;
 
@@ -180,6 +181,10 @@ async fn describe(
     });
     context.output.line("")?;
     context.output.table(&["PARTITION", "LEADER", "REPLICAS", "IN SYNC"], rows.collect())?;
+    if settings.is_empty() {
+        context.output.line("")?;
+        return context.output.line("no settings of its own; --all shows those in effect");
+    }
     let rows = settings.into_iter().map(|setting| {
         vec![setting.name, setting.value.unwrap_or_default(), setting.source.name()]
     });
@@ -198,12 +203,28 @@ async fn alter(
         return Err(Failure::usage("nothing to change: give --config, --reset or --partitions"));
     }
     if !changes.is_empty() {
+        check_names(admin, &name, changes).await?;
         admin.alter_settings(&Resource::Topic(name.clone()), changes, false).await?;
     }
     if let Some(count) = partitions {
         admin.create_partitions(&name, count).await?;
     }
     say(context, &name, "altered")
+}
+
+/// A reset of a setting that does not exist changes nothing, and Kafka's brokers accept it: what was
+/// meant would stay as it is.
+async fn check_names(admin: &Admin, topic: &str, changes: &[Change]) -> Result<(), Failure> {
+    let known = admin.describe_settings(&Resource::Topic(topic.to_owned())).await?;
+    for change in changes {
+        if let Change::Reset(name) = change
+            && !known.iter().any(|setting| setting.name == *name)
+        {
+            return Err(Failure::missing(format!("topics have no setting {name}"))
+                .hint("`brooklet topic describe NAME --all` lists every setting of a topic"));
+        }
+    }
+    Ok(())
 }
 
 fn say(context: &mut Context, topic: &str, what: &str) -> Result<(), Failure> {
@@ -220,9 +241,4 @@ fn replication(topic: &TopicMetadata) -> usize {
 
 fn numbers(ids: &[BrokerId]) -> Vec<i32> {
     ids.iter().map(|id| id.0).collect()
-}
-
-fn name_value(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or(format!("{text:?} is not NAME=VALUE"))?;
-    Ok((name.to_owned(), value.to_owned()))
 }
