@@ -1,9 +1,10 @@
 //! One log, one producer of each kind, one disk, and what a seed does to them.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use brooklet_log::compaction::LatestByKey;
+use brooklet_log::compaction::{Cleaning, CompactError, Job, LatestByKey};
 use brooklet_log::disk::memory::MemoryDisk;
 use brooklet_log::validate::ValidatedBatch;
 use brooklet_log::{AppendError, Disk, DiskFile, Log, LogSettings, TailBudget};
@@ -28,6 +29,8 @@ pub enum Bug {
     None,
     /// Batches are acknowledged when they are written, before they are synced.
     AcknowledgeBeforeSync,
+    /// Now and then the cleaner's clock is an hour ahead, and tombstones go too early.
+    CleanTooEarly,
 }
 
 /// How a history went.
@@ -51,12 +54,22 @@ struct World {
     sequence: i32,
     epoch: u32,
     clock: i64,
+    /// A cleaning between two of its steps.
+    cleaning: Option<Stage>,
     history: String,
 }
 
-/// Lives one history, of a topic that may be compacted or of one that is not.
-pub fn simulate(seed: u64, compaction: bool, bug: Bug) -> Outcome {
-    let mut world = World::new(seed, compaction, bug);
+/// Whose turn it is in a cleaning.
+enum Stage {
+    /// The cleaner's.
+    Job(Box<Job<MemoryDisk>>),
+    /// The log's.
+    Done(Box<Cleaning>),
+}
+
+/// Lives one history, of a topic that is compacted or of one that is not.
+pub fn simulate(seed: u64, bug: Bug) -> Outcome {
+    let mut world = World::new(seed, bug);
     for _ in 0..STEPS {
         let result = world.step();
         if let Err(violation) = result {
@@ -69,16 +82,17 @@ pub fn simulate(seed: u64, compaction: bool, bug: Bug) -> Outcome {
 }
 
 impl World {
-    fn new(seed: u64, compaction: bool, bug: Bug) -> World {
+    fn new(seed: u64, bug: Bug) -> World {
         let mut prng = Prng::new(seed);
-        let compact = prng.chance(50) && compaction;
+        let compact = prng.chance(50);
         let settings = LogSettings {
             segment_bytes: u32::try_from(600 + prng.below(4000)).expect("small"),
             index_interval_bytes: u32::try_from(1 + prng.below(800)).expect("small"),
             compact,
             delete: false,
             delete_retention_ms: i64::try_from(prng.below(200)).expect("small"),
-            min_cleanable_dirty_permille: u32::try_from(prng.below(1000)).expect("small"),
+            min_cleanable_dirty_permille: u32::try_from(prng.below(900)).expect("small"),
+            min_compaction_lag_ms: i64::try_from(prng.below(2) * prng.below(200)).expect("small"),
             disk_reserve: ByteSize(0),
             ..LogSettings::default()
         };
@@ -87,16 +101,18 @@ impl World {
             prng,
             bug,
             disk,
-            settings,
+            settings: settings.clone(),
             log: None,
-            oracle: Oracle { compacted: compact, ..Oracle::default() },
+            oracle: Oracle::new(&settings),
             last_batch: None,
             sequence: 0,
             epoch: 0,
             clock: 1000,
+            cleaning: None,
             history: String::new(),
         };
-        let log = world.open().expect("an empty disk opens");
+        let mut log = world.open().expect("an empty disk opens");
+        log.sync().expect("an empty disk has room");
         world.log = Some(log);
         world
     }
@@ -123,8 +139,8 @@ impl World {
             0..45 => self.append(),
             45..60 => self.sync(),
             60..66 => self.append_again(),
-            66..74 => self.compact(),
-            74..78 => self.cut(),
+            66..75 => self.compact(),
+            75..78 => self.cut(),
             78..81 => self.delete(),
             81..89 => self.lose_power(),
             89..92 => self.restart(),
@@ -169,6 +185,7 @@ impl World {
             if self.oracle.written.insert(offset, record).is_some() {
                 return Err(format!("offset {offset} was given out twice"));
             }
+            self.oracle.written_at.insert(offset, self.clock);
         }
         if idempotent {
             self.sequence += i32::try_from(count).expect("small");
@@ -212,31 +229,49 @@ impl World {
         Ok(())
     }
 
+    /// One step of a cleaning: the log's, or the cleaner's, which may be interrupted.
     fn compact(&mut self) -> Result<(), String> {
-        let now = Timestamp(self.clock);
-        let keys = usize::try_from(self.prng.below(400)).expect("small");
-        let Some(job) = self.log().begin_compaction(now) else { return Ok(()) };
-        match job.run(LatestByKey::within(keys)) {
-            Ok(cleaned) => {
-                let removed = cleaned.records_removed;
-                if self.prng.chance(20) {
-                    return self.lose_power();
+        let next = match self.cleaning.take() {
+            None => self.begin_compaction(),
+            Some(Stage::Job(job)) => {
+                let batches =
+                    Cell::new(if self.prng.chance(20) { self.prng.below(20) } else { 1000 });
+                let go_on = || batches.replace(batches.get().saturating_sub(1)) > 0;
+                match job.run(&go_on) {
+                    Ok(cleaning) => Some(Stage::Done(Box::new(cleaning))),
+                    Err(CompactError::Interrupted { .. }) => return self.lose_power(),
+                    Err(error) => match self.log().abandon_compaction(error) {
+                        Some(error) if !self.oracle.damaged => return Err(error.to_string()),
+                        Some(_) | None => None,
+                    },
                 }
-                let put = self.log().finish_compaction(cleaned);
-                put.map_err(|error| format!("finish compaction: {error}"))?;
-                self.note(format_args!("compact {removed}"));
-                Ok(())
             }
-            Err(_) if self.oracle.damaged => Ok(()),
-            Err(error) => Err(format!("compact: {error}")),
-        }
+            Some(Stage::Done(cleaning)) => {
+                let removed = cleaning.records_removed;
+                let next = self.log().advance_compaction(*cleaning);
+                let next = next.map_err(|error| format!("advance a compaction: {error}"))?;
+                self.note(format_args!("compact {removed}"));
+                next.map(|job| Stage::Job(Box::new(job)))
+            }
+        };
+        self.cleaning = next;
+        Ok(())
+    }
+
+    fn begin_compaction(&mut self) -> Option<Stage> {
+        let keys = usize::try_from(self.prng.below(400)).expect("small");
+        let early = self.bug == Bug::CleanTooEarly && self.prng.chance(50);
+        let now = Timestamp(self.clock + if early { 3_600_000 } else { 0 });
+        let job = self.log().begin_compaction(now, LatestByKey::within(keys))?;
+        self.note(format_args!("begin to compact"));
+        Some(Stage::Job(Box::new(job)))
     }
 
     /// Truncation, as a follower does it: what was cut is promised to nobody any more.
     fn cut(&mut self) -> Result<(), String> {
         let (start, end) = (self.log().start_offset().value(), self.log().end_offset().value());
         let to = start + self.prng.below(end - start + 1);
-        self.oracle.before_cut();
+        self.oracle.before_cut(self.clock);
         self.log().truncate_to(Offset::new(to)).map_err(|error| format!("truncate: {error}"))?;
         let end = self.log().end_offset().value();
         self.oracle.ends_at(end);
@@ -256,9 +291,12 @@ impl World {
 
     /// Some of what was not synced is there afterwards, some is not, and one write is torn.
     fn lose_power(&mut self) -> Result<(), String> {
-        self.log = None;
+        (self.log, self.cleaning) = (None, None);
         let tear = self.prng.chance(50);
         let prng = &mut self.prng;
+        if prng.chance(50) {
+            self.disk.settle_names(|| prng.chance(50));
+        }
         self.disk
             .crash(|_, count| usize::try_from(prng.below(count as u64 + 1)).expect("small"), tear);
         let log = self.open()?;
@@ -271,6 +309,7 @@ impl World {
 
     fn restart(&mut self) -> Result<(), String> {
         let log = self.log.take().expect("open between steps");
+        self.cleaning = None;
         log.close().map_err(|error| format!("close: {error}"))?;
         let log = self.open()?;
         self.log = Some(log);
@@ -326,7 +365,7 @@ impl World {
             Err(error) => return Err(error),
         };
         reads_return_what_was_written::check(&self.oracle, &read)?;
-        nothing_acknowledged_is_lost::check(&self.oracle, &read, end)
+        nothing_acknowledged_is_lost::check(&self.oracle, &read, end, self.clock)
     }
 
     fn read_all(&mut self) -> Result<BTreeMap<u64, Written>, String> {
