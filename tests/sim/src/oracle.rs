@@ -20,7 +20,9 @@ pub struct Oracle {
     pub start: u64,
     /// Records may be missing where a later one has their key.
     pub compacted: bool,
-    /// Tombstones stay for at least this long.
+    /// When cleanings began.
+    pub cleanings: BTreeSet<i64>,
+    /// Tombstones stay for at least this long after the first cleaning that saw them.
     pub delete_retention_ms: i64,
     /// Records that may have been cleaned for the sake of one that was cut since.
     pub orphaned: BTreeSet<u64>,
@@ -58,8 +60,9 @@ impl Oracle {
     pub fn may_be_cleaned(&self, offset: u64, clock: i64) -> bool {
         let Some((key, value)) = self.written.get(&offset) else { return false };
         let has_successor = || self.written.range(offset + 1..).any(|(_, later)| later.0 == *key);
-        let age = clock - self.written_at.get(&offset).copied().unwrap_or(clock);
-        let is_expired = value.is_none() && age >= self.delete_retention_ms;
+        let cleaned = self.cleanings.range(self.written_at[&offset]..).next();
+        let is_old = cleaned.is_some_and(|began| clock - began >= self.delete_retention_ms);
+        let is_expired = value.is_none() && is_old;
         self.orphaned.contains(&offset) || (self.compacted && (is_expired || has_successor()))
     }
 }

@@ -29,7 +29,7 @@ pub enum Bug {
     None,
     /// Batches are acknowledged when they are written, before they are synced.
     AcknowledgeBeforeSync,
-    /// Now and then the cleaner's clock is an hour ahead, and tombstones go too early.
+    /// The cleaner's clock gains an hour with each cleaning, and tombstones go too early.
     CleanTooEarly,
 }
 
@@ -46,6 +46,10 @@ struct World {
     prng: Prng,
     bug: Bug,
     disk: MemoryDisk,
+    /// Whether bits flip: afterwards less can be asked for.
+    flips: bool,
+    /// How much of what can go wrong does, in a hundred: without pauses nothing is ever finished.
+    storms: u64,
     settings: LogSettings,
     log: Option<Log<MemoryDisk>>,
     oracle: Oracle,
@@ -90,17 +94,20 @@ impl World {
             index_interval_bytes: u32::try_from(1 + prng.below(800)).expect("small"),
             compact,
             delete: false,
-            delete_retention_ms: i64::try_from(prng.below(200)).expect("small"),
+            delete_retention_ms: i64::try_from(prng.below(2000)).expect("small"),
             min_cleanable_dirty_permille: u32::try_from(prng.below(900)).expect("small"),
             min_compaction_lag_ms: i64::try_from(prng.below(2) * prng.below(200)).expect("small"),
             disk_reserve: ByteSize(0),
             ..LogSettings::default()
         };
         let disk = MemoryDisk::new(ByteSize::mib(8));
+        let (flips, storms) = (prng.chance(40), prng.below(101));
         let mut world = World {
             prng,
             bug,
             disk,
+            flips,
+            storms,
             settings: settings.clone(),
             log: None,
             oracle: Oracle::new(&settings),
@@ -140,13 +147,18 @@ impl World {
             45..60 => self.sync(),
             60..66 => self.append_again(),
             66..75 => self.compact(),
-            75..78 => self.cut(),
+            75..78 if self.storm() => self.cut(),
             78..81 => self.delete(),
-            81..89 => self.lose_power(),
+            81..89 if self.storm() => self.lose_power(),
             89..92 => self.restart(),
-            92..93 => self.flip(),
+            92..93 if self.flips => self.flip(),
             _ => self.check(),
         }
+    }
+
+    /// Whether what would go wrong does.
+    fn storm(&mut self) -> bool {
+        self.prng.chance(self.storms)
     }
 
     fn append(&mut self) -> Result<(), String> {
@@ -160,7 +172,9 @@ impl World {
         }
         let mut records: Vec<Written> = Vec::new();
         for _ in 0..count {
-            let key = format!("key {}", self.prng.below(6));
+            // Some keys come again and again, most never.
+            let keys = if self.prng.chance(70) { 6 } else { 500 };
+            let key = format!("key {}", self.prng.below(keys));
             let length = usize::try_from(self.prng.below(300)).expect("small");
             let value = format!("{} {}", self.prng.below(1 << 40), "x".repeat(length));
             let value = (!self.prng.chance(15)).then_some(value);
@@ -229,8 +243,18 @@ impl World {
         Ok(())
     }
 
-    /// One step of a cleaning: the log's, or the cleaner's, which may be interrupted.
+    /// Some steps of a cleaning.
     fn compact(&mut self) -> Result<(), String> {
+        loop {
+            self.compact_further()?;
+            if self.cleaning.is_none() || self.prng.chance(10) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One step of a cleaning: the log's, or the cleaner's, which may be interrupted.
+    fn compact_further(&mut self) -> Result<(), String> {
         let next = match self.cleaning.take() {
             None => self.begin_compaction(),
             Some(Stage::Job(job)) => {
@@ -260,9 +284,13 @@ impl World {
 
     fn begin_compaction(&mut self) -> Option<Stage> {
         let keys = usize::try_from(self.prng.below(400)).expect("small");
-        let early = self.bug == Bug::CleanTooEarly && self.prng.chance(50);
-        let now = Timestamp(self.clock + if early { 3_600_000 } else { 0 });
+        let ahead = match self.bug {
+            Bug::CleanTooEarly => 3_600_000 * self.oracle.cleanings.len(),
+            Bug::None | Bug::AcknowledgeBeforeSync => 0,
+        };
+        let now = Timestamp(self.clock).plus_millis(i64::try_from(ahead).expect("small"));
         let job = self.log().begin_compaction(now, LatestByKey::within(keys))?;
+        self.oracle.cleanings.insert(self.clock);
         self.note(format_args!("begin to compact"));
         Some(Stage::Job(Box::new(job)))
     }

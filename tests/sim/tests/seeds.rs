@@ -21,7 +21,9 @@ fn a_seed_is_a_history() {
 }
 
 #[test]
-fn the_planted_bug_is_found() {
-    let found = (0..50).any(|seed| simulate(seed, Bug::AcknowledgeBeforeSync).violation.is_some());
-    assert!(found, "the simulation has gone blind");
+fn planted_bugs_are_found() {
+    for bug in [Bug::AcknowledgeBeforeSync, Bug::CleanTooEarly] {
+        let found = (0..100).any(|seed| simulate(seed, bug).violation.is_some());
+        assert!(found, "the simulation is blind to {bug:?}");
+    }
 }
