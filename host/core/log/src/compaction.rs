@@ -205,6 +205,8 @@ impl<D: Disk> Log<D> {
     fn put_in_place(&mut self, swap: Swap) -> io::Result<()> {
         swap.replacement.put_in_place(&self.disk, &self.folder, swap.record.serial)?;
         for old in &swap.old {
+            // Readers at the head see what others see.
+            self.tail.forget_before(self.next_base(old.base));
             self.closed.remove(&old.base);
         }
         self.closed.extend(swap.new.map(|new| (new.base, new)));

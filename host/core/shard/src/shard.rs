@@ -14,6 +14,7 @@ use brooklet_types::{
     BrokerId, ByteSize, Instant, LeaderEpoch, PartitionIndex, Timestamp, TopicPartition,
 };
 
+use crate::compact::{Compaction, CompactionSettings};
 use crate::coordinate::GroupCoordinators;
 use crate::fetch::WaitingFetches;
 use crate::input::{Input, Request, Ticket};
@@ -48,6 +49,8 @@ pub struct ShardSettings {
     pub disk_reserve: ByteSize,
     /// How groups behave.
     pub groups: brooklet_group::Settings,
+    /// When and with how much memory compacted topics are cleaned.
+    pub compaction: CompactionSettings,
 }
 
 /// A shard's journal, and what the journals of the last run had for the shard's partitions.
@@ -77,6 +80,7 @@ pub struct Shard<D: Disk> {
     recovered: BTreeMap<TopicPartition, Vec<Entry>>,
     settings: ShardSettings,
     next_maintenance: Instant,
+    pub(crate) compaction: Compaction,
 }
 
 /// What waits for a sync.
@@ -126,6 +130,7 @@ impl<D: Disk> Shard<D> {
             syncs: Syncs::new(journal),
             tail: TailBudget::new(settings.tail_bytes_max),
             recovered,
+            compaction: Compaction::new(settings.compaction, now),
             settings,
             next_maintenance,
         }
@@ -151,6 +156,9 @@ impl<D: Disk> Shard<D> {
             }
             Input::Synced { id } => self.synced(now, clock, id, outbox),
             Input::WrittenBack { partition, token } => self.written_back(partition, token, outbox),
+            Input::Compacted { partition, outcome } => {
+                self.compacted(now, partition, outcome, outbox);
+            }
             Input::Tick => self.tick(now, clock, outbox),
         }
     }
@@ -161,6 +169,7 @@ impl<D: Disk> Shard<D> {
             self.waiting.next_deadline(),
             self.groups.next_deadline(),
             (!self.partitions.is_empty()).then_some(self.next_maintenance),
+            self.compaction.next_deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -201,6 +210,9 @@ impl<D: Disk> Shard<D> {
             self.next_maintenance = now + self.settings.retention_check_interval;
             self.maintain(clock, outbox);
         }
+        if self.compaction.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.look_for_dirt(now, clock, outbox);
+        }
     }
 }
 
@@ -233,8 +245,10 @@ impl<D: Disk> Shard<D> {
                     self.open_partition(now, clock, id, topic, outbox);
                 }
                 let reserve = self.reserve(id);
-                if let Some(partition) = self.partitions.get_mut(&id) {
-                    partition.configure(&settings, placed.leader_epoch, reserve);
+                if let Some(partition) = self.partitions.get_mut(&id)
+                    && partition.configure(&settings, placed.leader_epoch, reserve)
+                {
+                    self.compaction.changed(id);
                 }
             }
         }
@@ -317,6 +331,7 @@ impl<D: Disk> Shard<D> {
         let Some(partition) = self.partitions.remove(&id) else { return };
         self.syncs.forget(id);
         self.groups.remove(id);
+        self.compaction.changed(id);
         self.release_readers(id, outbox);
         if id.partition == PartitionIndex(0) {
             self.forget_topic(now, clock, &partition.topic, outbox);
@@ -328,7 +343,22 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    /// Retention, rolls by time, expiry of producers.
+    /// Takes a partition out of service, whose files are not what its log believes. The next start, or
+    /// the next change of the cluster, opens it anew.
+    pub(crate) fn give_up(&mut self, id: TopicPartition, outbox: &mut Vec<Output<D>>) {
+        let Some(partition) = self.partitions.remove(&id) else { return };
+        // The journal does not vouch for it any more.
+        let folder = partition.log.folder().to_owned();
+        if let Err(error) = partition.log.close() {
+            let problem = error.to_string();
+            outbox.push(Output::Event(Event::PartitionFailed { folder, problem }));
+        }
+        self.syncs.forget(id);
+        self.groups.remove(id);
+        self.release_readers(id, outbox);
+    }
+
+    /// Retention and the expiry of producers.
     fn maintain(&mut self, clock: Timestamp, outbox: &mut Vec<Output<D>>) {
         for (id, partition) in &mut self.partitions {
             partition.log.expire_producers(clock);

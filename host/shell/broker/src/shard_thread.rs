@@ -24,6 +24,7 @@ use brooklet_types::{TopicPartition, limits};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::cleaner::Cleaning;
 use crate::events;
 
 /// Inputs taken into one turn. Enough to amortise a sync, few enough to keep a turn short.
@@ -59,6 +60,8 @@ pub(crate) struct Outside<D: Disk> {
     pub(crate) inbox: mpsc::Sender<Envelope<D>>,
     /// What all shards want written back at leisure.
     pub(crate) leisure: blocking::Sender<WriteBack<D>>,
+    /// What all shards want compacted.
+    pub(crate) cleaner: blocking::Sender<Cleaning<D>>,
     /// Where the metadata's shard says what has been decided.
     pub(crate) decided: watch::Sender<Arc<Cluster>>,
 }
@@ -214,6 +217,11 @@ impl<D: Disk> Thread<D> {
                 let job = WriteBack { partition, dirty, inbox };
                 self.outside.leisure.send(job).expect("its thread outlives the shards");
             }
+            Output::Compact { partition, job } => {
+                let inbox = self.outside.inbox.clone();
+                let job = Cleaning { partition, job, inbox };
+                self.outside.cleaner.send(job).expect("its thread outlives the shards");
+            }
             Output::ClusterChanged(cluster) => {
                 self.outside.decided.send_replace(cluster);
             }
@@ -232,7 +240,7 @@ fn sync<D: Disk>(job: &SyncJob<D>, clock: &Clock, observe: &ObserveSync) -> Sync
     job.id
 }
 
-fn end_process(error: &io::Error) -> ! {
+pub(crate) fn end_process(error: &io::Error) -> ! {
     tracing::error!(%error, "sync: what is on the disk is unknown, so the process ends");
     std::process::exit(EXIT_SYNC_FAILED);
 }
@@ -242,7 +250,7 @@ const EXIT_SYNC_FAILED: i32 = 74;
 
 /// A panic here means that one of our own invariants broke while we held the only copy of the
 /// state. The default hook has printed it by the time this ends the process.
-fn end_process_on_panic(work: impl FnOnce()) {
+pub(crate) fn end_process_on_panic(work: impl FnOnce()) {
     if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
         std::process::abort();
     }

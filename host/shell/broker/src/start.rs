@@ -26,6 +26,7 @@ use brooklet_types::{BrokerId, ByteSize, TopicPartition};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::cleaner::Cleaner;
 use crate::shard_thread::{self, ObserveSync, Outside};
 use crate::shards::Shards;
 
@@ -82,6 +83,7 @@ pub struct Running<D: Disk> {
     pub shards: Shards<D>,
     disk: D,
     threads: Vec<JoinHandle<()>>,
+    cleaner: Cleaner,
 }
 
 /// Starts the shards on `disk` and waits until every partition is open.
@@ -107,6 +109,7 @@ pub async fn start<D: Disk>(
     std::thread::Builder::new().name("write-back".into()).spawn(move || {
         shard_thread::write_back(jobs);
     })?;
+    let (cleaner, cleanings) = Cleaner::start()?;
     let mut inboxes = Vec::new();
     let mut threads = Vec::new();
     let mut metadata = Some(metadata);
@@ -127,6 +130,7 @@ pub async fn start<D: Disk>(
             observe_sync: Arc::clone(&observe_sync),
             inbox: sender.clone(),
             leisure: leisure.clone(),
+            cleaner: cleanings.clone(),
             decided: decided.clone(),
         };
         threads.push(shard_thread::spawn(format!("shard-{shard}"), machine, receiver, outside)?);
@@ -136,17 +140,19 @@ pub async fn start<D: Disk>(
     shards.follow(&cluster).await.map_err(|_stopping| StartError::Shard)?;
     follow.send_replace(cluster);
     tokio::spawn(follow_changes(shards.clone(), changes, follow));
-    Ok(Running { shards, disk, threads })
+    Ok(Running { shards, disk, threads, cleaner })
 }
 
 impl<D: Disk> Running<D> {
     /// Writes everything down and ends the threads. The next start has nothing to recover.
     pub async fn stop(self) -> io::Result<()> {
+        self.cleaner.interrupt();
         let clean = self.shards.stop().await;
         for thread in self.threads {
             // A panic on a shard has ended the process long ago.
             let _ = thread.join();
         }
+        self.cleaner.join();
         if clean {
             replace(&self.disk, JOURNALS, CLEAN, b"")?;
         }
