@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test speaks by failing")]
 
+mod compaction;
 mod folder;
 mod hostile;
 mod program;
