@@ -59,6 +59,7 @@ pub(crate) struct Frame {
     pub(crate) last: Offset,
     pub(crate) bytes: u64,
     pub(crate) epoch: LeaderEpoch,
+    /// The newest record's; none of a batch that compaction has emptied.
     pub(crate) max_timestamp: Timestamp,
 }
 
@@ -116,7 +117,10 @@ impl Frame {
             last: Offset::from_wire(last).filter(|last| *last < Offset::MAX)?,
             bytes: total,
             epoch: LeaderEpoch::from_wire(i32::from_be_bytes(short(12)?))?,
-            max_timestamp: Timestamp(i64::from_be_bytes(field(35)?)),
+            max_timestamp: match i32::from_be_bytes(short(57)?) {
+                0 => Timestamp::NONE,
+                _ => Timestamp(i64::from_be_bytes(field(35)?)),
+            },
         })
     }
 

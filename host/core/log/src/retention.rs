@@ -41,12 +41,12 @@ impl<D: Disk> Log<D> {
         let mut start = self.start;
         let mut size = self.size();
         for segment in self.closed.values() {
-            // Emptied by compaction: it has no age, and holds nobody back.
-            if segment.size == 0 {
-                continue;
-            }
             let over =
                 self.settings.retention_bytes.is_some_and(|max| size - segment.size >= max.0);
+            // Emptied by compaction: it has no age, and holds nobody back.
+            if segment.newest.is_none() && !over {
+                continue;
+            }
             if !over && !too_old(segment.newest, self.settings.retention_ms) {
                 break;
             }

@@ -29,6 +29,9 @@ const STEP_BYTES_MIN: u64 = 16 << 10;
 /// The largest step: a quarter second's worth at the speed of a flash disk's page cache writes.
 const STEP_BYTES_MAX: u64 = 8 << 20;
 
+/// The end of the name of a file that waits to take another's place. A start removes what has it.
+pub(crate) const UNFINISHED: &str = ".cleaned";
+
 /// The file that holds the batches from `base` on.
 pub(crate) fn path(folder: &str, base: Offset, extension: &str) -> String {
     format!("{folder}/{:020}.{extension}", base.value())
@@ -266,7 +269,28 @@ impl<F: DiskFile> Active<F> {
     ) -> io::Result<[F; 2]> {
         self.add_time_entry();
         self.cut_padding()?;
-        self.store_indexes(disk, folder)
+        // Half an index costs a longer walk, or, behind a gap, a batch: there it is written whole.
+        if self.gaps {
+            self.replace_indexes(disk, folder)
+        } else {
+            self.store_indexes(disk, folder)
+        }
+    }
+
+    fn replace_indexes<D: Disk<File = F>>(&mut self, disk: &D, folder: &str) -> io::Result<[F; 2]> {
+        let (offsets, times) = self.index_bytes();
+        let replace = |extension, bytes: &[u8]| -> io::Result<F> {
+            let path = path(folder, self.base, extension);
+            let fresh = format!("{path}{UNFINISHED}");
+            let file = disk.create(&fresh)?;
+            file.write_at(&[bytes], 0)?;
+            file.sync()?;
+            disk.rename(&fresh, &path)?;
+            Ok(file)
+        };
+        let files = [replace("index", &offsets)?, replace("timeindex", &times)?];
+        (self.offsets_stored, self.times_stored) = (self.offsets.len(), self.times.len());
+        Ok(files)
     }
 
     /// Called now and then: an idle segment reserves less, and gives back what it does not use.

@@ -169,7 +169,7 @@ impl<D: Disk> Job<D> {
 
     /// Makes what the cleaning relies on durable, and learns the dirty records.
     fn begin(&mut self, go_on: &dyn Fn() -> bool) -> Result<Offset, CompactError> {
-        // An older recovery point may lie within a segment that is about to be replaced.
+        // An older recovery point may lie within what is about to be replaced, and a start would walk it.
         let file = Checkpoint::open(&self.disk, &self.cleaning.folder);
         let file = file.map_err(|source| self.disk_error(source))?;
         file.sync().map_err(|source| self.sync_error(source))?;

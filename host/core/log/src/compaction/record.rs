@@ -22,7 +22,7 @@ use brooklet_types::Offset;
 
 use crate::disk::{Disk, DiskFile, read_small, replace};
 use crate::frame::crc;
-use crate::segment;
+use crate::segment::{self, UNFINISHED};
 
 const NAME: &str = "brooklet-compaction";
 const MAGIC: &[u8; 8] = b"brkcomp1";
@@ -32,9 +32,6 @@ const HEAD_BYTES: usize = 52;
 pub(crate) const REPLACED_MAX: usize = 1024;
 
 const RECORD_BYTES_MAX: usize = HEAD_BYTES + REPLACED_MAX * 8 + 4;
-
-/// The end of the name of a file that waits to take a segment's place.
-const SUFFIX: &str = ".cleaned";
 
 /// The files of a segment that compaction replaces.
 const EXTENSIONS: [&str; 3] = ["log", "index", "timeindex"];
@@ -107,14 +104,14 @@ impl Compacted {
 
     /// Writes the record beside the one that counts; gives back the file, to be synced.
     pub(crate) fn prepare<D: Disk>(&self, disk: &D, folder: &str) -> io::Result<D::File> {
-        let file = disk.create(&format!("{folder}/{NAME}{SUFFIX}"))?;
+        let file = disk.create(&format!("{folder}/{NAME}{UNFINISHED}"))?;
         file.write_at(&[&self.to_bytes()], 0)?;
         Ok(file)
     }
 
     /// Makes the prepared record the one that counts, as soon as the folder is synced.
     pub(crate) fn commit<D: Disk>(disk: &D, folder: &str) -> io::Result<()> {
-        disk.rename(&format!("{folder}/{NAME}{SUFFIX}"), &format!("{folder}/{NAME}"))
+        disk.rename(&format!("{folder}/{NAME}{UNFINISHED}"), &format!("{folder}/{NAME}"))
     }
 
     /// Makes this the record that counts, at once and durably, with no replacement under way.
@@ -130,7 +127,7 @@ impl Compacted {
         if let Some(replacement) = &compacted.replacement {
             replacement.resume(disk, folder, compacted.serial)?;
         }
-        for name in disk.list(folder)?.iter().filter(|name| name.ends_with(SUFFIX)) {
+        for name in disk.list(folder)?.iter().filter(|name| name.ends_with(UNFINISHED)) {
             disk.remove(&format!("{folder}/{name}"))?;
         }
         Ok(compacted)
@@ -140,7 +137,7 @@ impl Compacted {
 impl Replacement {
     /// Where a file of the new segment is until it has its name.
     pub(crate) fn path(folder: &str, base: Offset, extension: &str, serial: u64) -> String {
-        format!("{}.{serial}{SUFFIX}", segment::path(folder, base, extension))
+        format!("{}.{serial}{UNFINISHED}", segment::path(folder, base, extension))
     }
 
     /// Gives the new files their names and removes the old ones. In whatever order a crash lets this

@@ -1,6 +1,7 @@
 //! Histories of keys, cleaned on a disk in memory.
 
 mod damage;
+mod histories;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;

@@ -86,3 +86,47 @@ fn what_can_be_made_anew_may_be_lost() {
         assert_eq!(newest(&lines(&log)), newest(&lines(&open(&disk))), "cleaned without {path}");
     }
 }
+
+#[test]
+fn an_index_that_is_made_anew_is_whole_or_not_there() {
+    let disk = cleaned();
+    let whole = survivors(&open(&disk), "whole");
+    let indexes = disk.files().into_keys().filter(|path| path.ends_with(".index"));
+    for path in indexes {
+        for kept in 0..3 {
+            let copy = disk.copy();
+            copy.remove(&path).unwrap();
+            copy.sync_folder(FOLDER).unwrap();
+            drop(open(&copy));
+            copy.settle_names(|| true);
+            copy.crash(|_, count| count.min(kept), true);
+            assert_eq!(survivors(&open(&copy), &path), whole, "{path}, {kept} writes kept");
+        }
+    }
+}
+
+#[test]
+fn an_older_recovery_point_is_not_believed_within_what_was_compacted() {
+    let disk = MemoryDisk::default();
+    let mut log = open(&disk);
+    for (turn, key) in ["a", "b", "a", "b", "c", "a"].into_iter().enumerate() {
+        append(&mut log, 1, i32::try_from(turn).unwrap(), Codec::None, &[key]);
+        if turn == 1 {
+            log.sync().unwrap();
+        }
+    }
+    log.roll().unwrap();
+    log.sync().unwrap();
+    let slot = usize::try_from(log.checkpoint.serial % 2 * 512).unwrap();
+    compact(&mut log, 500, everything()).unwrap();
+    let expected = survivors(&log, "before");
+    log.disk.sync_folder(FOLDER).unwrap();
+    drop(log);
+    let path = format!("{FOLDER}/brooklet-checkpoint");
+    let mut bytes = disk.files()[&path].clone();
+    bytes[slot + 30] ^= 1;
+    disk.put(&path, bytes);
+    let log = open(&disk);
+    assert!(log.holes().is_empty(), "{:?}", log.holes());
+    assert_eq!(survivors(&log, "after"), expected);
+}
