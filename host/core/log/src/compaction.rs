@@ -99,12 +99,11 @@ impl<D: Disk> Log<D> {
         if !self.settings.compact || self.compaction_under_way.is_some() {
             return Cleanable::No;
         }
-        let (_, cleanable) = self.assess(now);
         let waits_for_sync = self.closed.range(self.checkpoint.segment..).next().is_some();
-        if cleanable == Cleanable::No && waits_for_sync {
-            return Cleanable::In { ms: 0 };
+        match self.assess(now).1 {
+            Cleanable::In { .. } | Cleanable::No if waits_for_sync => Cleanable::In { ms: 0 },
+            cleanable @ (Cleanable::Now { .. } | Cleanable::In { .. } | Cleanable::No) => cleanable,
         }
-        cleanable
     }
 
     fn assess(&self, now: Timestamp) -> (usize, Cleanable) {
@@ -182,19 +181,19 @@ impl<D: Disk> Log<D> {
         Ok(Some(Job { disk: self.disk.clone(), cleaning }))
     }
 
-    /// The job has ended with an error, and another may begin. Gives the error back unless it is none: the
-    /// log was changed while the job was reading it.
+    /// The job has ended with an error, and another may begin. Gives the error back unless it is explained:
+    /// the process is ending, or the log was changed while the job was reading it.
     pub fn abandon_compaction(&mut self, error: CompactError) -> Option<CompactError> {
         let began = self.compaction_under_way.take();
         let was_cut = began.is_none_or(|generation| generation != self.unsynced.generation);
-        let is_none = match error {
+        let is_explained = match error {
             CompactError::Outdated { .. } | CompactError::Interrupted { .. } => true,
             CompactError::Damaged { .. } | CompactError::Batch { .. } => was_cut,
             CompactError::Disk { .. } | CompactError::Full { .. } | CompactError::Sync { .. } => {
                 false
             }
         };
-        (!is_none).then_some(error)
+        (!is_explained).then_some(error)
     }
 
     /// Whether the segments that a replacement was made of are still here.

@@ -23,6 +23,10 @@ use crate::output::{Event, Output, Reply};
 use crate::partition::{Partition, claim_folder, folder};
 use crate::sync::Syncs;
 
+/// What is added to the name of a partition's folder before it is removed. A topic of such a name there
+/// cannot be, so that a start removes what a crash left of it.
+const GONE: &str = "~-0";
+
 /// The topic that holds what groups have committed.
 pub const GROUPS_TOPIC: &str = "__consumer_offsets";
 
@@ -337,7 +341,10 @@ impl<D: Disk> Shard<D> {
             self.forget_topic(now, clock, &partition.topic, outbox);
         }
         let folder = partition.log.folder().to_owned();
-        if let Err(error) = self.disk.remove(&folder) {
+        // The cleaner may be writing there: it does not find the folder again, nor follow it.
+        let gone = format!("{folder}{GONE}");
+        if let Err(error) = self.disk.rename(&folder, &gone).and_then(|()| self.disk.remove(&gone))
+        {
             let problem = error.to_string();
             outbox.push(Output::Event(Event::PartitionFailed { folder, problem }));
         }

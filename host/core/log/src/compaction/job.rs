@@ -386,7 +386,11 @@ impl<D: Disk> Job<D> {
     }
 
     fn sync_error(&self, source: io::Error) -> CompactError {
-        CompactError::Sync { folder: self.cleaning.folder.clone(), source }
+        let folder = self.cleaning.folder.clone();
+        if source.kind() == io::ErrorKind::NotFound {
+            return CompactError::Outdated { folder };
+        }
+        CompactError::Sync { folder, source }
     }
 
     fn disk_error(&self, source: io::Error) -> CompactError {
