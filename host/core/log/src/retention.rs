@@ -125,9 +125,13 @@ impl<D: Disk> Log<D> {
             self.active = Active::new(target, file, 0);
         }
         self.rewalk(offset)?;
-        // A batch that began before the start may have gone whole.
-        self.start = self.start.min(self.end);
         self.epochs.truncate_to(self.end);
+        // A batch that began before the start may have gone whole.
+        let start = self.start.min(self.end);
+        // As a start does: what lies before the start in its segment may be all that tells of a producer.
+        self.start = self.closed.keys().next().copied().unwrap_or(self.active.base).min(start);
+        self.load_producers()?;
+        self.start = start;
         self.durable = self.durable.min(self.end);
         self.unsynced.folder = true;
         self.sync()
