@@ -35,6 +35,13 @@ async function main() {
     })
   })
   await consumer.disconnect()
+  // Back to the start: kafkajs commits a negative offset, which says that nothing is committed.
+  await admin.resetOffsets({ groupId: `${topic}-group`, topic, earliest: true })
+  const reset = await admin.fetchOffsets({ groupId: `${topic}-group`, topics: [topic], resolveOffsets: true })
+  if (reset[0].partitions.some(({ offset }) => Number(offset) > 0)) throw new Error(`reset to ${JSON.stringify(reset)}`)
+  await admin.setOffsets({ groupId: `${topic}-group`, topic, partitions: [{ partition: 0, offset: '1' }] })
+  const moved = await admin.fetchOffsets({ groupId: `${topic}-group`, topics: [topic] })
+  if (moved[0].partitions.find(({ partition }) => partition === 0).offset !== '1') throw new Error('not moved')
   const described = await admin.describeGroups([`${topic}-group`])
   await admin.deleteGroups([`${topic}-group`])
   await admin.deleteTopics({ topics: [topic] })

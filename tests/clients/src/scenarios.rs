@@ -15,6 +15,8 @@ pub enum Client {
     Node(&'static str),
     /// A program of a Debian package of the same name.
     Debian(&'static str),
+    /// A program that has to be there; the script gets the rest by itself.
+    Present(&'static str),
 }
 
 /// One script and what it needs.
@@ -49,10 +51,27 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario { script: "kafkajs_basics.js", client: Client::Node("kafkajs"), flights: false },
     Scenario { script: "kcat_basics.sh", client: Client::Debian("kcat"), flights: false },
+    Scenario {
+        script: "kafka_python_basics.py",
+        client: Client::Python(&["kafka-python", "lz4", "python-snappy", "zstandard"]),
+        flights: false,
+    },
+    Scenario {
+        script: "platformatic_basics.js",
+        client: Client::Node("@platformatic/kafka"),
+        flights: false,
+    },
+    Scenario { script: "go_basics.sh", client: Client::Present("go"), flights: false },
+    Scenario { script: "java_basics.sh", client: Client::Present("java"), flights: false },
+    Scenario { script: "java_streams.sh", client: Client::Present("java"), flights: false },
+    Scenario { script: "java_connect.sh", client: Client::Present("java"), flights: false },
 ];
 
 /// Longer than any scenario takes on two busy cores.
 const SECONDS_MAX: &str = "400";
+
+/// The exit code of a script that cannot play here; its last line says why.
+const SKIPPED: i32 = 77;
 
 impl Scenario {
     /// Runs the scenario against the broker at `address`, with a topic of its own.
@@ -79,6 +98,8 @@ impl Scenario {
         if output.status.success() {
             let said = said.lines().find(|line| !line.starts_with('%')).unwrap_or_default();
             Outcome::Passed(said.to_owned())
+        } else if output.status.code() == Some(SKIPPED) {
+            Outcome::Skipped(said.lines().last().unwrap_or_default().to_owned())
         } else {
             let mut last: Vec<&str> = said.lines().rev().take(12).collect();
             last.reverse();
@@ -110,6 +131,11 @@ impl Scenario {
                     run(Command::new("apt-get").args(["update", "-q"]))?;
                     run(Command::new("apt-get").args(["install", "-qy", package]))?;
                 }
+                command.arg("bash");
+            }
+            Client::Present(program) => {
+                let found = run(Command::new("sh").args(["-c", "command -v \"$0\"", program]));
+                found.map_err(|_| format!("{program} is not on this machine"))?;
                 command.arg("bash");
             }
         }

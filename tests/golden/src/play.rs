@@ -36,8 +36,9 @@ pub struct Played {
 /// How long a broker may take to find its coordinators.
 const TRIES_MAX: u32 = 100;
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(200);
-/// How long another connection's request may take to arrive.
-const UNTIL_MAX: Duration = Duration::from_secs(5);
+/// How long another connection's request may take to arrive, or a session of six seconds to end.
+const UNTIL_MAX: Duration = Duration::from_secs(12);
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(5);
 const SETTLE: Duration = Duration::from_millis(700);
 
 /// Plays `steps` against the broker at `address`.
@@ -121,13 +122,13 @@ impl Player<'_> {
                 return;
             }
             // Nothing tells a client of what another one has sent: asking again is all there is.
-            thread::yield_now();
+            thread::sleep(ASK_AGAIN_AFTER); // polls
         }
         // The steps that follow show what was not so.
     }
 
     fn request(&mut self, step: &Step, action: &Action, played: &mut Played) {
-        let Action::Request { api, version, content, answer, wait } = action else {
+        let Action::Request { api, version, content, answer, wait, once } = action else {
             unreachable!("only requests come here");
         };
         let send = if *wait { "" } else { "send " };
@@ -163,7 +164,8 @@ impl Player<'_> {
             let reply = open.connection.await_answer(id);
             let value = self.reply(&step.connection, reply, Some((api, *answer)));
             tries += 1;
-            if self.target == Target::Kafka && is_transient(&value) && tries < TRIES_MAX {
+            let may_change = self.target == Target::Kafka && !once && is_transient(&value);
+            if may_change && tries < TRIES_MAX {
                 thread::sleep(TRY_AGAIN_AFTER); // polls
                 continue;
             }

@@ -12,6 +12,7 @@
 //! b: Heartbeat v0 {…}                        over the connection `b`, opened when first named
 //! b: send JoinGroup v2 {…}                   sent, and the answer left for later
 //! b: await                                   that answer
+//! once Heartbeat v0 {…}                       not tried again where a coordinator is missing
 //! ApiVersions v99 body 0x00 answer v0        any version, any body, the answer's version
 //! bytes 0x00000000                           any bytes at all
 //! until groups.0.group_state = "Stable" DescribeGroups v0 {…}   asked until it is so
@@ -37,7 +38,8 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Sends a request; `wait` says whether its answer is awaited at once.
-    Request { api: String, version: i16, content: Content, answer: i16, wait: bool },
+    /// With `once`, what it answers first counts.
+    Request { api: String, version: i16, content: Content, answer: i16, wait: bool, once: bool },
     /// Repeats the request until what `path` leads to is `value`: another connection's request
     /// has arrived. Not part of the transcript.
     Until { path: String, value: String, request: Box<Action> },
@@ -171,12 +173,16 @@ impl Reader<'_> {
             Some(rest) => (false, rest),
             None => (true, text),
         };
+        let (once, text) = match text.strip_prefix("once ") {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
         let mut words = text.splitn(3, ' ');
         let mut word = || words.next().unwrap_or_else(|| panic!("not a statement: {text}"));
         let (api, range, rest) = (word(), word(), word());
         let request = |version: i16| {
             let (content, answer) = content(rest, version);
-            Action::Request { api: api.to_owned(), version, content, answer, wait }
+            Action::Request { api: api.to_owned(), version, content, answer, wait, once }
         };
         self.versions(api, range, version).into_iter().map(request).collect()
     }

@@ -7,11 +7,11 @@ use std::fmt::Write as _;
 use brooklet_log::compaction::{Cleaning, CompactError, Job, LatestByKey};
 use brooklet_log::disk::memory::MemoryDisk;
 use brooklet_log::validate::ValidatedBatch;
-use brooklet_log::{AppendError, Disk, DiskFile, Log, LogSettings, TailBudget};
+use brooklet_log::{AppendError, Buffers, Disk, DiskFile, Log, LogSettings, TailBudget};
 use brooklet_types::{ByteSize, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 use brooklet_wire::batch::{self, BatchBuilder};
 use brooklet_wire::compress::Codec;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::invariants::{nothing_acknowledged_is_lost, reads_return_what_was_written};
 use crate::oracle::{Oracle, Written};
@@ -403,7 +403,7 @@ impl World {
         let mut read = BTreeMap::new();
         while next < end {
             let plan = log.read(next, end, budget, true).map_err(|error| error.to_string())?;
-            let chunks = plan.run(&mut BytesMut::new()).map_err(|error| error.to_string())?;
+            let chunks = plan.run(&mut Buffers::default()).map_err(|error| error.to_string())?;
             let Some(after) = add_records(&chunks.concat().into(), &mut read)? else { break };
             if after <= next {
                 return Err(format!("a read from {next} ends at {after}"));

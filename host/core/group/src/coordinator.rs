@@ -192,13 +192,15 @@ impl Coordinator {
         self.finish(out)
     }
 
-    /// Every committed position, for measuring lag.
+    /// Every committed position that is an offset, for measuring lag.
     pub fn committed(
         &self,
     ) -> impl Iterator<Item = (&Arc<str>, &TopicName, PartitionIndex, Offset)> {
         self.groups.iter().flat_map(|(id, group)| {
             let offsets = group.offsets.iter();
-            offsets.map(move |((topic, partition), value)| (id, topic, *partition, value.offset))
+            offsets.filter_map(move |((topic, partition), value)| {
+                Some((id, topic, *partition, value.offset.offset()?))
+            })
         })
     }
 

@@ -42,7 +42,7 @@ mod subscription;
 mod timers;
 
 pub use coordinator::{AppendToken, Coordinator, Effects};
-pub use record::{GroupRecord, GroupValue, MemberValue, OffsetValue};
+pub use record::{CommittedOffset, GroupRecord, GroupValue, MemberValue, OffsetValue};
 pub use reply::{
     DescribeReply, DescribedMember, FetchReply, GroupState, JoinReply, JoinedMember, LeaveReply,
     ListedGroup, Reply, SyncReply,

@@ -33,11 +33,41 @@ pub enum GroupRecord {
     },
 }
 
+/// A client's word for where it goes on.
+///
+/// A negative one is no offset but says so in the client's own way (kafkajs resets a group to -2 for
+/// the start or -1 for the end, and finds its way from there), so it is kept and given back as it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommittedOffset(i64);
+
+impl CommittedOffset {
+    /// What a client committed.
+    pub fn from_wire(raw: i64) -> CommittedOffset {
+        CommittedOffset(raw)
+    }
+
+    /// What it gets back.
+    pub fn to_wire(self) -> i64 {
+        self.0
+    }
+
+    /// The offset, if it is one.
+    pub fn offset(self) -> Option<Offset> {
+        Offset::from_wire(self.0)
+    }
+}
+
+impl From<Offset> for CommittedOffset {
+    fn from(offset: Offset) -> CommittedOffset {
+        CommittedOffset(offset.to_wire())
+    }
+}
+
 /// A committed position. Kafka's `OffsetCommitValue`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OffsetValue {
     /// The next offset to read.
-    pub offset: Offset,
+    pub offset: CommittedOffset,
     /// The epoch of the last record read, where the client knew it.
     pub leader_epoch: Option<LeaderEpoch>,
     /// Whatever the client wanted to remember.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use brooklet_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
+use brooklet_types::{ErrorCode, LeaderEpoch, PartitionIndex, TopicId, TopicName};
 use bytes::Bytes;
 
+use crate::record::CommittedOffset;
 use crate::reply::{DescribeReply, FetchReply, JoinReply, LeaveReply, Reply, SyncReply};
 
 /// Which request a reply belongs to; the caller's number, unique among those unanswered.
@@ -199,7 +200,7 @@ pub struct CommitOffset {
     /// Which partition.
     pub partition: PartitionIndex,
     /// The next offset to read.
-    pub offset: Offset,
+    pub offset: CommittedOffset,
     /// The epoch of the last record read.
     pub leader_epoch: Option<LeaderEpoch>,
     /// Whatever the client wants to remember.

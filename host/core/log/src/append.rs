@@ -12,8 +12,8 @@ use std::io;
 
 use brooklet_types::{ErrorCode, LeaderEpoch, Offset, Timestamp};
 use brooklet_wire::batch::{self, BatchHeader, TimestampType};
-use bytes::BytesMut;
 
+use crate::buffers::Buffers;
 use crate::disk::{Disk, DiskFile, read_small};
 use crate::frame::HEADER_BYTES;
 use crate::journal::Entry;
@@ -163,10 +163,10 @@ impl<D: Disk> Log<D> {
 
     fn rebuild_producers(&mut self, from: Offset) -> io::Result<()> {
         let mut next = from;
-        let mut scratch = BytesMut::new();
+        let mut buffers = Buffers::default();
         while next < self.end {
             let plan = self.read(next, self.end, REBUILD_BYTES, true);
-            let chunks = plan.and_then(|plan| plan.run(&mut scratch));
+            let chunks = plan.and_then(|plan| plan.run(&mut buffers));
             let before = next;
             let chunks = match chunks {
                 Ok(chunks) => chunks,

@@ -59,6 +59,9 @@ pub trait DiskFile: Clone + Debug + Send + Sync + 'static {
     /// Reads from `position` until `buffer` is full or the file ends; says how many bytes.
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
 
+    /// The same, but only as far as it needs no waiting: what is not in memory is not read.
+    fn read_ready_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
+
     /// Writes `parts` back to back at `position`, in one system call where there is one.
     fn write_at(&self, parts: &[&[u8]], position: u64) -> io::Result<()>;
 

@@ -8,6 +8,7 @@
 //! a topic's name or a client.
 
 mod append;
+mod buffers;
 mod checkpoint;
 pub mod compaction;
 pub mod disk;
@@ -29,6 +30,7 @@ mod time_index;
 pub mod validate;
 
 pub use append::{AppendError, Appended};
+pub use buffers::Buffers;
 pub use disk::{Disk, DiskFile};
 pub use frame::Hole;
 pub use log::{Log, Stored, WriteError};

@@ -330,6 +330,11 @@ impl<D: Disk> Log<D> {
         &self.holes
     }
 
+    /// Whether `offset` lies in or behind the segment that is being written.
+    pub fn is_in_active_segment(&self, offset: Offset) -> bool {
+        offset >= self.active.base
+    }
+
     /// Bytes of batches.
     pub fn size(&self) -> u64 {
         self.active.size + self.closed.values().map(|segment| segment.size).sum::<u64>()

@@ -10,8 +10,9 @@ use std::io;
 
 use brooklet_types::{Offset, Timestamp};
 use brooklet_wire::batch::{self, BatchHeader};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
+use crate::buffers::Buffers;
 use crate::disk::{Disk, DiskFile};
 use crate::log::Log;
 use crate::plan::ReadError;
@@ -64,9 +65,9 @@ impl<D: Disk> Log<D> {
         wanted: impl Fn(&(Timestamp, Offset)) -> bool,
     ) -> Result<Option<(Timestamp, Offset)>, ReadError> {
         let mut next = from;
-        let mut scratch = BytesMut::new();
+        let mut buffers = Buffers::default();
         while next < self.end {
-            let chunks = self.read(next, self.end, READ_BYTES, true)?.run(&mut scratch)?;
+            let chunks = self.read(next, self.end, READ_BYTES, true)?.run(&mut buffers)?;
             let before = next;
             for chunk in chunks {
                 for (header, bytes) in batch::split(&chunk).map_while(Result::ok) {

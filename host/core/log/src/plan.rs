@@ -15,8 +15,9 @@
 use std::io;
 
 use brooklet_types::{ErrorCode, Offset};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
+use crate::buffers::Buffers;
 use crate::disk::DiskFile;
 use crate::epoch::Epochs;
 use crate::frame::{Frame, Gaps, HEADER_BYTES, Step, Walk};
@@ -95,6 +96,13 @@ struct Answer {
     full: bool,
 }
 
+/// Whether a read may wait for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    Waits,
+    None,
+}
+
 /// Where in a piece the reading is.
 #[derive(Clone, Copy)]
 struct Cursor {
@@ -130,28 +138,47 @@ impl<F: DiskFile> ReadPlan<F> {
         if self.is_cached() { sum } else { sum.min(u64::from(self.max_bytes)) }
     }
 
-    /// Reads and checks. `scratch` gives its memory to the answer and gets it back when the
-    /// answer is dropped, so one that lives as long as a connection saves allocations.
-    pub fn run(self, scratch: &mut BytesMut) -> Result<Vec<Bytes>, ReadError> {
+    /// Reads and checks, waiting for the disk where need be.
+    pub fn run(&self, buffers: &mut Buffers) -> Result<Vec<Bytes>, ReadError> {
+        let answer = self.answer(Patience::Waits, buffers)?;
+        Ok(answer.expect("given up only where there is no patience"))
+    }
+
+    /// The same on a thread that may not wait: none when something has to come from the disk.
+    pub fn run_ready(&self, buffers: &mut Buffers) -> Result<Option<Vec<Bytes>>, ReadError> {
+        self.answer(Patience::None, buffers)
+    }
+
+    fn answer(
+        &self,
+        patience: Patience,
+        buffers: &mut Buffers,
+    ) -> Result<Option<Vec<Bytes>>, ReadError> {
         let mut answer = Answer { chunks: Vec::new(), bytes: 0, full: false };
         for piece in &self.pieces {
             match piece {
                 Piece::Cached(bytes) => answer.chunks.push(bytes.clone()),
-                Piece::File(piece) => self.read_piece(piece, scratch, &mut answer)?,
+                Piece::File(piece) => {
+                    if !self.read_piece(piece, patience, buffers, &mut answer)? {
+                        return Ok(None);
+                    }
+                }
             }
             if answer.full {
                 break;
             }
         }
-        Ok(answer.chunks)
+        Ok(Some(answer.chunks))
     }
 
+    /// False when it had to wait and had no patience.
     fn read_piece(
         &self,
         piece: &FilePiece<F>,
-        scratch: &mut BytesMut,
+        patience: Patience,
+        buffers: &mut Buffers,
         answer: &mut Answer,
-    ) -> Result<(), ReadError> {
+    ) -> Result<bool, ReadError> {
         let from_start = Cursor { position: 0, expected: Some(piece.base), last: None };
         let mut cursor = match piece.hint {
             Some((position, last)) => Cursor { position, expected: None, last: Some(last) },
@@ -162,13 +189,16 @@ impl<F: DiskFile> ReadPlan<F> {
         while !answer.full && cursor.position < piece.end {
             let left = u64::from(self.max_bytes).saturating_sub(answer.bytes);
             let length = (left + SLACK_BYTES).max(wanted).min(piece.end - cursor.position);
-            let chunk = read_exactly(piece, cursor.position, length, scratch)?;
+            let chunk = read_exactly(piece, cursor.position, length, patience, buffers)?;
+            let Some(chunk) = chunk else { return Ok(false) };
             let before = cursor;
             match self.take(piece, &mut gaps, &chunk, &mut cursor, answer)? {
                 Taken::All => wanted = 0,
                 Taken::Needs(bytes) => wanted = bytes,
                 Taken::Bad if cursor.expected.is_none() => cursor = from_start,
                 Taken::Bad if !answer.chunks.is_empty() => answer.full = true,
+                // Looking for the next good batch may take long.
+                Taken::Bad if patience == Patience::None => return Ok(false),
                 Taken::Bad => cursor = self.pass_bad(piece, cursor)?,
             }
             // Every turn moves on, asks for more, or falls back to the start once.
@@ -180,7 +210,7 @@ impl<F: DiskFile> ReadPlan<F> {
                 "a read that does not move"
             );
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Takes whole batches from `chunk`, which begins at the cursor.
@@ -311,20 +341,30 @@ fn index(bytes: u64) -> usize {
     usize::try_from(bytes).expect("within a chunk in memory")
 }
 
+/// None when it would have to wait.
 fn read_exactly<F: DiskFile>(
     piece: &FilePiece<F>,
     position: u64,
     length: u64,
-    scratch: &mut BytesMut,
-) -> Result<Bytes, ReadError> {
-    scratch.resize(index(length), 0);
+    patience: Patience,
+    buffers: &mut Buffers,
+) -> Result<Option<Bytes>, ReadError> {
     let disk = |source| ReadError::Disk { file: piece.path.clone(), source };
-    let read = piece.file.read_at(scratch, position).map_err(disk)?;
-    if (read as u64) < length {
-        let source = io::Error::new(io::ErrorKind::UnexpectedEof, format!("ends at {read}"));
-        return Err(disk(source));
+    let mut buffer = buffers.take(index(length));
+    let wanted = &mut buffer[..index(length)];
+    let read = match patience {
+        Patience::Waits => piece.file.read_at(wanted, position),
+        Patience::None => piece.file.read_ready_at(wanted, position),
+    };
+    let read = read.map_err(disk)?;
+    if read as u64 == length {
+        return Ok(Some(buffers.lend(buffer, read)));
     }
-    Ok(scratch.split().freeze())
+    if patience == Patience::None {
+        return Ok(None);
+    }
+    let source = io::Error::new(io::ErrorKind::UnexpectedEof, format!("ends at {read}"));
+    Err(disk(source))
 }
 
 #[cfg(test)]

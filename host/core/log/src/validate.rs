@@ -20,6 +20,10 @@ use brooklet_wire::batch::{
 use brooklet_wire::compress::Codec;
 use bytes::{Bytes, BytesMut};
 
+/// More records than this are not named one by one: each would cost the answer a line, and a batch
+/// can hold millions that were a few bytes on the wire. Whoever mends a thousand will see the rest.
+const RECORDS_NAMED_MAX: usize = 1000;
+
 /// What a topic asks of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicRules {
@@ -64,6 +68,9 @@ pub enum ValidateError {
     /// Counts that contradict each other.
     #[error("a batch of {count} records whose last offset delta is {last_offset_delta}")]
     Count { count: u32, last_offset_delta: u32 },
+    /// More records than the bytes behind the header can be.
+    #[error("a batch of {count} records in {bytes} bytes")]
+    NoRoom { count: u32, bytes: usize },
     /// The broker gives offsets, counted from the batch's first.
     #[error("a batch whose first offset is {0}; only the broker gives offsets")]
     BaseOffset(Offset),
@@ -77,7 +84,14 @@ pub enum ValidateError {
     #[error(
         "timestamp {timestamp} is not within {before_ms} ms before and {after_ms} ms after {now}"
     )]
-    Timestamp { timestamp: Timestamp, now: Timestamp, before_ms: i64, after_ms: i64 },
+    Timestamp {
+        timestamp: Timestamp,
+        now: Timestamp,
+        before_ms: i64,
+        after_ms: i64,
+        /// None where the header claims a time that no record has.
+        records: Vec<u32>,
+    },
     /// Only the broker sets the broker's time.
     #[error("a producer may not set the timestamp type to LogAppendTime")]
     LogAppendTime,
@@ -95,6 +109,7 @@ impl ValidateError {
             ValidateError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
             ValidateError::NotOneBatch { .. }
             | ValidateError::Count { .. }
+            | ValidateError::NoRoom { .. }
             | ValidateError::BaseOffset(_)
             | ValidateError::Control
             | ValidateError::Producer { .. }
@@ -108,7 +123,7 @@ impl ValidateError {
     /// The records that are to blame, where single ones are, for Produce 8 and later.
     pub fn records(&self) -> &[u32] {
         match self {
-            ValidateError::NoKey { records } => records,
+            ValidateError::NoKey { records } | ValidateError::Timestamp { records, .. } => records,
             // All of them are; Kafka names the first.
             ValidateError::LogAppendTime => &[0],
             ValidateError::NotOneBatch { .. }
@@ -116,10 +131,40 @@ impl ValidateError {
             | ValidateError::TooLarge { .. }
             | ValidateError::LargerThanSegment { .. }
             | ValidateError::Count { .. }
+            | ValidateError::NoRoom { .. }
+            | ValidateError::BaseOffset(_)
+            | ValidateError::Control
+            | ValidateError::Producer { .. } => &[],
+        }
+    }
+
+    /// Whether Kafka finds this when the batch is in front of its log already. It then tells where
+    /// the log starts, as it does of a batch that was stored.
+    pub fn is_told_by_a_log(&self) -> bool {
+        match self {
+            ValidateError::Count { .. }
+            | ValidateError::NoRoom { .. }
             | ValidateError::BaseOffset(_)
             | ValidateError::Control
             | ValidateError::Producer { .. }
-            | ValidateError::Timestamp { .. } => &[],
+            | ValidateError::Timestamp { .. }
+            | ValidateError::LogAppendTime
+            | ValidateError::NoKey { .. } => true,
+            ValidateError::Malformed(error) => match error {
+                BatchError::Offsets { .. }
+                | BatchError::Count { .. }
+                | BatchError::Codec { .. }
+                | BatchError::Record { .. }
+                | BatchError::Compression(_) => true,
+                BatchError::Truncated { .. }
+                | BatchError::Length { .. }
+                | BatchError::Magic { .. }
+                | BatchError::Crc { .. }
+                | BatchError::Build { .. } => false,
+            },
+            ValidateError::NotOneBatch { .. }
+            | ValidateError::TooLarge { .. }
+            | ValidateError::LargerThanSegment { .. } => false,
         }
     }
 }
@@ -162,7 +207,8 @@ pub fn validate(
     }
     check_size(records.len(), rules)?;
     batch::check_crc(&records)?;
-    check_header(&header, rules, now)?;
+    check_header(&header)?;
+    check_times(&records, &header, rules, now)?;
     rewrite(records, header, rules, now)
 }
 
@@ -177,12 +223,8 @@ fn check_size(bytes: usize, rules: &TopicRules) -> Result<(), ValidateError> {
     Ok(())
 }
 
-fn check_header(
-    header: &BatchHeader,
-    rules: &TopicRules,
-    now: Timestamp,
-) -> Result<(), ValidateError> {
-    header.attributes.codec()?;
+fn check_header(header: &BatchHeader) -> Result<(), ValidateError> {
+    let codec = header.attributes.codec()?;
     if header.attributes.is_control() {
         return Err(ValidateError::Control);
     }
@@ -192,6 +234,14 @@ fn check_header(
     let (count, last_offset_delta) = (header.record_count, header.last_offset_delta);
     if count == 0 || Some(count) != last_offset_delta.checked_add(1) {
         return Err(ValidateError::Count { count, last_offset_delta });
+    }
+    // A length, no attributes, two deltas, no key, no value and no headers take a byte each.
+    const RECORD_BYTES_MIN: usize = 7;
+    let bytes = header.total_bytes() - HEADER_BYTES;
+    let room = bytes / RECORD_BYTES_MIN;
+    // Without decompressing there is nothing to compare with, but plain records can be weighed.
+    if codec == Codec::None && usize::try_from(count).is_ok_and(|count| count > room) {
+        return Err(ValidateError::NoRoom { count, bytes });
     }
     if let Some(id) = header.producer_id {
         let id = id.0;
@@ -205,9 +255,6 @@ fn check_header(
     if header.attributes.timestamp_type() == TimestampType::LogAppendTime {
         return Err(ValidateError::LogAppendTime);
     }
-    if rules.timestamp_type == TimestampType::CreateTime {
-        check_times(header, rules, now)?;
-    }
     Ok(())
 }
 
@@ -215,19 +262,32 @@ fn check_header(
 /// than allowed passes, which Kafka would refuse: the price of not reading every record, and of no
 /// consequence for what is stored before it.
 fn check_times(
+    bytes: &[u8],
     header: &BatchHeader,
     rules: &TopicRules,
     now: Timestamp,
 ) -> Result<(), ValidateError> {
+    if rules.timestamp_type == TimestampType::LogAppendTime {
+        return Ok(());
+    }
     let (before_ms, after_ms) = (rules.timestamp_before_max_ms, rules.timestamp_after_max_ms);
-    for timestamp in [header.base_timestamp, header.max_timestamp] {
+    let is_refused = |timestamp: Timestamp| {
         let age = now.millis_since(timestamp);
         let allowed = age <= before_ms && age.saturating_neg() <= after_ms;
-        if timestamp != Timestamp::NONE && !allowed {
-            return Err(ValidateError::Timestamp { timestamp, now, before_ms, after_ms });
+        timestamp != Timestamp::NONE && !allowed
+    };
+    let times = [header.base_timestamp, header.max_timestamp];
+    let Some(timestamp) = times.into_iter().find(|time| is_refused(*time)) else { return Ok(()) };
+    // Only now, when the batch is lost anyway, are its records read.
+    let records = match batch::records(bytes) {
+        Ok(records) => {
+            let whole = (0..).zip(records.iter().map_while(Result::ok));
+            let refused = whole.filter(|(_, record)| is_refused(record.timestamp));
+            refused.map(|(at, _)| at).take(RECORDS_NAMED_MAX).collect()
         }
-    }
-    Ok(())
+        Err(_) => Vec::new(),
+    };
+    Err(ValidateError::Timestamp { timestamp, now, before_ms, after_ms, records })
 }
 
 /// Looks at single records where the topic asks for it, and makes of the batch what it wants.
@@ -258,7 +318,7 @@ fn rewrite(
     let mut keyless = Vec::new();
     for (index, record) in (0..).zip(records.iter()) {
         let record = record?;
-        if rules.compacted && record.key.is_none() {
+        if rules.compacted && record.key.is_none() && keyless.len() < RECORDS_NAMED_MAX {
             keyless.push(index);
         }
         if recompress {

@@ -33,6 +33,13 @@ pub struct CompactionSettings {
     pub key_bytes_max: usize,
 }
 
+/// Kafka's interval, and memory for the keys of a few hundred thousand devices.
+impl Default for CompactionSettings {
+    fn default() -> CompactionSettings {
+        CompactionSettings { backoff: Duration::from_secs(15), key_bytes_max: 32 << 20 }
+    }
+}
+
 /// The shard's cleaning, and when there is another.
 #[derive(Debug)]
 pub(crate) struct Compaction {

@@ -14,6 +14,9 @@ use crate::output::{EpochEnd, Fetched, Output, Reply};
 use crate::partition::Partition;
 use crate::shard::Shard;
 
+/// More partitions than this are not looked at twice.
+const NEAR_PARTITIONS_MAX: usize = 64;
+
 /// Fetches that found too little and have time left.
 #[derive(Debug, Default)]
 pub(crate) struct WaitingFetches {
@@ -84,6 +87,16 @@ impl<D: Disk> Shard<D> {
             let deadline = now + fetch.wait_max;
             self.waiting.park(ticket, fetch, deadline);
         }
+    }
+
+    /// Whether a fetch is of few partitions and planning it opens no file: its offsets lie in active
+    /// segments, whose indexes are in memory.
+    pub(crate) fn is_near_the_head(&self, fetch: &Fetch) -> bool {
+        let near = |wanted: &FetchPartition| {
+            let partition = self.partitions.get(&wanted.partition);
+            partition.is_none_or(|partition| partition.log.is_in_active_segment(wanted.offset))
+        };
+        fetch.partitions.len() <= NEAR_PARTITIONS_MAX && fetch.partitions.iter().all(near)
     }
 
     /// Answers the fetches that have enough, now that more of `partition` can be read.

@@ -29,6 +29,7 @@ pub mod output;
 mod partition;
 mod produce;
 mod shard;
+pub mod start;
 mod stored;
 mod sync;
 

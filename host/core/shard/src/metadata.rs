@@ -31,7 +31,8 @@ pub(crate) const METADATA: TopicPartition = TopicPartition {
     partition: PartitionIndex(0),
 };
 
-const NAME: &str = "__cluster_metadata";
+/// The folder it lies in is named as a topic's would be.
+pub(crate) const NAME: &str = TopicName::CLUSTER_METADATA;
 const FOLDER: &str = "topics/__cluster_metadata-0";
 
 /// The metadata log and what it has come to.

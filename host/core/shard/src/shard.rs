@@ -30,6 +30,9 @@ const GONE: &str = "~-0";
 /// The topic that holds what groups have committed.
 pub const GROUPS_TOPIC: &str = "__consumer_offsets";
 
+/// Batches of no more than this are written to the page cache in some microseconds.
+const SOON_DONE_BYTES_MAX: usize = 64 << 10;
+
 /// Which shard of which broker this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -178,6 +181,27 @@ impl<D: Disk> Shard<D> {
         deadlines.into_iter().flatten().min()
     }
 
+    /// Whether `request` needs no more of the disk than a small write to the page cache, so that
+    /// whoever brings it may carry it out.
+    pub fn is_soon_done(&self, request: &Request) -> bool {
+        match request {
+            Request::Produce(produce) => {
+                let bytes = produce.batches.iter().map(|(_, _, batch)| batch.bytes().len());
+                bytes.sum::<usize>() <= SOON_DONE_BYTES_MAX
+            }
+            Request::Fetch(fetch) => self.is_near_the_head(fetch),
+            Request::Group { .. } => true,
+            Request::ListOffsets(_)
+            | Request::EpochEnds(_)
+            | Request::DeleteRecords(_)
+            | Request::DescribeProducers(_)
+            | Request::DescribeLogs
+            | Request::Groups(_)
+            | Request::Committed
+            | Request::Metadata(_) => false,
+        }
+    }
+
     fn request(
         &mut self,
         now: Instant,
@@ -276,9 +300,13 @@ impl<D: Disk> Shard<D> {
                 return;
             }
         };
+        // What was found may be in the page cache only. Of an empty log there is nothing to lose:
+        // the metadata knows that it is there, and its first batch brings the folder along.
+        if log.start_offset() < log.end_offset() {
+            self.syncs.touched(id);
+        }
         let partition = Partition::new(id, topic.name.clone(), log, LeaderEpoch::default());
         self.partitions.insert(id, partition);
-        self.syncs.touched(id);
         if topic.name.as_str() == GROUPS_TOPIC
             && let Err(error) = self.load_groups(now, clock, id, outbox)
         {

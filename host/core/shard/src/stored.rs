@@ -6,7 +6,7 @@
 use brooklet_group as group;
 use brooklet_group::{Generation, GroupRecord};
 use brooklet_log::validate::ValidatedBatch;
-use brooklet_log::{Disk, Log, ReadError};
+use brooklet_log::{Buffers, Disk, Log, ReadError};
 use brooklet_meta::MetaRecord;
 use brooklet_types::{
     BrokerId, LeaderEpoch, Offset, PartitionIndex, ProducerId, Timestamp, TopicId, TopicName,
@@ -16,7 +16,7 @@ use brooklet_wire::compress::Codec;
 use brooklet_wire::stored::StoredError;
 use brooklet_wire::stored::groups::{GroupKey, GroupValue, MemberValue, OffsetValue};
 use brooklet_wire::stored::metadata::MetadataRecord;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 /// Bytes of a coordinator's log that are read at a time while it is loaded.
 const LOAD_BYTES: u32 = 4 << 20;
@@ -58,11 +58,11 @@ pub(crate) fn read_all<D: Disk>(
     mut take: impl FnMut(Offset, Option<Bytes>, Option<Bytes>) -> Result<(), LoadError>,
 ) -> Result<(), LoadError> {
     let mut next = log.start_offset();
-    let mut scratch = BytesMut::new();
+    let mut buffers = Buffers::default();
     while next < log.end_offset() {
         let plan = log.read(next, log.end_offset(), LOAD_BYTES, true)?;
         let before = next;
-        for chunk in plan.run(&mut scratch)? {
+        for chunk in plan.run(&mut buffers)? {
             for one in batch::split(&chunk) {
                 let (header, bytes) =
                     one.map_err(|source| LoadError::Batch { offset: next, source })?;
@@ -182,7 +182,7 @@ pub(crate) fn read_group_record(
             let topic =
                 TopicName::new(&topic).map_err(|source| LoadError::Name { offset, source })?;
             let partition = PartitionIndex::from_wire(partition).unwrap_or_default();
-            let value = value.and_then(read_offset_value);
+            let value = value.map(read_offset_value);
             Some(GroupRecord::Offset { group: group.into(), topic, partition, value })
         }
         GroupKey::Group { group } => {
@@ -203,15 +203,15 @@ fn offset_value(value: &group::OffsetValue) -> OffsetValue {
     }
 }
 
-fn read_offset_value(value: OffsetValue) -> Option<group::OffsetValue> {
-    Some(group::OffsetValue {
-        offset: Offset::from_wire(value.offset)?,
+fn read_offset_value(value: OffsetValue) -> group::OffsetValue {
+    group::OffsetValue {
+        offset: group::CommittedOffset::from_wire(value.offset),
         leader_epoch: LeaderEpoch::from_wire(value.leader_epoch),
         metadata: value.metadata.into(),
         commit_timestamp: Timestamp(value.commit_timestamp),
         expire_timestamp: value.expire_timestamp.map(Timestamp),
         topic_id: None,
-    })
+    }
 }
 
 fn group_value(value: &group::GroupValue) -> GroupValue {

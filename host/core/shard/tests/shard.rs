@@ -5,11 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use brooklet_log::Disk;
 use brooklet_log::compaction::Job;
 use brooklet_log::disk::memory::MemoryDisk;
 use brooklet_log::journal::Journal;
 use brooklet_log::validate::ValidatedBatch;
+use brooklet_log::{Buffers, Disk};
 use brooklet_meta::{Cluster, MetaRecord};
 use brooklet_shard::input::{
     Acks, Fetch, FetchPartition, Input, OffsetQuery, Place, Produce, Request, Ticket,
@@ -19,12 +19,11 @@ use brooklet_shard::{
     CompactionSettings, Identity, Journaled, Metadata, Shard, ShardSettings, SyncJob,
 };
 use brooklet_types::{
-    BrokerId, ByteSize, ErrorCode, Instant, Offset, PartitionIndex, Timestamp, TopicId, TopicName,
-    TopicPartition,
+    BrokerId, ByteSize, ErrorCode, Instant, LeaderEpoch, Offset, PartitionIndex, Timestamp,
+    TopicId, TopicName, TopicPartition,
 };
 use brooklet_wire::batch::{self, BatchBuilder};
 use brooklet_wire::compress::Codec;
-use bytes::BytesMut;
 
 const BROKER: BrokerId = BrokerId(1);
 const CLOCK: Timestamp = Timestamp(1_000_000);
@@ -44,7 +43,12 @@ struct Bench {
 
 impl Bench {
     fn start(disk: MemoryDisk) -> Bench {
-        let metadata = Metadata::start(&disk, Cluster::default(), BROKER, true, CLOCK).unwrap();
+        Bench::start_after(disk, true)
+    }
+
+    /// Whether the last stop was clean decides whether a new epoch of leaders begins.
+    fn start_after(disk: MemoryDisk, clean: bool) -> Bench {
+        let metadata = Metadata::start(&disk, Cluster::default(), BROKER, clean, CLOCK).unwrap();
         disk.create_folder("journal").unwrap();
         let (journal, entries) = Journal::open(&disk, "journal/0", ByteSize::mib(1)).unwrap();
         let mut journaled = Journaled { journal, recovered: Default::default() };
@@ -56,10 +60,7 @@ impl Bench {
             tail_bytes_max: 1 << 20,
             disk_reserve: ByteSize(0),
             groups: brooklet_group::Settings::default(),
-            compaction: CompactionSettings {
-                backoff: Duration::from_secs(15),
-                key_bytes_max: 1 << 20,
-            },
+            compaction: CompactionSettings::default(),
         };
         let identity = Identity { broker: BROKER, shard: 0, shards: 1 };
         let cluster = metadata.cluster();
@@ -170,12 +171,16 @@ impl Bench {
     }
 
     fn fetch(&mut self, offset: u64, wait_ms: u64) -> Ticket {
+        self.fetch_in(None, offset, wait_ms)
+    }
+
+    fn fetch_in(&mut self, epoch: Option<u32>, offset: u64, wait_ms: u64) -> Ticket {
         let wanted = FetchPartition {
             slot: 0,
             partition: place(0),
             offset: Offset::new(offset),
             max: ByteSize::mib(1),
-            current_epoch: None,
+            current_epoch: epoch.map(LeaderEpoch),
             last_fetched_epoch: None,
         };
         self.ask(Request::Fetch(Fetch {
@@ -195,7 +200,7 @@ impl Bench {
         }
         let mut values = Vec::new();
         if let Some(plan) = found.plan {
-            for chunk in plan.run(&mut BytesMut::new()).unwrap() {
+            for chunk in plan.run(&mut Buffers::default()).unwrap() {
                 for (_, bytes) in batch::split(&chunk).map(Result::unwrap) {
                     for record in batch::records(bytes).unwrap().iter() {
                         let value = record.unwrap().value.unwrap().to_vec();
@@ -330,6 +335,30 @@ fn what_was_acknowledged_is_there_after_a_restart() {
     let mut bench = Bench::start(disk);
     let fetched = bench.fetch(0, 0);
     assert_eq!(bench.fetched(fetched).unwrap().unwrap().len(), 20);
+}
+
+#[test]
+fn who_knows_another_epoch_of_leaders_is_told_so() {
+    let mut bench = Bench::with_topic(1, &[]);
+    bench.produce(0, "of epoch 0", Acks::All);
+    bench.finish_syncs();
+    let disk = bench.disk.clone();
+    drop(bench);
+    let mut bench = Bench::start_after(disk, false);
+    let table = [
+        (None, Ok(())),
+        (Some(0), Err(ErrorCode::FencedLeaderEpoch)),
+        (Some(1), Ok(())),
+        (Some(2), Err(ErrorCode::UnknownLeaderEpoch)),
+    ];
+    for (epoch, expected) in table {
+        let ticket = bench.fetch_in(epoch, 0, 0);
+        assert_eq!(bench.fetched(ticket).unwrap().map(|_| ()), expected, "fetch in {epoch:?}");
+        let query = OffsetQuery { place: Place::Latest, current_epoch: epoch.map(LeaderEpoch) };
+        let ticket = bench.ask(Request::ListOffsets(vec![(0, place(0), query)]));
+        let Some(Reply::Offsets(found)) = bench.reply(ticket) else { panic!("no offsets") };
+        assert_eq!(found[0].1.map(|_| ()), expected, "offsets in {epoch:?}");
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
 
 /// Requests of one connection that are being worked on at once. Java keeps 5 in flight and
 /// librdkafka up to a thousand; what is beyond waits in the socket.
-pub const REQUESTS_IN_FLIGHT_MAX: usize = 64;
+pub const REQUESTS_IN_FLIGHT_MAX: usize = 256;
 
 /// Bytes of requests one connection may have in memory at once, beyond its newest frame.
 pub const CONNECTION_BYTES_MAX: usize = 32 << 20;

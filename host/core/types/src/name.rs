@@ -53,6 +53,10 @@ impl TopicName {
         &self.0
     }
 
+    /// The log of the cluster's metadata. It lies among the topics' folders, as Kafka's does, and is
+    /// nobody's topic: a topic of that name would share its folder.
+    pub const CLUSTER_METADATA: &str = "__cluster_metadata";
+
     /// Whether Kafka treats the topic as its own: `__consumer_offsets` and its kind.
     pub fn is_internal(&self) -> bool {
         matches!(

@@ -17,7 +17,7 @@ use brooklet_log::disk::read_small;
 use brooklet_log::{Disk, DiskFile};
 use brooklet_meta::Cluster;
 use brooklet_shard::{CompactionSettings, ShardSettings};
-use brooklet_types::{BrokerId, TopicId};
+use brooklet_types::{BrokerId, ByteSize, TopicId};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -31,6 +31,7 @@ use crate::connection::{self, ConnectionLimits};
 use crate::context::{Context, Peer};
 use crate::health::{self, Health};
 use crate::metrics::Metrics;
+use crate::reactor::Reactors;
 use crate::request::session::Sessions;
 use crate::router::Router;
 use crate::spans;
@@ -41,6 +42,9 @@ use crate::start::{self, ShardPlan, StartError};
 const BUDGET_FRAMES: usize = 5;
 /// Memory for the newest batches of all shards together.
 const TAIL_BYTES_MAX: usize = 64 << 20;
+/// Each shard's journal. At the rate at which a journal pays off, this is worth about a second of
+/// writes between two checkpoints.
+const JOURNAL_BYTES: ByteSize = ByteSize::mib(64);
 /// Kafka's `log.retention.check.interval.ms`.
 const RETENTION_CHECK_INTERVAL: Duration = Duration::from_secs(300);
 /// Where the cluster's id is kept.
@@ -123,7 +127,9 @@ pub async fn run(
     });
     let addresses = listeners.iter().map(Listener::local).collect();
     let admin_address = admin.as_ref().map(Listener::local);
-    let server = Server::new(Arc::clone(&context), &config);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let reactors = Reactors::start(processors)?;
+    let server = Server::new(Arc::clone(&context), &config, reactors);
     server.serve(listeners, admin, &config, registry);
     ready(&Ready { node: config.node_id, cluster_id, listeners: addresses, admin: admin_address });
 
@@ -142,10 +148,11 @@ struct Server {
     /// One for each connection there may be.
     places: Arc<Semaphore>,
     tasks: TaskTracker,
+    reactors: Reactors,
 }
 
 impl Server {
-    fn new(context: Arc<Context>, config: &Config) -> Server {
+    fn new(context: Arc<Context>, config: &Config, reactors: Reactors) -> Server {
         let frame_bytes_max = usize::try_from(config.limits.frame_bytes_max.0)
             .expect("the configuration keeps a frame below 2 GiB");
         let limits = ConnectionLimits {
@@ -160,6 +167,7 @@ impl Server {
             budget: Budget::new(frame_bytes_max * BUDGET_FRAMES),
             places: Arc::new(Semaphore::new(places)),
             tasks: TaskTracker::new(),
+            reactors,
         }
     }
 
@@ -197,6 +205,7 @@ impl Server {
             budget: self.budget.clone(),
             places: Arc::clone(&self.places),
             tasks: self.tasks.clone(),
+            reactors: self.reactors.clone(),
         }
     }
 
@@ -215,12 +224,18 @@ impl Server {
                 tracing::warn!(%remote, "connection refused: as many are open as may be");
                 continue;
             };
-            let Ok(local) = stream.local_addr() else { continue };
+            // It moves to the thread that serves it. One that cannot has gone already.
+            let Ok((local, stream)) =
+                stream.local_addr().and_then(|it| Ok((it, stream.into_std()?)))
+            else {
+                continue;
+            };
             let peer = Peer {
                 local,
                 remote,
                 advertised: advertised.as_ref().map(|it| (it.host.clone(), it.port)),
                 rules: Mutex::default(),
+                buffers: Mutex::default(),
             };
             let router = Router { context: Arc::clone(&self.context), peer: Arc::new(peer) };
             let (limits, budget) = (Arc::clone(&self.limits), self.budget.clone());
@@ -229,7 +244,7 @@ impl Server {
                 converse(stream, router, &limits, &budget).await;
                 drop(place);
             };
-            self.tasks.spawn(task.instrument(span));
+            self.reactors.spawn(self.tasks.track_future(task.instrument(span)));
         }
     }
 
@@ -242,10 +257,18 @@ impl Server {
     }
 }
 
-async fn converse(stream: TcpStream, router: Router, limits: &ConnectionLimits, budget: &Budget) {
+async fn converse(
+    stream: std::net::TcpStream,
+    router: Router,
+    limits: &ConnectionLimits,
+    budget: &Budget,
+) {
     let _open = router.context.metrics.connected();
     let shutdown = router.context.shutdown.clone();
-    let (reader, writer) = stream.into_split();
+    let (reader, writer) = match TcpStream::from_std(stream) {
+        Ok(stream) => stream.into_split(),
+        Err(error) => return tracing::warn!(%error, "connection not taken"),
+    };
     match connection::serve(reader, writer, &router, limits, budget, &shutdown).await {
         Ok(()) => tracing::debug!("disconnected"),
         Err(error) => tracing::debug!(%error, "connection closed"),
@@ -261,6 +284,7 @@ fn plan(config: &Config) -> ShardPlan {
     ShardPlan {
         broker: config.node_id,
         shards: config.shards,
+        journal_bytes: JOURNAL_BYTES,
         settings: ShardSettings {
             retention_check_interval: RETENTION_CHECK_INTERVAL,
             tail_bytes_max: TAIL_BYTES_MAX / shards.max(1),

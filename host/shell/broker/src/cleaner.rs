@@ -18,7 +18,8 @@ use brooklet_shard::input::Input;
 use brooklet_types::TopicPartition;
 use tokio::sync::mpsc;
 
-use crate::shard_thread::{Envelope, end_process, end_process_on_panic};
+use crate::seat::end_process_on_panic;
+use crate::shard_thread::{Envelope, end_process};
 
 /// A job, and where to say what has come of it.
 pub(crate) struct Cleaning<D: Disk> {

@@ -13,14 +13,14 @@
 //! nothing can be leaked: reading and writing are two halves of one task.
 
 use std::future::Future;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 use brooklet_types::limits;
 
 use crate::budget::{Budget, Charge};
+
+mod replies;
 
 /// What an idle connection keeps ready: most requests that are not Produce fit.
 const IDLE_BUFFER_BYTES: usize = 1024;
@@ -40,10 +42,7 @@ const UNCHARGED_BYTES: usize = 64 << 10;
 /// What is reserved at once for a frame whose length is known. Beyond it the buffer doubles as
 /// bytes arrive, so a promise of 100 MiB costs one.
 const RESERVE_BYTES_MAX: usize = 1 << 20;
-/// Pieces handed to one system call. Linux takes 1,024.
-const PIECES_PER_WRITE_MAX: usize = 64;
-
-/// A request is worked on while this waits; polled only when all replies before it have left.
+/// A request is worked on while this waits; polled only when all answers before it are there.
 pub type Pending = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// What becomes of one request.
@@ -197,7 +196,7 @@ pub async fn serve(
     };
     let write = async {
         tokio::select! {
-            written = write_replies(writer, owed, limits.write_stall_max) => written,
+            written = replies::write_replies(writer, owed, limits.write_stall_max) => written,
             () = late => Err(ConnectionError::Undrained { waited: limits.drain_max }),
         }
     };
@@ -233,7 +232,7 @@ struct Reading<'a, R> {
     slots: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     not_in_line: Arc<AtomicUsize>,
-    /// The size of the last frame, as a guess at the next.
+    /// How many bytes to have room for when nothing of a frame is here yet.
     likely: usize,
     limits: &'a ConnectionLimits,
     budget: &'a Budget,
@@ -316,17 +315,31 @@ impl<R: AsyncRead + Unpin> Reading<'_, R> {
                 let length = length.ok_or(ConnectionError::FrameTooLarge { claimed, limit })?;
                 expected += length;
                 if self.buffer.len() >= expected {
-                    self.likely = expected.clamp(IDLE_BUFFER_BYTES, UNCHARGED_BYTES);
                     self.buffer.advance(PREFIX_BYTES);
                     return Ok(Some(self.buffer.split_to(length).freeze()));
                 }
             }
             self.make_room(expected).await?;
-            if self.read_some(expected).await? == 0 {
+            let (received, room) = (self.buffer.len(), self.buffer.capacity() - self.buffer.len());
+            let read = self.read_some(expected).await?;
+            if received == 0 {
+                self.note_read(read, room);
+            }
+            if read == 0 {
                 let between_frames = self.buffer.is_empty();
                 let cut = io::Error::from(io::ErrorKind::UnexpectedEof);
                 return if between_frames { Ok(None) } else { Err(cut.into()) };
             }
+        }
+    }
+
+    /// Guesses how much arrives at once: twice as much where a read was full, half where most of it
+    /// was empty.
+    fn note_read(&mut self, read: usize, room: usize) {
+        if read == room {
+            self.likely = (self.likely * 2).min(UNCHARGED_BYTES);
+        } else if read < room / 4 {
+            self.likely = (self.likely / 2).max(IDLE_BUFFER_BYTES);
         }
     }
 
@@ -341,7 +354,7 @@ impl<R: AsyncRead + Unpin> Reading<'_, R> {
             return Ok(());
         }
         let missing = expected - received;
-        let more = missing.min(received.max(RESERVE_BYTES_MAX));
+        let more = missing.min(received.max(RESERVE_BYTES_MAX)).max(self.likely);
         if received + more > UNCHARGED_BYTES {
             let wait = self.limits.stall_short_max;
             let taken = timeout(wait, self.budget.take(more, &mut self.charge)).await;
@@ -385,62 +398,6 @@ impl<R: AsyncRead + Unpin> Reading<'_, R> {
             }
         }
         Err(ConnectionError::Stalled { received, expected })
-    }
-}
-
-async fn write_replies(
-    mut writer: impl AsyncWrite + Unpin,
-    mut owed: mpsc::Receiver<InFlight>,
-    stall_max: Duration,
-) -> Result<(), ConnectionError> {
-    while let Some(InFlight { pending, _slot, _bytes, _charge, _turn }) = owed.recv().await {
-        match pending.await {
-            Answer::Reply(pieces) => write_pieces(&mut writer, pieces, stall_max).await?,
-            Answer::Silence => {}
-            Answer::Close => return Err(ConnectionError::NoAnswer),
-        }
-    }
-    // The client may have closed already; there is nothing left to tell it.
-    let _ = timeout(stall_max, writer.shutdown()).await;
-    Ok(())
-}
-
-/// Writes pieces without putting them together first. Each step has a deadline.
-async fn write_pieces(
-    writer: &mut (impl AsyncWrite + Unpin),
-    mut pieces: Vec<Bytes>,
-    stall_max: Duration,
-) -> Result<(), ConnectionError> {
-    let mut first = 0;
-    loop {
-        while pieces.get(first).is_some_and(Bytes::is_empty) {
-            first += 1;
-        }
-        if first == pieces.len() {
-            return Ok(());
-        }
-        let mut slices = [IoSlice::new(&[]); PIECES_PER_WRITE_MAX];
-        let mut count = 0;
-        for (slice, piece) in slices.iter_mut().zip(&pieces[first..]) {
-            *slice = IoSlice::new(piece);
-            count += 1;
-        }
-        let write = timeout(stall_max, writer.write_vectored(&slices[..count])).await;
-        let mut written =
-            write.map_err(|_| ConnectionError::SlowReader { waited: stall_max })??;
-        if written == 0 {
-            return Err(io::Error::from(io::ErrorKind::WriteZero).into());
-        }
-        while written > 0 {
-            let step = written.min(pieces[first].len());
-            pieces[first].advance(step);
-            written -= step;
-            if pieces[first].is_empty() {
-                // Freed at once: a slow reader holds only what it has not taken.
-                pieces[first] = Bytes::new();
-                first += 1;
-            }
-        }
     }
 }
 

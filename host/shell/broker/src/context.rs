@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use brooklet_hook::Hooks;
 use brooklet_io::{Clock, DataFolder};
+use brooklet_log::Buffers;
 use brooklet_log::validate::TopicRules;
 use brooklet_meta::{Cluster, Decision, Topic};
 use brooklet_types::{BrokerId, ByteSize, ErrorCode, Timestamp, TopicId};
@@ -64,6 +65,8 @@ pub(crate) struct Peer {
     pub(crate) advertised: Option<(String, u16)>,
     /// Protects what was worked out of topic settings; only this connection's task takes it.
     pub(crate) rules: Mutex<Rules>,
+    /// Protects memory that answers are read into; one fetch at a time takes all of it out.
+    pub(crate) buffers: Mutex<Buffers>,
 }
 
 /// What topics ask of batches, as of one version of the cluster.
@@ -145,6 +148,32 @@ impl Peer {
                 let host = self.local.ip().to_canonical().to_string();
                 (StrBytes::from(host), i32::from(self.local.port()))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_told_the_address_it_came_in_on_unless_the_operator_knows_better() {
+        let peer = |local: &str, advertised: Option<(&str, u16)>| Peer {
+            local: local.parse().unwrap(),
+            remote: "127.0.0.1:50000".parse().unwrap(),
+            advertised: advertised.map(|(host, port)| (host.to_owned(), port)),
+            rules: Mutex::default(),
+            buffers: Default::default(),
+        };
+        let table = [
+            (peer("10.0.0.5:9092", None), "10.0.0.5", 9092),
+            (peer("[::1]:9093", None), "::1", 9093),
+            // An IPv4 client of a listener on all addresses.
+            (peer("[::ffff:192.168.1.7]:9092", None), "192.168.1.7", 9092),
+            (peer("10.0.0.5:9092", Some(("edge.example", 443))), "edge.example", 443),
+        ];
+        for (peer, host, port) in table {
+            assert_eq!(peer.address(), (StrBytes::from(host), port), "{peer:?}");
         }
     }
 }

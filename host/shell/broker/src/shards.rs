@@ -17,18 +17,16 @@ use brooklet_log::Disk;
 use brooklet_log::validate::ValidatedBatch;
 use brooklet_meta::Cluster;
 use brooklet_meta::decide::Decision;
-use brooklet_shard::input::{
-    Acks, EpochQuery, Fetch, Input, OffsetQuery, Produce, Request, Slot, Ticket,
-};
+use brooklet_shard::input::{Acks, EpochQuery, Fetch, OffsetQuery, Produce, Request, Slot, Ticket};
 use brooklet_shard::output::{
     CommittedOffset, EpochEnd, Fetched, FoundOffset, LogDescription, Produced, ProducerDescription,
     Refusal, Reply,
 };
 use brooklet_shard::{MetadataRequest, shard_of};
 use brooklet_types::{ByteSize, ErrorCode, Offset, PartitionIndex, TopicPartition};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 
-use crate::shard_thread::Envelope;
+use crate::seat::{Answer, Seat};
 
 /// All shards of this broker. Cheap to clone.
 #[derive(Debug)]
@@ -44,7 +42,7 @@ impl<D: Disk> Clone for Shards<D> {
 
 #[derive(Debug)]
 struct Inner<D: Disk> {
-    inboxes: Vec<mpsc::Sender<Envelope<D>>>,
+    seats: Vec<Arc<Seat<D>>>,
     next_ticket: AtomicU64,
     cluster: watch::Receiver<Arc<Cluster>>,
 }
@@ -60,7 +58,7 @@ pub type Slots<T> = Vec<(Slot, T)>;
 /// What is still to come of a produce whose batches have their place in line.
 #[derive(Debug)]
 pub struct Producing<D: Disk> {
-    parts: Vec<oneshot::Receiver<Reply<D>>>,
+    parts: Vec<Answer<D>>,
 }
 
 impl<D: Disk> Producing<D> {
@@ -68,7 +66,7 @@ impl<D: Disk> Producing<D> {
     pub async fn results(self) -> Result<Slots<Result<Produced, Refusal>>, Stopping> {
         let mut results = Vec::new();
         for part in self.parts {
-            let Reply::Produced(part) = part.await.map_err(|_| Stopping)? else { unexpected() };
+            let Reply::Produced(part) = part.wait().await? else { unexpected() };
             results.extend(part);
         }
         Ok(results)
@@ -77,10 +75,10 @@ impl<D: Disk> Producing<D> {
 
 impl<D: Disk> Shards<D> {
     pub(crate) fn new(
-        inboxes: Vec<mpsc::Sender<Envelope<D>>>,
+        seats: Vec<Arc<Seat<D>>>,
         cluster: watch::Receiver<Arc<Cluster>>,
     ) -> Shards<D> {
-        Shards { inner: Arc::new(Inner { inboxes, next_ticket: AtomicU64::new(1), cluster }) }
+        Shards { inner: Arc::new(Inner { seats, next_ticket: AtomicU64::new(1), cluster }) }
     }
 
     /// The cluster as every shard knows it.
@@ -304,13 +302,9 @@ impl<D: Disk> Shards<D> {
 
     /// Tells every shard of `cluster` and waits until all have followed.
     pub(crate) async fn follow(&self, cluster: &Arc<Cluster>) -> Result<(), Stopping> {
-        let mut followed = Vec::with_capacity(self.inner.inboxes.len());
-        for inbox in &self.inner.inboxes {
-            let (reply, answer) = oneshot::channel();
-            let (cluster, ticket) = (Arc::clone(cluster), self.ticket());
-            let envelope = Envelope::Cluster { cluster, reply, ticket };
-            inbox.send(envelope).await.map_err(|_| Stopping)?;
-            followed.push(answer);
+        let mut followed = Vec::with_capacity(self.inner.seats.len());
+        for seat in &self.inner.seats {
+            followed.push(seat.follow(self.ticket(), Arc::clone(cluster)).await?);
         }
         for answer in followed {
             answer.await.map_err(|_| Stopping)?;
@@ -321,13 +315,10 @@ impl<D: Disk> Shards<D> {
     /// Has every shard write everything down and end. Says whether all could.
     pub(crate) async fn stop(&self) -> bool {
         let mut stopped = Vec::new();
-        for inbox in &self.inner.inboxes {
-            let (done, answer) = oneshot::channel();
-            if inbox.send(Envelope::Stop { done }).await.is_ok() {
-                stopped.push(answer);
-            }
+        for seat in &self.inner.seats {
+            stopped.extend(seat.stop().await.ok());
         }
-        let mut clean = stopped.len() == self.inner.inboxes.len();
+        let mut clean = stopped.len() == self.inner.seats.len();
         for answer in stopped {
             clean &= answer.await.unwrap_or(false);
         }
@@ -353,12 +344,12 @@ impl<D: Disk> Shards<D> {
     }
 
     async fn ask(&self, shard: u32, request: Request) -> Result<Asked<D>, Stopping> {
-        let inbox = &self.inner.inboxes[shard as usize];
-        let (reply, answer) = oneshot::channel();
+        let seat = &self.inner.seats[shard as usize];
         let ticket = self.ticket();
         let is_fetch = matches!(request, Request::Fetch(_));
-        inbox.send(Envelope::Ask { request, reply, ticket }).await.map_err(|_| Stopping)?;
-        let abandon = is_fetch.then(|| Abandon { ticket, inbox: inbox.clone(), armed: true });
+        let answer = seat.ask(ticket, request).await?;
+        let waits = is_fetch && matches!(answer, Answer::Later(_));
+        let abandon = waits.then(|| Abandon { ticket, seat: Arc::clone(seat), armed: true });
         Ok(Asked { answer, abandon })
     }
 
@@ -371,7 +362,7 @@ impl<D: Disk> Shards<D> {
     }
 
     fn count(&self) -> u32 {
-        u32::try_from(self.inner.inboxes.len()).expect("a broker has a handful of shards")
+        u32::try_from(self.inner.seats.len()).expect("a broker has a handful of shards")
     }
 
     fn ticket(&self) -> Ticket {
@@ -382,14 +373,15 @@ impl<D: Disk> Shards<D> {
 
 /// A request that has its place in line. Dropped before its answer, it is taken back.
 struct Asked<D: Disk> {
-    answer: oneshot::Receiver<Reply<D>>,
+    answer: Answer<D>,
     abandon: Option<Abandon<D>>,
 }
 
 impl<D: Disk> Asked<D> {
-    async fn wait(mut self) -> Result<Reply<D>, Stopping> {
-        let reply = (&mut self.answer).await.map_err(|_| Stopping)?;
-        if let Some(abandon) = &mut self.abandon {
+    async fn wait(self) -> Result<Reply<D>, Stopping> {
+        let Asked { answer, mut abandon } = self;
+        let reply = answer.wait().await?;
+        if let Some(abandon) = &mut abandon {
             abandon.armed = false;
         }
         Ok(reply)
@@ -399,16 +391,14 @@ impl<D: Disk> Asked<D> {
 /// Tells a shard that nobody waits for a parked fetch any more, when dropped while armed.
 struct Abandon<D: Disk> {
     ticket: Ticket,
-    inbox: mpsc::Sender<Envelope<D>>,
+    seat: Arc<Seat<D>>,
     armed: bool,
 }
 
 impl<D: Disk> Drop for Abandon<D> {
     fn drop(&mut self) {
         if self.armed {
-            // When the queue is full the fetch ends by its own deadline instead.
-            let input = Input::Abandoned { ticket: self.ticket };
-            let _ = self.inbox.try_send(Envelope::Tell(input));
+            self.seat.abandon(self.ticket);
         }
     }
 }

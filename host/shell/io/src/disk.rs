@@ -8,7 +8,7 @@
 //! whoever made it.
 
 use std::fs::{self, File};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use std::sync::Arc;
 use brooklet_log::{Disk, DiskFile};
 use brooklet_types::ByteSize;
 use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::io::ReadWriteFlags;
 
 /// The data folder of this broker. Cheap to clone. While one is held, no other broker can have
 /// the folder.
@@ -187,6 +188,23 @@ impl DiskFile for DataFile {
                 Ok(read) => done += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn read_ready_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < buffer.len() {
+            let at = position.saturating_add(done as u64);
+            let mut rest = [IoSliceMut::new(&mut buffer[done..])];
+            match rustix::io::preadv2(&*self.file, &mut rest, at, ReadWriteFlags::NOWAIT) {
+                Ok(0) => break,
+                Ok(read) => done += read,
+                Err(rustix::io::Errno::INTR) => {}
+                // The rest is on the disk, or this file system cannot say.
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::OPNOTSUPP) => break,
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(done)

@@ -147,7 +147,7 @@ impl History {
                 GroupRecord::Offset { group, topic, partition, value } if !refused => {
                     let key = (Arc::clone(group), topic.clone(), *partition);
                     match value {
-                        Some(value) => self.durable.insert(key, value.offset),
+                        Some(value) => self.durable.insert(key, value.offset.offset().unwrap()),
                         None => self.durable.remove(&key),
                     };
                 }
@@ -268,7 +268,7 @@ impl History {
 
     fn commit(&mut self, index: usize) {
         let (topic, partition) = self.partition();
-        let offset = Offset::new(self.prng.below(1000));
+        let offset = Offset::new(self.prng.below(1000)).into();
         let alone = self.prng.chance(20);
         let client = &self.clients[index];
         let request = Request::CommitOffsets(CommitRequest {
@@ -345,7 +345,10 @@ impl History {
             }
             Reply::FetchOffsets(fetch) => {
                 let shown = fetch.offsets.into_iter().map(|(topic, partition, value)| {
-                    ((Arc::clone(&group), topic, partition), value.unwrap().offset)
+                    (
+                        (Arc::clone(&group), topic, partition),
+                        value.unwrap().offset.offset().unwrap(),
+                    )
                 });
                 let shown: BTreeMap<_, _> = shown.collect();
                 let durable = self.durable.iter().filter(|((of, ..), _)| *of == group);

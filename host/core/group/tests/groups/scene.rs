@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brooklet_group::{
-    AppendToken, CommitOffset, CommitRequest, Coordinator, Effects, FetchRequest, Generation,
-    GroupRecord, HeartbeatRequest, JoinRequest, LeaveRequest, LeavingMember, ListRequest, Reply,
-    Request, Settings, SyncRequest,
+    AppendToken, CommitOffset, CommitRequest, CommittedOffset, Coordinator, Effects, FetchRequest,
+    Generation, GroupRecord, HeartbeatRequest, JoinRequest, LeaveRequest, LeavingMember,
+    ListRequest, Reply, Request, Settings, SyncRequest,
 };
-use brooklet_types::{ErrorCode, Instant, Offset, PartitionIndex, Timestamp, TopicName};
+use brooklet_types::{ErrorCode, Instant, PartitionIndex, Timestamp, TopicName};
 use bytes::Bytes;
 use expect_test::Expect;
 
@@ -203,7 +203,7 @@ impl Scene {
             topic,
             topic_id: None,
             partition,
-            offset: Offset::new(words.plain[4].parse().unwrap()),
+            offset: CommittedOffset::from_wire(words.plain[4].parse().unwrap()),
             leader_epoch: None,
             metadata: Arc::from(metadata),
         };
@@ -318,7 +318,7 @@ impl Scene {
     fn record(&self, record: &GroupRecord) -> String {
         match record {
             GroupRecord::Offset { group, topic, partition, value } => match value {
-                Some(value) => format!("{group} {topic}-{partition} at {}", value.offset),
+                Some(value) => format!("{group} {topic}-{partition} at {}", value.offset.to_wire()),
                 None => format!("{group} {topic}-{partition} forgotten"),
             },
             GroupRecord::Group { group, value: None } => format!("{group} removed"),
@@ -372,7 +372,8 @@ impl Scene {
             Reply::FetchOffsets(fetch) => {
                 let mut line = String::from("fetch");
                 for (topic, partition, value) in fetch.offsets {
-                    let offset = value.map_or("none".into(), |value| value.offset.to_string());
+                    let offset =
+                        value.map_or("none".into(), |value| value.offset.to_wire().to_string());
                     write!(line, " {topic}-{partition}={offset}").unwrap();
                 }
                 line

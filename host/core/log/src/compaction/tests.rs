@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use brooklet_types::{ByteSize, LeaderEpoch, ProducerEpoch};
 use brooklet_wire::batch::{self, Attributes, BatchBuilder, BatchHeader};
 use brooklet_wire::compress::Codec;
-use bytes::BytesMut;
 
 use super::*;
+use crate::buffers::Buffers;
 use crate::disk::DiskFile;
 use crate::disk::memory::MemoryDisk;
 use crate::producer::Verdict;
@@ -73,7 +73,7 @@ fn lines(log: &Log<MemoryDisk>) -> Vec<Line> {
     let mut next = log.start_offset();
     while next < log.end_offset() {
         let plan = log.read(next, log.end_offset(), 1 << 20, true).unwrap();
-        let bytes = plan.run(&mut BytesMut::new()).unwrap().concat();
+        let bytes = plan.run(&mut Buffers::default()).unwrap().concat();
         let before = next;
         for (header, batch) in batch::split(&bytes).map(Result::unwrap) {
             batch::check_crc(batch).unwrap();
@@ -379,7 +379,7 @@ fn markers_and_what_cannot_be_read_stay_and_what_has_no_key_goes() {
     log.sync().unwrap();
     assert_eq!(compact(&mut log, 500, everything()), Some(1));
     let plan = log.read(Offset::ZERO, log.end_offset(), 1 << 20, true).unwrap();
-    let bytes = plan.run(&mut BytesMut::new()).unwrap().concat();
+    let bytes = plan.run(&mut Buffers::default()).unwrap().concat();
     let bases = batch::split(&bytes).map(|batch| batch.unwrap().0.base_offset().value());
     assert_eq!(bases.collect::<Vec<_>>(), [0, 2, 3]);
     assert_eq!(bytes[61..stored[0].len()], stored[0][61..]);

@@ -458,6 +458,10 @@ impl DiskFile for MemoryFile {
         Ok(count)
     }
 
+    fn read_ready_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.read_at(buffer, position)
+    }
+
     fn write_at(&self, parts: &[&[u8]], position: u64) -> io::Result<()> {
         let mut tree = self.tree();
         let bytes = parts.concat();

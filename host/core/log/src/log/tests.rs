@@ -5,6 +5,7 @@ use brooklet_wire::batch::BatchBuilder;
 use brooklet_wire::compress::Codec;
 
 use super::*;
+use crate::buffers::Buffers;
 use crate::disk::memory::MemoryDisk;
 use crate::tail::TailBudget;
 
@@ -29,7 +30,7 @@ fn open(disk: &MemoryDisk) -> Log<MemoryDisk> {
 
 fn read(log: &Log<MemoryDisk>, from: Offset) -> Result<Vec<u8>, ReadError> {
     let plan = log.read(from, log.end_offset(), 1 << 20, true)?;
-    Ok(plan.run(&mut BytesMut::new())?.concat())
+    Ok(plan.run(&mut Buffers::default())?.concat())
 }
 
 fn filled(disk: &MemoryDisk) -> Log<MemoryDisk> {

@@ -78,7 +78,7 @@ fn every_read_is_whole_batches_before_the_end_and_within_the_limit() {
                     let offsets = (Offset::new(from), Offset::new(up_to));
                     let plan = log.read(offsets.0, offsets.1, max_bytes, at_least_one).unwrap();
                     assert!(tail_bytes == 0 || plan.is_cached());
-                    let answer = plan.run(&mut BytesMut::new()).unwrap().concat();
+                    let answer = plan.run(&mut Buffers::default()).unwrap().concat();
                     let expected = model(&known, from, up_to.min(end), max_bytes, at_least_one);
                     // A plan over several segments may end early, never empty for no reason.
                     let one_segment = segment_bytes == 1 << 20;
@@ -104,7 +104,7 @@ fn a_read_over_many_small_segments_leaves_none_out() {
     let mut read = Vec::new();
     while from < log.end_offset() {
         let plan = log.read(from, log.end_offset(), 1 << 20, false).unwrap();
-        let answer = plan.run(&mut BytesMut::new()).unwrap().concat();
+        let answer = plan.run(&mut Buffers::default()).unwrap().concat();
         let last = brooklet_wire::batch::split(&answer).last().unwrap().unwrap();
         from = last.0.last_offset().next();
         read.extend(answer);
@@ -128,6 +128,6 @@ fn a_read_of_what_compaction_took_at_a_segment_end_goes_on_in_the_next() {
     let settings = LogSettings { compact: true, ..LogSettings::default() };
     let log = Log::open(disk, "topics/t-0", settings, TailBudget::new(0)).unwrap();
     let plan = log.read(Offset::new(2), log.end_offset(), 100, true).unwrap();
-    let answer = plan.run(&mut BytesMut::new()).unwrap().concat();
+    let answer = plan.run(&mut Buffers::default()).unwrap().concat();
     assert!(answer == known[3].bytes, "{} bytes", answer.len());
 }

@@ -64,6 +64,9 @@ fn every_refusal_has_its_code() {
             header.base_sequence = sequence;
         })
     };
+    let count = |header: &mut BatchHeader, count: u32| {
+        (header.record_count, header.last_offset_delta) = (count, count - 1);
+    };
     let control = Attributes::default().with_control(true);
     let append_time = Attributes::default().with_timestamp_type(TimestampType::LogAppendTime);
     let table: Vec<(&str, Bytes, ErrorCode)> = vec![
@@ -80,6 +83,7 @@ fn every_refusal_has_its_code() {
         ),
         ("no records", with(|header| header.record_count = 0), ErrorCode::InvalidRecord),
         ("a wrong count", with(|header| header.record_count = 9), ErrorCode::InvalidRecord),
+        ("no room", with(|header| count(header, 9)), ErrorCode::InvalidRecord),
         ("no epoch", producer(None, 0), ErrorCode::InvalidRecord),
         ("no sequence", producer(Some(ProducerEpoch(0)), -1), ErrorCode::InvalidRecord),
         (
@@ -110,6 +114,16 @@ fn old_records_are_refused_where_the_topic_says_so() {
     let strict = TopicRules { timestamp_before_max_ms: 1000, ..rules() };
     let old = batch_of(Codec::None, &[(None, b"v")], NOW.plus_millis(-1001));
     assert_eq!(validate(old, &strict, NOW).unwrap_err().code(), ErrorCode::InvalidTimestamp);
+    let mut mixed = BatchBuilder::new(Codec::Lz4);
+    for age in [1000, 1001, 999, 2000] {
+        mixed.push(NOW.plus_millis(-age), None, Some(b"v"), &[]).unwrap();
+    }
+    // The first record's time and the newest are in the header, so that this one passes …
+    let mixed = mixed.build().unwrap();
+    assert!(validate(mixed.clone(), &strict, NOW).is_ok());
+    // … until its first record is too old, and then all that are too old are named.
+    let later = NOW.plus_millis(1);
+    assert_eq!(validate(mixed, &strict, later).unwrap_err().records(), [0, 1, 3]);
     let timeless = batch_of(Codec::None, &[(None, b"v")], Timestamp::NONE);
     assert!(validate(timeless, &strict, NOW).is_ok());
 }
@@ -121,6 +135,19 @@ fn a_compacted_topic_names_the_record_without_a_key() {
     assert_eq!((error.code(), error.records()), (ErrorCode::InvalidRecord, &[1][..]));
     let keyed = batch_of(Codec::Lz4, &[(Some(b"k"), b"v")], NOW);
     assert!(validate(keyed, &compacted, NOW).is_ok());
+}
+
+#[test]
+fn a_small_batch_gets_no_large_answer() {
+    let compacted = TopicRules { compacted: true, ..rules() };
+    let strict = TopicRules { timestamp_before_max_ms: 1000, ..rules() };
+    let old = NOW.plus_millis(-2000);
+    let many = batch_of(Codec::Zstd, &vec![(None, b"".as_slice()); 100_000], old);
+    assert!(many.len() < 50_000, "{} bytes", many.len());
+    for rules in [compacted, strict] {
+        let error = validate(many.clone(), &rules, NOW).unwrap_err();
+        assert_eq!(error.records().len(), 1000);
+    }
 }
 
 #[test]

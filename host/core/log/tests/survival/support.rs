@@ -2,11 +2,11 @@
 
 use brooklet_log::disk::memory::MemoryDisk;
 use brooklet_log::validate::ValidatedBatch;
-use brooklet_log::{Log, LogSettings, ReadError, TailBudget};
+use brooklet_log::{Buffers, Log, LogSettings, ReadError, TailBudget};
 use brooklet_types::{ByteSize, LeaderEpoch, Offset, Timestamp};
 use brooklet_wire::batch::{self, BatchBuilder};
 use brooklet_wire::compress::Codec;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 /// Small enough that a few batches roll a segment, large enough for pages to be lost in it.
 pub(crate) const SEGMENT_BYTES: u32 = 24 << 10;
@@ -118,5 +118,5 @@ pub(crate) fn compare(log: &Log<MemoryDisk>, known: &[Known], gaps: bool, contex
 
 fn read(log: &Log<MemoryDisk>, from: Offset, max_bytes: u32) -> Result<Vec<u8>, ReadError> {
     let plan = log.read(from, log.end_offset(), max_bytes, true)?;
-    Ok(plan.run(&mut BytesMut::new())?.concat())
+    Ok(plan.run(&mut Buffers::default())?.concat())
 }

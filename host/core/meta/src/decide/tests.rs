@@ -1,5 +1,6 @@
 //! What is asked, and what becomes of it: single answers as tables, histories as properties.
 
+use crate::decide::topic::DeleteTopicError;
 use brooklet_types::{BrokerId, ErrorCode, LeaderEpoch, TopicId};
 use proptest::prelude::*;
 
@@ -72,6 +73,11 @@ fn a_topic_is_refused_in_kafkas_words() {
             "Topic name is invalid: '..' is not allowed",
         ),
         (
+            wanted("__cluster_metadata", 2),
+            ErrorCode::InvalidRequest,
+            "Creation of internal topic __cluster_metadata is prohibited.",
+        ),
+        (
             one(&|topic| topic.partitions = 0),
             ErrorCode::InvalidPartitions,
             "Number of partitions was set to an invalid non-positive value.",
@@ -131,7 +137,8 @@ fn topics_of_one_request_see_each_other() {
     assert!(colliding.reply[0].is_ok() && colliding.reply[1].is_err());
     let both = [TopicRef::Name("a.b".to_owned()), TopicRef::Id(TopicId([1; 16]))];
     let deleted = delete_topics(&cluster, &both);
-    assert!(deleted.reply[0].is_ok() && deleted.reply[1].is_err());
+    assert_eq!(deleted.reply, [Err(DeleteTopicError::Duplicate), Err(DeleteTopicError::Duplicate)]);
+    assert!(deleted.records.is_empty());
 }
 
 #[test]
@@ -280,11 +287,12 @@ fn a_value_shows_every_place_it_could_come_from() {
     let broker = ("log.retention.ms", "10".to_owned(), Source::Broker);
     let all = ("log.retention.ms", "20".to_owned(), Source::AllBrokers);
     let own = ("retention.ms", "77".to_owned(), Source::Topic);
-    assert_eq!(sources(&cluster), vec![own, broker.clone(), all.clone()]);
+    let behind = ("log.retention.hours", "168".to_owned(), Source::Default);
+    assert_eq!(sources(&cluster), vec![own, broker.clone(), all.clone(), behind.clone()]);
 
     let decision = replace_settings(&cluster, &[(topic, Vec::new())], false);
     live(&mut cluster, &decision.records);
-    assert_eq!(sources(&cluster), vec![broker, all]);
+    assert_eq!(sources(&cluster), vec![broker, all, behind]);
     assert_eq!(retention(&cluster).value.as_deref(), Some("10"));
 }
 

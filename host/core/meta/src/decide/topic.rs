@@ -50,6 +50,9 @@ pub enum CreateTopicError {
     /// The name cannot be a topic's.
     #[error("{}", name_message(.name, .error))]
     Name { name: String, error: NameError },
+    /// The metadata's log is kept under that name.
+    #[error("Creation of internal topic {0} is prohibited.")]
+    Reserved(TopicName),
     /// Kafka's metrics cannot tell `.` from `_`, so names that differ in nothing else collide.
     #[error("Topic '{name}' collides with existing topic: {other}")]
     Collides { name: TopicName, other: TopicName },
@@ -107,7 +110,9 @@ impl CreateTopicError {
     /// What the client is told.
     pub fn code(&self) -> ErrorCode {
         match self {
-            CreateTopicError::Duplicate => ErrorCode::InvalidRequest,
+            CreateTopicError::Duplicate | CreateTopicError::Reserved(_) => {
+                ErrorCode::InvalidRequest
+            }
             CreateTopicError::Exists(_) => ErrorCode::TopicAlreadyExists,
             CreateTopicError::Name { .. } | CreateTopicError::Collides { .. } => {
                 ErrorCode::InvalidTopicException
@@ -177,6 +182,9 @@ pub fn create_topics(
 fn create_topic(draft: &mut Draft, wanted: &NewTopic) -> Result<CreatedTopic, CreateTopicError> {
     let name = TopicName::new(&wanted.name)
         .map_err(|error| CreateTopicError::Name { name: wanted.name.clone(), error })?;
+    if name.as_str() == TopicName::CLUSTER_METADATA {
+        return Err(CreateTopicError::Reserved(name));
+    }
     if draft.cluster.topic(name.as_str()).is_some() {
         return Err(CreateTopicError::Exists(name));
     }
@@ -265,18 +273,30 @@ pub fn delete_topics(
 ) -> Decision<Vec<Result<(TopicName, TopicId), DeleteTopicError>>> {
     let mut draft = Draft::of(cluster);
     let mut reply = Vec::with_capacity(topics.len());
-    let mut times: BTreeMap<&TopicRef, u32> = BTreeMap::new();
+    let mut times: BTreeMap<Meant<'_>, u32> = BTreeMap::new();
     for topic in topics {
-        *times.entry(topic).or_default() += 1;
+        *times.entry(meant(cluster, topic)).or_default() += 1;
     }
     for topic in topics {
         // Who names a topic twice may have meant another: nothing is lost by asking again.
-        let twice = times.get(topic) > Some(&1);
+        let twice = times.get(&meant(cluster, topic)) > Some(&1);
         let unclear = twice.then_some(DeleteTopicError::Duplicate);
         let deleted = unclear.map_or_else(|| delete_topic(cluster, &mut draft, topic), Err);
         reply.push(deleted);
     }
     draft.decide(false, reply)
+}
+
+/// What two names of one topic have in common.
+type Meant<'a> = Result<TopicId, &'a TopicRef>;
+
+fn meant<'a>(cluster: &Cluster, topic: &'a TopicRef) -> Meant<'a> {
+    let found = match topic {
+        TopicRef::Name(name) => cluster.topic(name),
+        TopicRef::Id(id) => cluster.topic_by_id(*id),
+        TopicRef::Unclear { .. } => None,
+    };
+    found.map(|topic| topic.id).ok_or(topic)
 }
 
 fn delete_topic(
@@ -290,9 +310,6 @@ fn delete_topic(
         TopicRef::Unclear { .. } => (None, DeleteTopicError::Unclear),
     };
     let topic = found.ok_or(unknown)?;
-    if draft.cluster.topic_by_id(topic.id).is_none() {
-        return Err(DeleteTopicError::Duplicate);
-    }
     draft.push(MetaRecord::TopicDeleted { id: topic.id });
     Ok((topic.name.clone(), topic.id))
 }

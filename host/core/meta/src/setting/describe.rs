@@ -144,10 +144,28 @@ fn broker_chain(cluster: &Cluster, this: BrokerId, setting: &'static Setting) ->
     let set = places.into_iter().filter_map(|(value, source)| {
         value.map(|value| Synonym { name, value: value.clone(), source })
     });
-    let default = setting.default.map(|value| Synonym {
+    let mut chain: Vec<Synonym> = set.collect();
+    let behind = match setting.default {
+        Some(default) => Some((name, default)),
+        None => stand_in(name).filter(|_| !chain.is_empty()),
+    };
+    let default = |(name, value): (&'static str, &str)| Synonym {
         name,
         value: value.to_owned(),
         source: Source::Default,
-    });
-    set.chain(default).collect()
+    };
+    chain.extend(behind.map(default));
+    chain
+}
+
+/// Kafka's coarser setting, with its default, that counts where a setting without a default is not
+/// set. Kafka names it behind a value that was set, and nowhere else.
+fn stand_in(name: &str) -> Option<(&'static str, &'static str)> {
+    match name {
+        "log.flush.interval.ms" => Some(("log.flush.scheduler.interval.ms", "9223372036854775807")),
+        "log.retention.ms" => Some(("log.retention.hours", "168")),
+        "log.roll.jitter.ms" => Some(("log.roll.jitter.hours", "0")),
+        "log.roll.ms" => Some(("log.roll.hours", "168")),
+        _ => None,
+    }
 }

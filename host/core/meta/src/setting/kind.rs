@@ -57,6 +57,24 @@ impl Kind {
         matches!(self, Kind::List(_) | Kind::Replicas)
     }
 
+    /// A value that was taken, as DescribeConfigs tells it: Kafka reads it and writes it
+    /// again there, and only there.
+    pub fn told(self, value: &str) -> String {
+        let trimmed = value.trim();
+        match self {
+            Kind::Text | Kind::OneOf(_) => value.to_owned(),
+            Kind::Boolean => trimmed.to_ascii_lowercase(),
+            Kind::Short | Kind::Int { .. } | Kind::GzipLevel | Kind::Long { .. } => {
+                let number = trimmed.parse::<i64>();
+                number.map_or_else(|_| value.to_owned(), |number| number.to_string())
+            }
+            Kind::Double { .. } => {
+                trimmed.parse().map_or_else(|_| value.to_owned(), as_java_writes_it)
+            }
+            Kind::List(_) | Kind::Replicas => items(value).join(","),
+        }
+    }
+
     /// Reads `value` and says what is wrong with it.
     pub fn check(self, name: &str, value: &str) -> Result<(), SettingError> {
         let invalid = |value: String, reason: String| {
@@ -109,6 +127,16 @@ impl Kind {
             ),
         }
     }
+}
+
+/// A number between 0 and 1 as Java's `Double.toString` has it: small ones with an exponent.
+fn as_java_writes_it(number: f64) -> String {
+    const PLAIN_MIN: f64 = 1e-3;
+    if number == 0.0 || number.abs() >= PLAIN_MIN {
+        return format!("{number:?}");
+    }
+    let text = format!("{number:E}");
+    if text.contains('.') { text } else { text.replacen('E', ".0E", 1) }
 }
 
 /// The items of a list, without the space around them. An empty text has none.
@@ -197,6 +225,28 @@ mod tests {
         assert!(ratio.check("NaN").is_err());
         let error = topic::find("cleanup.policy").unwrap().check("compact,,delete").unwrap_err();
         assert_eq!(error.to_string(), "Configuration 'cleanup.policy' values must not be empty.");
+    }
+
+    /// Every line was asked of Kafka 4.3.1.
+    #[test]
+    fn values_are_told_as_kafka_has_read_them() {
+        let told = [
+            ("retention.ms", " 5 ", "5"),
+            ("segment.bytes", "+1048576", "1048576"),
+            ("cleanup.policy", "compact, delete", "compact,delete"),
+            ("cleanup.policy", "", ""),
+            ("preallocate", "TRUE", "true"),
+            ("min.cleanable.dirty.ratio", ".5", "0.5"),
+            ("min.cleanable.dirty.ratio", "1", "1.0"),
+            ("min.cleanable.dirty.ratio", "0.00015", "1.5E-4"),
+            ("min.cleanable.dirty.ratio", "0.0001", "1.0E-4"),
+            ("compression.type", "lz4", "lz4"),
+        ];
+        for (name, value, expected) in told {
+            let setting = topic::find(name).unwrap();
+            assert_eq!(setting.check(value), Ok(()), "{name}={value}");
+            assert_eq!(setting.kind.told(value), expected, "{name}={value}");
+        }
     }
 
     #[test]

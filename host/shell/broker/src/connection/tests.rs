@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use tokio::io::{DuplexStream, duplex, split};
+use tokio::io::{AsyncWriteExt, DuplexStream, duplex, split};
 use tokio::sync::Notify;
 
 use super::*;

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use brooklet_hook::{Place, Verdict};
 use brooklet_io::DataFolder;
-use brooklet_log::DiskFile;
 use brooklet_log::plan::{ReadError, ReadPlan};
 use brooklet_meta::{Cluster, Topic};
 use brooklet_shard::input::{Fetch, FetchPartition, Slot};
@@ -21,7 +20,7 @@ use brooklet_shard::output::Fetched;
 use brooklet_types::{ByteSize, ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicName, limits};
 use brooklet_wire::message::{FetchRequest, FetchResponse, Uuid, fetch_response, make};
 use brooklet_wire::{WireError, fetch as wire_fetch};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::place;
 use super::session::{Asked, Begun, Found, Key, StrBytesKey, TopicKey, Wanted};
@@ -29,6 +28,10 @@ use crate::context::Call;
 
 /// From here on topics are named by id.
 const IDS_SINCE: i16 = 13;
+
+/// What is copied and checked at once before other connections of this thread have their turn: half
+/// a millisecond's work.
+const AT_ONCE_BYTES_MAX: usize = 1 << 20;
 
 const READ_UNCOMMITTED: i8 = 0;
 const READ_COMMITTED: i8 = 1;
@@ -170,7 +173,7 @@ async fn read(call: &Call, request: &FetchRequest, begun: &Begun) -> Option<Vec<
         plan.map(|plan| (slot, plan))
     });
     let plans = plans.collect();
-    for (slot, result) in run(plans).await {
+    for (slot, result) in run(call, plans).await {
         let outcome = &mut outcomes[slot as usize];
         match result {
             Ok(records) => hook(call, outcome, records).await,
@@ -204,6 +207,11 @@ fn prepare(
         Ok(partition) => (outcome, Some(partition)),
         Err(code) => {
             outcome.data.error_code = call.code(code);
+            if code != ErrorCode::OffsetOutOfRange {
+                // Kafka's word for "nothing" depends on how far the request came: a list where
+                // there is no such partition, none where its log had something against it.
+                outcome.data.aborted_transactions = Some(Vec::new());
+            }
             (outcome, None)
         }
     }
@@ -249,18 +257,44 @@ fn note(
 
 type Read = (Slot, Result<Vec<Bytes>, ReadError>);
 
-/// Runs the plans: in place when all is in memory, else together on one thread that may block.
-async fn run(plans: Vec<(Slot, ReadPlan<File>)>) -> Vec<Read> {
-    if plans.iter().all(|(_, plan)| plan.is_cached()) {
-        return run_all(plans);
+/// Runs the plans: in place what is in memory, the rest together on one thread that may block.
+async fn run(call: &Call, plans: Vec<(Slot, ReadPlan<File>)>) -> Vec<Read> {
+    let kept = &call.peer.buffers;
+    let mut buffers = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut reads = Vec::with_capacity(plans.len());
+    let mut waiting = Vec::new();
+    let mut any_read = false;
+    let mut bytes = 0;
+    for (slot, plan) in plans {
+        any_read |= !plan.is_cached();
+        let Some(result) = plan.run_ready(&mut buffers).transpose() else {
+            waiting.push((slot, plan));
+            continue;
+        };
+        bytes += result.iter().flatten().map(Bytes::len).sum::<usize>();
+        reads.push((slot, result));
+        if bytes >= AT_ONCE_BYTES_MAX {
+            bytes = 0;
+            tokio::task::yield_now().await;
+        }
     }
-    let reading = tokio::task::spawn_blocking(move || run_all(plans));
-    reading.await.expect("reading a log does not panic, and the runtime outlives its requests")
-}
-
-fn run_all<F: DiskFile>(plans: Vec<(Slot, ReadPlan<F>)>) -> Vec<Read> {
-    let mut scratch = BytesMut::new();
-    plans.into_iter().map(|(slot, plan)| (slot, plan.run(&mut scratch))).collect()
+    if !waiting.is_empty() {
+        let reading = tokio::task::spawn_blocking(move || {
+            let run = |(slot, plan): (Slot, ReadPlan<File>)| (slot, plan.run(&mut buffers));
+            let reads: Vec<Read> = waiting.into_iter().map(run).collect();
+            (reads, buffers)
+        });
+        let read = reading.await;
+        let (more, given_back) =
+            read.expect("reading a log does not panic, and the runtime outlives its requests");
+        reads.extend(more);
+        buffers = given_back;
+    }
+    // A reader at the head of its logs needs none, and may be one of ten thousand.
+    if any_read {
+        *kept.lock().unwrap_or_else(PoisonError::into_inner) = buffers;
+    }
+    reads
 }
 
 /// Shows records to the topic's hook, where it has one.
@@ -325,11 +359,7 @@ fn respond(
     let mut response = FetchResponse::default();
     // A session needs version 7; those before do not carry the field.
     response.session_id = if call.version >= 7 { session } else { 0 };
-    for (mut topic, records) in topics {
-        for partition in topic.partitions.iter_mut().filter(|it| it.error_code != 0) {
-            // Kafka's word for "nothing" depends on whether anything went wrong.
-            partition.aborted_transactions = Some(Vec::new());
-        }
+    for (topic, records) in topics {
         response.responses.push(topic);
         pieces.extend(records);
     }

@@ -53,8 +53,10 @@ pub(crate) async fn handle(call: &Call, request: ListOffsetsRequest) -> ListOffs
             if std::mem::replace(&mut times.answered, true) {
                 continue;
             }
-            let twice = times.asked > 1;
-            let found = query(&cluster, &topic.name, partition, call.version, twice);
+            let found = match times.asked > 1 || !is_known(request.isolation_level) {
+                true => Err(ErrorCode::InvalidRequest),
+                false => query(&cluster, &topic.name, partition, call.version),
+            };
             let mut line = blank(partition.partition_index);
             match found {
                 Ok(Some(query)) => {
@@ -91,16 +93,17 @@ pub(crate) async fn handle(call: &Call, request: ListOffsetsRequest) -> ListOffs
     response
 }
 
+/// Uncommitted or committed. Kafka answers UNKNOWN_SERVER_ERROR to anything else.
+fn is_known(isolation_level: i8) -> bool {
+    matches!(isolation_level, 0 | 1)
+}
+
 fn query(
     cluster: &Cluster,
     name: &str,
     partition: &list_offsets_request::ListOffsetsPartition,
     version: i16,
-    twice: bool,
 ) -> Result<Option<(TopicPartition, OffsetQuery)>, ErrorCode> {
-    if twice {
-        return Err(ErrorCode::InvalidRequest);
-    }
     let topic = place::topic(cluster, name, Uuid::default(), false)?;
     let found = place::partition(topic, partition.partition_index)?;
     let Sought::Place(place) = sought(partition.timestamp, version)? else { return Ok(None) };

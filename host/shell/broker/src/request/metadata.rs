@@ -136,6 +136,10 @@ fn find(
             if it.name.is_none() && call.version < IDS_SINCE {
                 it.name = Some("".into());
             }
+            it.is_internal = wanted
+                .name
+                .as_ref()
+                .is_some_and(|name| TopicName::new(name).is_ok_and(|name| name.is_internal()));
             it.topic_id = if id.is_some() { wanted.topic_id } else { Uuid::default() };
             it.topic_authorized_operations = OPERATIONS_UNKNOWN;
         }),

@@ -4,10 +4,11 @@
 //! exchanged. **Invariant**: every partition of a request has its line in the response.
 
 use brooklet_group::{
-    CommitOffset, CommitRequest, FetchReply, FetchRequest, Generation, OffsetValue, Reply, Request,
+    CommitOffset, CommitRequest, CommittedOffset, FetchReply, FetchRequest, Generation,
+    OffsetValue, Reply, Request,
 };
 use brooklet_meta::Cluster;
-use brooklet_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
+use brooklet_types::{ErrorCode, LeaderEpoch, PartitionIndex, TopicId, TopicName};
 use brooklet_wire::message::{
     OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse,
     OffsetFetchRequest, OffsetFetchResponse, StrBytes, Uuid, make, offset_commit_request,
@@ -18,6 +19,8 @@ use super::group::{ask, ask_named, mismatched, optional, text};
 use super::place;
 use crate::context::Call;
 
+/// From here on OffsetFetch has a place for an error that concerns the whole group.
+const GROUP_ERRORS_SINCE: i16 = 2;
 /// From here on OffsetCommit and OffsetFetch name topics by id.
 const IDS_SINCE: i16 = 10;
 
@@ -36,7 +39,7 @@ pub(crate) async fn commit(call: &Call, request: OffsetCommitRequest) -> OffsetC
         for partition in &topic.partitions {
             let commit = found.and_then(|topic| {
                 let id = place::partition(topic, partition.partition_index)?;
-                commit_offset(&topic.name, id.topic, id.partition, partition)
+                Ok(commit_offset(&topic.name, id.topic, id.partition, partition))
             });
             let mut code = ErrorCode::None;
             match commit {
@@ -84,16 +87,15 @@ fn commit_offset(
     id: TopicId,
     partition: PartitionIndex,
     asked: &offset_commit_request::OffsetCommitRequestPartition,
-) -> Result<CommitOffset, ErrorCode> {
-    Ok(CommitOffset {
+) -> CommitOffset {
+    CommitOffset {
         topic: name.clone(),
         topic_id: Some(id),
         partition,
-        // A position before the first is none; Kafka stores it, and consumers reset on it.
-        offset: Offset::from_wire(asked.committed_offset).ok_or(ErrorCode::OffsetOutOfRange)?,
+        offset: CommittedOffset::from_wire(asked.committed_offset),
         leader_epoch: LeaderEpoch::from_wire(asked.committed_leader_epoch),
         metadata: asked.committed_metadata.as_ref().map_or_else(|| "".into(), text),
-    })
+    }
 }
 
 /// One group of an OffsetFetch, whatever the version.
@@ -192,12 +194,21 @@ async fn fetch_group(call: &Call, cluster: &Cluster, wanted: Wanted) -> Answered
     let all = wanted.topics.is_none();
     let request = FetchRequest { group: text(&wanted.group), partitions: (!all).then_some(asked) };
     let reply = match ask(call, &wanted.group, Request::FetchOffsets(request)).await {
-        Ok(Reply::FetchOffsets(reply)) => reply,
+        Ok(Reply::FetchOffsets(mut reply)) => {
+            forget_deleted(cluster, &mut reply);
+            reply
+        }
         Ok(other) => mismatched(&other),
         Err(error) => FetchReply { error, offsets: Vec::new() },
     };
     if !reply.error.is_none() {
-        return Answered { group: wanted.group, error: reply.error, topics: Vec::new() };
+        if call.version >= GROUP_ERRORS_SINCE {
+            topics.clear();
+        }
+        for line in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+            line.error_code = call.code(reply.error);
+        }
+        return Answered { group: wanted.group, error: reply.error, topics };
     }
     if all {
         topics = all_topics(cluster, reply.offsets, by_id);
@@ -209,6 +220,17 @@ async fn fetch_group(call: &Call, cluster: &Cluster, wanted: Wanted) -> Answered
     Answered { group: wanted.group, error: ErrorCode::None, topics }
 }
 
+/// What was committed for a topic that is gone goes with it, a moment after whoever deleted the topic
+/// is answered: until then it is not shown, lest it be taken for a position in the next of that name.
+fn forget_deleted(cluster: &Cluster, reply: &mut FetchReply) {
+    for (.., value) in &mut reply.offsets {
+        let topic = value.as_ref().and_then(|value| value.topic_id);
+        if topic.is_some_and(|topic| cluster.topic_by_id(topic).is_none()) {
+            *value = None;
+        }
+    }
+}
+
 /// Everything a group has committed, by topic. By id only what still exists can be named.
 fn all_topics(
     cluster: &Cluster,
@@ -217,6 +239,9 @@ fn all_topics(
 ) -> Vec<offset_fetch_response::OffsetFetchResponseTopics> {
     let mut topics: Vec<offset_fetch_response::OffsetFetchResponseTopics> = Vec::new();
     for (name, partition, value) in offsets {
+        if value.is_none() {
+            continue;
+        }
         let id = cluster.topic(name.as_str()).map(|topic| place::uuid(topic.id));
         if by_id && id.is_none() {
             continue;
@@ -315,4 +340,43 @@ pub(crate) async fn delete(call: &Call, request: OffsetDeleteRequest) -> OffsetD
         response.topics[topic].partitions[partition].error_code = call.code(code);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use brooklet_group::CommittedOffset;
+    use brooklet_meta::MetaRecord;
+    use brooklet_types::{BrokerId, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn what_was_committed_for_a_deleted_topic_is_not_shown_for_the_next_of_its_name() {
+        const OLD: TopicId = TopicId([1; 16]);
+        const NEW: TopicId = TopicId([2; 16]);
+        let name = TopicName::new("t").unwrap();
+        let mut cluster = Cluster::default();
+        cluster.apply(&MetaRecord::BrokerStarted { broker: BrokerId(1), clean: true });
+        let settings = Vec::new();
+        let created =
+            MetaRecord::TopicCreated { id: NEW, name: name.clone(), partitions: 3, settings };
+        cluster.apply(&created);
+        let value = |topic_id| OffsetValue {
+            offset: CommittedOffset::from_wire(7),
+            leader_epoch: None,
+            metadata: "".into(),
+            commit_timestamp: Timestamp(0),
+            expire_timestamp: None,
+            topic_id,
+        };
+        // Read from the log again, a position does not know which topic it was.
+        let known = [Some(OLD), Some(NEW), None];
+        let offsets = (0..).zip(known).map(|(index, id)| {
+            (name.clone(), PartitionIndex::from_wire(index).unwrap(), Some(value(id)))
+        });
+        let mut reply = FetchReply { error: ErrorCode::None, offsets: offsets.collect() };
+        forget_deleted(&cluster, &mut reply);
+        let shown: Vec<bool> = reply.offsets.iter().map(|(.., value)| value.is_some()).collect();
+        assert_eq!(shown, [false, true, true]);
+    }
 }

@@ -15,7 +15,7 @@ use brooklet_io::DataFolder;
 use brooklet_log::validate::{TopicRules, ValidateError, ValidatedBatch, validate};
 use brooklet_meta::setting::effective::{Compression, EffectiveTopicSettings};
 use brooklet_meta::{Cluster, Topic};
-use brooklet_shard::input::{Acks, Slot};
+use brooklet_shard::input::{Acks, OffsetQuery, Place::Earliest, Slot};
 use brooklet_shard::output::{Produced, Refusal};
 use brooklet_types::{ErrorCode, TopicName, TopicPartition};
 use brooklet_wire::batch::TimestampType;
@@ -29,6 +29,8 @@ use crate::shards::Producing;
 
 /// Zstandard is for clients that know version 7 of this request.
 const ZSTD_SINCE: i16 = 7;
+/// The response tells where a log starts from this version on.
+const LOG_START_SINCE: i16 = 5;
 
 /// A Produce that has its place in line.
 pub(crate) struct Begun {
@@ -37,6 +39,8 @@ pub(crate) struct Begun {
     response: ProduceResponse,
     /// Where in `response` each slot is, and what is counted once it is stored.
     slots: Vec<Accepted>,
+    /// Refused in a log's words: whose start is still to be told, and where in `response`.
+    unstarted: Vec<(usize, usize, TopicPartition)>,
     producing: Option<Producing<DataFolder>>,
     refused: bool,
 }
@@ -61,18 +65,27 @@ struct Refused {
     code: ErrorCode,
     message: Option<String>,
     records: Vec<u32>,
+    /// Kafka's log would have refused it, and have told where it starts.
+    by_log: bool,
+}
+
+impl Refused {
+    fn new(code: ErrorCode, message: String) -> Refused {
+        Refused { code, message: Some(message), records: Vec::new(), by_log: false }
+    }
 }
 
 impl From<ErrorCode> for Refused {
     fn from(code: ErrorCode) -> Refused {
-        Refused { code, message: None, records: Vec::new() }
+        Refused { code, message: None, records: Vec::new(), by_log: false }
     }
 }
 
 impl From<ValidateError> for Refused {
     fn from(error: ValidateError) -> Refused {
         let records = error.records().to_vec();
-        Refused { code: error.code(), message: Some(error.to_string()), records }
+        let by_log = error.is_told_by_a_log();
+        Refused { code: error.code(), message: Some(error.to_string()), records, by_log }
     }
 }
 
@@ -84,6 +97,7 @@ pub(crate) async fn begin(call: &Call, request: ProduceRequest) -> Begun {
         acks,
         response: ProduceResponse::default(),
         slots: Vec::new(),
+        unstarted: Vec::new(),
         producing: None,
         refused: false,
     };
@@ -98,16 +112,14 @@ pub(crate) async fn begin(call: &Call, request: ProduceRequest) -> Begun {
         });
         for data in topic_data.partition_data {
             let found = topic.and_then(|topic| Ok((topic, place::partition(topic, data.index)?)));
-            let checked = match (found, acks, &request.transactional_id) {
-                (_, None, _) => Err(ErrorCode::InvalidRequiredAcks.into()),
-                // No transaction was ever begun here: InitProducerId refuses to.
-                (_, _, Some(_)) => Err(ErrorCode::InvalidTxnState.into()),
-                (Err(code), ..) => Err(code.into()),
-                (Ok((topic, partition)), ..) if !seen.insert(partition) => {
-                    let message = Some(format!("{}-{} is named twice", topic.name, data.index));
-                    Err(Refused { code: ErrorCode::InvalidRequest, message, records: Vec::new() })
+            let checked = match (found, acks) {
+                (_, None) => Err(ErrorCode::InvalidRequiredAcks.into()),
+                (Err(code), _) => Err(code.into()),
+                (Ok((topic, partition)), _) if !seen.insert(partition) => {
+                    let message = format!("{}-{} is named twice", topic.name, data.index);
+                    Err(Refused::new(ErrorCode::InvalidRequest, message))
                 }
-                (Ok((topic, partition)), ..) => {
+                (Ok((topic, partition)), _) => {
                     let records = data.records.unwrap_or_default();
                     let batch = check(call, &cluster, topic, partition, records).await;
                     batch.map(|batch| (topic, partition, batch))
@@ -115,7 +127,14 @@ pub(crate) async fn begin(call: &Call, request: ProduceRequest) -> Begun {
             };
             let mut partition_response = blank(data.index);
             match checked {
-                Err(refused) => begun.refuse(call, &mut partition_response, refused),
+                Err(refused) => {
+                    if let (true, Ok((_, partition))) = (refused.by_log, found) {
+                        let topic = begun.response.responses.len();
+                        let place = answered.partition_responses.len();
+                        begun.unstarted.push((topic, place, partition));
+                    }
+                    begun.refuse(call, &mut partition_response, refused);
+                }
                 Ok((topic, partition, batch)) => {
                     let slot = Slot::try_from(begun.slots.len()).expect("frames are limited");
                     begun.slots.push(Accepted {
@@ -152,10 +171,30 @@ impl Begun {
                 self.settle(call, slot, result);
             }
         }
+        self.tell_starts(call).await;
         match self.acks {
             Some(Acks::None) if self.refused => Finished::Close,
             Some(Acks::None) => Finished::Silence,
             Some(Acks::Leader | Acks::All) | None => Finished::Reply(self.response),
+        }
+    }
+
+    /// Asks the logs of batches that were refused before they came near one where they start.
+    async fn tell_starts(&mut self, call: &Call) {
+        if self.unstarted.is_empty() || call.version < LOG_START_SINCE {
+            return;
+        }
+        let earliest = |(slot, (.., id)): (Slot, &(usize, usize, TopicPartition))| {
+            (slot, (*id, OffsetQuery { place: Earliest, current_epoch: None }))
+        };
+        let queries = (0..).zip(&self.unstarted).map(earliest).collect();
+        // An error means that the broker is stopping: the client has its answer without this.
+        let found = call.context.shards.list_offsets(queries).await.unwrap_or_default();
+        for (slot, result) in found {
+            let (topic, partition, _) = self.unstarted[slot as usize];
+            let response = &mut self.response.responses[topic].partition_responses[partition];
+            let start = result.ok().and_then(|found| found.offset);
+            response.log_start_offset = start.map_or(-1, |start| start.to_wire());
         }
     }
 
@@ -209,12 +248,8 @@ async fn check(
     records: Bytes,
 ) -> Result<ValidatedBatch, Refused> {
     if topic.name.is_internal() {
-        let message = Some(format!("Cannot append to internal topic {}", topic.name));
-        return Err(Refused {
-            code: ErrorCode::InvalidTopicException,
-            message,
-            records: Vec::new(),
-        });
+        let message = format!("Cannot append to internal topic {}", topic.name);
+        return Err(Refused::new(ErrorCode::InvalidTopicException, message));
     }
     let mut records = records;
     if call.context.hooks.concern(&topic.name) {
@@ -223,12 +258,7 @@ async fn check(
             Verdict::Pass => {}
             Verdict::Replace(batch) => records = batch,
             Verdict::Reject(message) => {
-                let message = Some(message);
-                return Err(Refused {
-                    code: ErrorCode::InvalidRecord,
-                    message,
-                    records: Vec::new(),
-                });
+                return Err(Refused::new(ErrorCode::InvalidRecord, message));
             }
         }
     }

@@ -33,6 +33,9 @@ pub(crate) async fn delete(call: &Call, request: DeleteRecordsRequest) -> Delete
             let found = place::topic(&cluster, &topic.name, Uuid::default(), false)
                 .and_then(|topic| Ok((topic, place::partition(topic, partition.partition_index)?)))
                 .and_then(|(topic, found)| {
+                    if topic.name.is_internal() {
+                        return Err(ErrorCode::InvalidTopicException);
+                    }
                     // Compaction keeps the last record of every key, wherever it lies.
                     match cluster.effective(call.context.node, topic).delete {
                         true => before(found, partition.offset),

@@ -171,10 +171,10 @@ impl Sessions {
         self.by_id.len()
     }
 
-    /// Makes a session; 0 where there is no room, or nothing to remember.
+    /// Makes a session; 0 where there is no room. One without partitions may get some later.
     fn create(&mut self, now: Instant, asked: &Asked, new_id: i32) -> i32 {
         let too_many = asked.wanted.len() > SESSION_PARTITIONS_MAX;
-        if asked.wanted.is_empty() || too_many || !self.make_room(now) {
+        if too_many || !self.make_room(now) {
             return 0;
         }
         // Zero and below name no session.
@@ -343,8 +343,8 @@ mod tests {
         assert_eq!(check(5, 1, &[], &[]), Err(ErrorCode::InvalidFetchSessionEpoch));
         assert_eq!(check(5, 2, &[], &[0, 2, 3]), Ok((0, false, vec![])), "nothing left");
         assert_eq!(check(5, 3, &[], &[]), Err(ErrorCode::FetchSessionIdNotFound));
-        assert_eq!(check(0, 0, &[], &[]), Ok((0, false, vec![])), "nothing to remember");
-        assert_eq!(check(0, 0, &[1], &[]), Ok((9, false, vec![1])));
+        assert_eq!(check(0, 0, &[], &[]), Ok((9, false, vec![])), "nothing to remember yet");
+        assert_eq!(check(9, 1, &[1], &[]), Ok((9, true, vec![1])));
         assert_eq!(check(9, 0, &[1], &[]), Ok((9, false, vec![1])), "closed and opened again");
         assert_eq!(check(9, -1, &[1], &[]), Ok((0, false, vec![1])), "closed");
         assert_eq!(check(9, 1, &[1], &[]), Err(ErrorCode::FetchSessionIdNotFound));

@@ -124,12 +124,13 @@ fn described(request: &DescribeConfigsRequest, one: Described) -> DescribeConfig
         answer.config_type = one.setting.kind.to_wire();
         let documented = request.include_documentation.then(|| one.documentation());
         answer.documentation = documented.map(|text| StrBytes::from(text.into_owned()));
-        answer.value = one.value.map(StrBytes::from);
+        let told = |value: &str| StrBytes::from(one.setting.kind.told(value));
+        answer.value = one.value.as_deref().map(told);
         if request.include_synonyms {
             let synonyms = one.synonyms.into_iter().map(|synonym| {
                 make(|answer: &mut DescribeConfigsSynonym| {
                     answer.name = StrBytes::from(synonym.name.to_owned());
-                    answer.value = Some(StrBytes::from(synonym.value));
+                    answer.value = Some(told(&synonym.value));
                     answer.source = synonym.source.to_wire();
                 })
             });

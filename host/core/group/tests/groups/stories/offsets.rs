@@ -72,6 +72,28 @@ fn a_commit_during_a_rebalance_is_taken_until_the_new_generation() {
 }
 
 #[test]
+fn a_negative_offset_is_given_back_as_it_came() {
+    check(
+        "commit - t 0 5
+         commit - t 0 -2
+         fetch t 0
+         fetch",
+        expect![[r#"
+            commit - t 0 5
+                write g t-0 at 5
+                → -: commit NONE
+            commit - t 0 -2
+                write g t-0 at -2
+                → -: commit NONE
+            fetch t 0
+                → fetch t-0=-2
+            fetch
+                → fetch t-0=-2
+        "#]],
+    );
+}
+
+#[test]
 fn a_commit_is_seen_when_it_is_durable() {
     check(
         "hold

@@ -9,7 +9,7 @@ fn survivors(log: &Log<MemoryDisk>, context: &str) -> (Vec<Vec<u8>>, usize) {
     let mut next = log.start_offset();
     while next < log.end_offset() {
         let plan = log.read(next, log.end_offset(), 700, true);
-        match plan.and_then(|plan| plan.run(&mut BytesMut::new())) {
+        match plan.and_then(|plan| plan.run(&mut Buffers::default())) {
             Ok(chunks) if chunks.is_empty() => break,
             Ok(chunks) => {
                 for split in batch::split(&chunks.concat()) {

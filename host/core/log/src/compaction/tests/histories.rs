@@ -242,7 +242,7 @@ fn batches(log: &Log<MemoryDisk>) -> Vec<Batch> {
     let mut next = log.start_offset();
     while next < log.end_offset() {
         let plan = log.read(next, log.end_offset(), 2000, true).unwrap();
-        let chunks = plan.run(&mut BytesMut::new()).unwrap();
+        let chunks = plan.run(&mut Buffers::default()).unwrap();
         if chunks.is_empty() {
             break;
         }
