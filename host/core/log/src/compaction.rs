@@ -224,16 +224,16 @@ impl<D: Disk> Log<D> {
         self.compacted.store(&self.disk, &self.folder)
     }
 
-    /// The log is about to be cut at `end`, within the segment at `base`: what comes there will be dirty,
-    /// and no replacement may bring back what is there now.
-    pub(crate) fn forget_compaction(&mut self, base: Offset, end: Offset) -> io::Result<()> {
+    /// The log is about to be cut within the segment at `base`, in which there may be gaps still. What comes
+    /// behind will be dirty and whole, and no replacement may bring back what is there now.
+    pub(crate) fn forget_compaction(&mut self, base: Offset) -> io::Result<()> {
         if self.compacted == Compacted::default() {
             return Ok(());
         }
         // The last replacement may hang on its record still.
         self.disk.sync_folder(&self.folder)?;
         self.compacted.clean_until = self.compacted.clean_until.min(base);
-        self.compacted.gaps_until = self.compacted.gaps_until.min(end);
+        self.compacted.gaps_until = self.compacted.gaps_until.min(base.next());
         self.withdraw_replacement()
     }
 }

@@ -99,7 +99,7 @@ impl<D: Disk> Log<D> {
         }
         let offset = offset.max(self.start);
         let target = self.segment_at(offset)?;
-        self.forget_compaction(target, offset)?;
+        self.forget_compaction(target)?;
         self.tail.clear();
         self.unsynced.disown();
         // No recovery point may lie beyond the new end.
@@ -134,7 +134,9 @@ impl<D: Disk> Log<D> {
         self.start = start;
         self.durable = self.durable.min(self.end);
         self.unsynced.folder = true;
-        self.sync()
+        self.sync()?;
+        // A start that moved back with the end must not be forgotten: records come there again.
+        Checkpoint::open(&self.disk, &self.folder)?.sync()
     }
 
     /// The segment that `offset` falls into. Where compaction has left none that begins before, one that

@@ -171,6 +171,24 @@ fn a_bad_batch_that_ends_in_zeroes_was_cut_short_only_where_it_may_never_have_be
 }
 
 #[test]
+fn a_start_that_moves_back_with_the_end_stays_there() {
+    let disk = MemoryDisk::default();
+    let mut log = open(&disk);
+    log.write(&batch(0), LeaderEpoch(1)).unwrap();
+    log.delete_before(Offset::new(1)).unwrap();
+    log.truncate_to(Offset::new(1)).unwrap();
+    assert_eq!((log.start_offset(), log.end_offset()), (Offset::ZERO, Offset::ZERO));
+    log.write(&batch(0), LeaderEpoch(2)).unwrap();
+    let dirty = log.take_dirty().unwrap();
+    dirty.sync().unwrap();
+    log.synced(dirty.token).unwrap();
+    drop(log);
+    disk.crash(|_, _| 0, false);
+    let log = open(&disk);
+    assert_eq!((log.start_offset(), log.end_offset()), (Offset::ZERO, Offset::new(2)));
+}
+
+#[test]
 fn truncation_and_deletion_move_the_ends() {
     let disk = MemoryDisk::default();
     let mut log = filled(&disk);

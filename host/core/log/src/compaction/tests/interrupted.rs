@@ -86,6 +86,26 @@ fn what_is_deleted_or_cut_meanwhile_stays_so() {
 }
 
 #[test]
+fn behind_a_cut_a_gap_is_a_loss_again() {
+    let disk = MemoryDisk::default();
+    let mut log = filled(&disk);
+    log.roll().unwrap();
+    log.sync().unwrap();
+    compact(&mut log, 500, everything()).unwrap();
+    // A batch that goes whole, so that the log ends before where it was cut.
+    log.truncate_to(Offset::new(75)).unwrap();
+    let end = log.end_offset();
+    assert_eq!(end, Offset::new(74));
+    append(&mut log, 9, 0, Codec::None, &["x"]);
+    log.roll().unwrap();
+    drop(log);
+    // The record is lost with the power, the segment behind it is not.
+    disk.settle_names(|| true);
+    disk.crash(|_, _| 0, false);
+    assert_eq!(open(&disk).end_offset(), end);
+}
+
+#[test]
 fn a_disk_that_fills_up_or_an_end_in_the_middle_leaves_the_log_as_it_was() {
     let disk = MemoryDisk::default();
     let mut log = filled(&disk);
