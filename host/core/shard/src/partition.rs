@@ -125,3 +125,28 @@ fn log_settings(settings: &EffectiveTopicSettings) -> LogSettings {
         ..LogSettings::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use brooklet_meta::Cluster;
+    use brooklet_types::BrokerId;
+
+    use super::*;
+
+    #[test]
+    fn a_segment_closes_in_time_for_its_records_to_be_compacted() {
+        let closes_after = |policy: &str, lag: &str, segment_ms: &str| {
+            let own = [
+                ("cleanup.policy", policy),
+                ("max.compaction.lag.ms", lag),
+                ("segment.ms", segment_ms),
+            ];
+            let own = own.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            let effective = EffectiveTopicSettings::of(&Cluster::default(), BrokerId(1), &own);
+            log_settings(&effective).segment_ms
+        };
+        assert_eq!(closes_after("compact", "500", "1000"), 500);
+        assert_eq!(closes_after("compact,delete", "5000", "1000"), 1000);
+        assert_eq!(closes_after("delete", "500", "1000"), 1000);
+    }
+}
