@@ -18,7 +18,7 @@ use std::io;
 use brooklet_types::{Offset, Timestamp};
 
 use crate::checkpoint::Checkpoint;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, read_small};
 use crate::frame::{Frame, SEGMENT_OFFSETS_MAX};
 use crate::settings::LogSettings;
 use crate::{offset_index, time_index};
@@ -281,6 +281,10 @@ impl<F: DiskFile> Active<F> {
         let (offsets, times) = self.index_bytes();
         let replace = |extension, bytes: &[u8]| -> io::Result<F> {
             let path = path(folder, self.base, extension);
+            // A segment of which only emptied batches are left is walked by each start.
+            if read_small(disk, &path, bytes.len())?.as_deref() == Some(bytes) {
+                return disk.open(&path);
+            }
             let fresh = format!("{path}{UNFINISHED}");
             let file = disk.create(&fresh)?;
             file.write_at(&[bytes], 0)?;
