@@ -69,7 +69,7 @@ struct Tree {
 /// What a disk writes whole or not at all.
 const PAGE_BYTES: usize = 4096;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Node {
     bytes: Vec<u8>,
     durable: Vec<u8>,
@@ -77,11 +77,13 @@ struct Node {
     pending: Vec<Change>,
 }
 
+#[derive(Clone)]
 enum Change {
     Write { position: usize, bytes: Vec<u8> },
     Resize { len: usize },
 }
 
+#[derive(Clone)]
 enum NameChange {
     Created { path: String, node: u64 },
     Renamed { from: String, to: String },
@@ -248,17 +250,17 @@ impl MemoryDisk {
         }
     }
 
-    /// A disk of its own with the same content.
+    /// A disk of its own with the same content, synced or not.
     pub fn copy(&self) -> MemoryDisk {
         let tree = self.tree();
         let copy = MemoryDisk::new(ByteSize(tree.capacity));
         let mut fresh = copy.tree();
         fresh.names = tree.names.clone();
         fresh.names_durable = tree.names_durable.clone();
+        fresh.names_pending = tree.names_pending.clone();
         fresh.next_node = tree.next_node;
         for (number, node) in &tree.nodes {
-            let (bytes, durable) = (node.bytes.clone(), node.durable.clone());
-            fresh.nodes.insert(*number, Node { bytes, durable, pending: Vec::new() });
+            fresh.nodes.insert(*number, node.clone());
         }
         drop(fresh);
         copy
