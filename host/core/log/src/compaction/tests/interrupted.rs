@@ -17,7 +17,7 @@ fn a_crash_anywhere_leaves_every_key_its_latest() {
         drop(log);
         for pattern in 0..8_u64 {
             let crashed = disk.copy();
-            let mut bits = (pattern.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1).rotate_left(17);
+            let mut bits = (changes * 8 + pattern + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             let mut pick = || {
                 bits = bits.rotate_left(1);
                 bits & 1 == 1
