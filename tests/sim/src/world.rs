@@ -1,9 +1,10 @@
 //! One log, one producer of each kind, one disk, and what a seed does to them.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use brooklet_log::compaction::LatestByKey;
+use brooklet_log::compaction::{Cleaning, CompactError, Job, LatestByKey};
 use brooklet_log::disk::memory::MemoryDisk;
 use brooklet_log::validate::ValidatedBatch;
 use brooklet_log::{AppendError, Buffers, Disk, DiskFile, Log, LogSettings, TailBudget};
@@ -28,6 +29,8 @@ pub enum Bug {
     None,
     /// Batches are acknowledged when they are written, before they are synced.
     AcknowledgeBeforeSync,
+    /// The cleaner's clock gains an hour with each cleaning, and tombstones go too early.
+    CleanTooEarly,
 }
 
 /// How a history went.
@@ -43,6 +46,10 @@ struct World {
     prng: Prng,
     bug: Bug,
     disk: MemoryDisk,
+    /// Whether bits flip: afterwards less can be asked for.
+    flips: bool,
+    /// How much of what can go wrong does, in a hundred: without pauses nothing is ever finished.
+    storms: u64,
     settings: LogSettings,
     log: Option<Log<MemoryDisk>>,
     oracle: Oracle,
@@ -51,12 +58,22 @@ struct World {
     sequence: i32,
     epoch: u32,
     clock: i64,
+    /// A cleaning between two of its steps.
+    cleaning: Option<Stage>,
     history: String,
 }
 
-/// Lives one history, of a topic that may be compacted or of one that is not.
-pub fn simulate(seed: u64, compaction: bool, bug: Bug) -> Outcome {
-    let mut world = World::new(seed, compaction, bug);
+/// Whose turn it is in a cleaning.
+enum Stage {
+    /// The cleaner's.
+    Job(Box<Job<MemoryDisk>>),
+    /// The log's.
+    Done(Box<Cleaning>),
+}
+
+/// Lives one history, of a topic that is compacted or of one that is not.
+pub fn simulate(seed: u64, bug: Bug) -> Outcome {
+    let mut world = World::new(seed, bug);
     for _ in 0..STEPS {
         let result = world.step();
         if let Err(violation) = result {
@@ -69,34 +86,40 @@ pub fn simulate(seed: u64, compaction: bool, bug: Bug) -> Outcome {
 }
 
 impl World {
-    fn new(seed: u64, compaction: bool, bug: Bug) -> World {
+    fn new(seed: u64, bug: Bug) -> World {
         let mut prng = Prng::new(seed);
-        let compact = prng.chance(50) && compaction;
+        let compact = prng.chance(50);
         let settings = LogSettings {
             segment_bytes: u32::try_from(600 + prng.below(4000)).expect("small"),
             index_interval_bytes: u32::try_from(1 + prng.below(800)).expect("small"),
             compact,
             delete: false,
-            delete_retention_ms: i64::try_from(prng.below(200)).expect("small"),
-            min_cleanable_dirty_permille: u32::try_from(prng.below(1000)).expect("small"),
+            delete_retention_ms: i64::try_from(prng.below(2000)).expect("small"),
+            min_cleanable_dirty_permille: u32::try_from(prng.below(900)).expect("small"),
+            min_compaction_lag_ms: i64::try_from(prng.below(2) * prng.below(200)).expect("small"),
             disk_reserve: ByteSize(0),
             ..LogSettings::default()
         };
         let disk = MemoryDisk::new(ByteSize::mib(8));
+        let (flips, storms) = (prng.chance(40), prng.below(101));
         let mut world = World {
             prng,
             bug,
             disk,
-            settings,
+            flips,
+            storms,
+            settings: settings.clone(),
             log: None,
-            oracle: Oracle { compacted: compact, ..Oracle::default() },
+            oracle: Oracle::new(&settings),
             last_batch: None,
             sequence: 0,
             epoch: 0,
             clock: 1000,
+            cleaning: None,
             history: String::new(),
         };
-        let log = world.open().expect("an empty disk opens");
+        let mut log = world.open().expect("an empty disk opens");
+        log.sync().expect("an empty disk has room");
         world.log = Some(log);
         world
     }
@@ -123,14 +146,19 @@ impl World {
             0..45 => self.append(),
             45..60 => self.sync(),
             60..66 => self.append_again(),
-            66..74 => self.compact(),
-            74..78 => self.cut(),
+            66..75 => self.compact(),
+            75..78 if self.storm() => self.cut(),
             78..81 => self.delete(),
-            81..89 => self.lose_power(),
+            81..89 if self.storm() => self.lose_power(),
             89..92 => self.restart(),
-            92..93 => self.flip(),
+            92..93 if self.flips => self.flip(),
             _ => self.check(),
         }
+    }
+
+    /// Whether what would go wrong does.
+    fn storm(&mut self) -> bool {
+        self.prng.chance(self.storms)
     }
 
     fn append(&mut self) -> Result<(), String> {
@@ -144,7 +172,9 @@ impl World {
         }
         let mut records: Vec<Written> = Vec::new();
         for _ in 0..count {
-            let key = format!("key {}", self.prng.below(6));
+            // Some keys come again and again, most never.
+            let keys = if self.prng.chance(70) { 6 } else { 500 };
+            let key = format!("key {}", self.prng.below(keys));
             let length = usize::try_from(self.prng.below(300)).expect("small");
             let value = format!("{} {}", self.prng.below(1 << 40), "x".repeat(length));
             let value = (!self.prng.chance(15)).then_some(value);
@@ -169,6 +199,7 @@ impl World {
             if self.oracle.written.insert(offset, record).is_some() {
                 return Err(format!("offset {offset} was given out twice"));
             }
+            self.oracle.written_at.insert(offset, self.clock);
         }
         if idempotent {
             self.sequence += i32::try_from(count).expect("small");
@@ -212,31 +243,63 @@ impl World {
         Ok(())
     }
 
+    /// Some steps of a cleaning.
     fn compact(&mut self) -> Result<(), String> {
-        let now = Timestamp(self.clock);
-        let keys = usize::try_from(self.prng.below(400)).expect("small");
-        let Some(job) = self.log().begin_compaction(now) else { return Ok(()) };
-        match job.run(LatestByKey::within(keys)) {
-            Ok(cleaned) => {
-                let removed = cleaned.records_removed;
-                if self.prng.chance(20) {
-                    return self.lose_power();
-                }
-                let put = self.log().finish_compaction(cleaned);
-                put.map_err(|error| format!("finish compaction: {error}"))?;
-                self.note(format_args!("compact {removed}"));
-                Ok(())
+        loop {
+            self.compact_further()?;
+            if self.cleaning.is_none() || self.prng.chance(10) {
+                return Ok(());
             }
-            Err(_) if self.oracle.damaged => Ok(()),
-            Err(error) => Err(format!("compact: {error}")),
         }
+    }
+
+    /// One step of a cleaning: the log's, or the cleaner's, which may be interrupted.
+    fn compact_further(&mut self) -> Result<(), String> {
+        let next = match self.cleaning.take() {
+            None => self.begin_compaction(),
+            Some(Stage::Job(job)) => {
+                let batches =
+                    Cell::new(if self.prng.chance(20) { self.prng.below(20) } else { 1000 });
+                let go_on = || batches.replace(batches.get().saturating_sub(1)) > 0;
+                match job.run(&go_on) {
+                    Ok(cleaning) => Some(Stage::Done(Box::new(cleaning))),
+                    Err(CompactError::Interrupted { .. }) => return self.lose_power(),
+                    Err(error) => match self.log().abandon_compaction(error) {
+                        Some(error) if !self.oracle.damaged => return Err(error.to_string()),
+                        Some(_) | None => None,
+                    },
+                }
+            }
+            Some(Stage::Done(cleaning)) => {
+                let removed = cleaning.records_removed;
+                let next = self.log().advance_compaction(*cleaning);
+                let next = next.map_err(|error| format!("advance a compaction: {error}"))?;
+                self.note(format_args!("compact {removed}"));
+                next.map(|job| Stage::Job(Box::new(job)))
+            }
+        };
+        self.cleaning = next;
+        Ok(())
+    }
+
+    fn begin_compaction(&mut self) -> Option<Stage> {
+        let keys = usize::try_from(self.prng.below(400)).expect("small");
+        let ahead = match self.bug {
+            Bug::CleanTooEarly => 3_600_000 * self.oracle.cleanings.len(),
+            Bug::None | Bug::AcknowledgeBeforeSync => 0,
+        };
+        let now = Timestamp(self.clock).plus_millis(i64::try_from(ahead).expect("small"));
+        let job = self.log().begin_compaction(now, LatestByKey::within(keys))?;
+        self.oracle.cleanings.insert(self.clock);
+        self.note(format_args!("begin to compact"));
+        Some(Stage::Job(Box::new(job)))
     }
 
     /// Truncation, as a follower does it: what was cut is promised to nobody any more.
     fn cut(&mut self) -> Result<(), String> {
         let (start, end) = (self.log().start_offset().value(), self.log().end_offset().value());
         let to = start + self.prng.below(end - start + 1);
-        self.oracle.before_cut();
+        self.oracle.before_cut(self.clock);
         self.log().truncate_to(Offset::new(to)).map_err(|error| format!("truncate: {error}"))?;
         let end = self.log().end_offset().value();
         self.oracle.ends_at(end);
@@ -256,9 +319,12 @@ impl World {
 
     /// Some of what was not synced is there afterwards, some is not, and one write is torn.
     fn lose_power(&mut self) -> Result<(), String> {
-        self.log = None;
+        (self.log, self.cleaning) = (None, None);
         let tear = self.prng.chance(50);
         let prng = &mut self.prng;
+        if prng.chance(50) {
+            self.disk.settle_names(|| prng.chance(50));
+        }
         self.disk
             .crash(|_, count| usize::try_from(prng.below(count as u64 + 1)).expect("small"), tear);
         let log = self.open()?;
@@ -271,6 +337,7 @@ impl World {
 
     fn restart(&mut self) -> Result<(), String> {
         let log = self.log.take().expect("open between steps");
+        self.cleaning = None;
         log.close().map_err(|error| format!("close: {error}"))?;
         let log = self.open()?;
         self.log = Some(log);
@@ -326,7 +393,7 @@ impl World {
             Err(error) => return Err(error),
         };
         reads_return_what_was_written::check(&self.oracle, &read)?;
-        nothing_acknowledged_is_lost::check(&self.oracle, &read, end)
+        nothing_acknowledged_is_lost::check(&self.oracle, &read, end, self.clock)
     }
 
     fn read_all(&mut self) -> Result<BTreeMap<u64, Written>, String> {

@@ -5,7 +5,7 @@ use brooklet_sim::{Bug, simulate};
 #[test]
 fn no_seed_breaks_a_promise() {
     for seed in 0..600 {
-        let outcome = simulate(seed, false, Bug::None);
+        let outcome = simulate(seed, Bug::None);
         assert_eq!(
             outcome.violation, None,
             "repeat with: cargo run -p brooklet-sim --bin sim -- --seed {seed}"
@@ -16,17 +16,14 @@ fn no_seed_breaks_a_promise() {
 #[test]
 fn a_seed_is_a_history() {
     for seed in 0..20 {
-        assert_eq!(
-            simulate(seed, false, Bug::None),
-            simulate(seed, false, Bug::None),
-            "seed {seed}"
-        );
+        assert_eq!(simulate(seed, Bug::None), simulate(seed, Bug::None), "seed {seed}");
     }
 }
 
 #[test]
-fn the_planted_bug_is_found() {
-    let found =
-        (0..50).any(|seed| simulate(seed, false, Bug::AcknowledgeBeforeSync).violation.is_some());
-    assert!(found, "the simulation has gone blind");
+fn planted_bugs_are_found() {
+    for bug in [Bug::AcknowledgeBeforeSync, Bug::CleanTooEarly] {
+        let found = (0..100).any(|seed| simulate(seed, bug).violation.is_some());
+        assert!(found, "the simulation is blind to {bug:?}");
+    }
 }

@@ -147,7 +147,7 @@ impl<D: Disk> Log<D> {
     /// and what the log says since.
     pub(crate) fn load_producers(&mut self) -> io::Result<()> {
         self.remove_snapshots_behind(self.end)?;
-        self.remembered.loaded = true;
+        self.remembered = Remembered { producers: Producers::default(), loaded: true };
         let mut from = self.start;
         for offset in self.snapshots()?.into_iter().rev() {
             let path = segment::path(&self.folder, offset, "snapshot");
@@ -275,6 +275,32 @@ mod tests {
         assert_eq!(log.end_offset(), Offset::new(7));
         let skipped = log.append(&batch(9), EPOCH, NOW).unwrap_err();
         assert_eq!(skipped.code(), ErrorCode::OutOfOrderSequenceNumber);
+    }
+
+    #[test]
+    fn what_was_cut_may_come_again_and_what_was_not_may_not() {
+        let disk = MemoryDisk::default();
+        let mut log = open(&disk);
+        for sequence in 0..9 {
+            log.append(&batch(sequence), EPOCH, NOW).unwrap();
+            log.sync().unwrap();
+        }
+        log.truncate_to(Offset::new(3)).unwrap();
+        for sequence in [2, 3, 4] {
+            let appended = log.append(&batch(sequence), EPOCH, NOW).unwrap();
+            let expected = (i64::from(sequence), sequence > 2);
+            assert_eq!((appended.base.to_wire(), appended.header.is_some()), expected);
+        }
+        log.close().unwrap();
+        // What was there before the cut does not stand in for what came after it.
+        let path = "topics/t-0/00000000000000000000.log";
+        let mut damaged = disk.files()[path].clone();
+        let last = damaged.len() - 1;
+        damaged[last] ^= 1;
+        disk.put(path, damaged);
+        let mut log = open(&disk);
+        let again = log.append(&batch(4), EPOCH, NOW).unwrap();
+        assert_eq!((again.base.to_wire(), again.header), (4, None));
     }
 
     #[test]

@@ -104,9 +104,14 @@ impl Checkpoint {
         Ok(slots.into_iter().flatten().max_by_key(|slot| slot.serial))
     }
 
+    /// The file with both slots.
+    pub(crate) fn open<D: Disk>(disk: &D, folder: &str) -> io::Result<D::File> {
+        open_or_create(disk, &format!("{folder}/{NAME}"))
+    }
+
     /// Writes the slot that is not the newest; gives back the file, for who wants it synced.
     pub(crate) fn store<D: Disk>(self, disk: &D, folder: &str) -> io::Result<D::File> {
-        let file = open_or_create(disk, &format!("{folder}/{NAME}"))?;
+        let file = Checkpoint::open(disk, folder)?;
         file.write_at(&[&self.to_bytes()], (self.serial % 2) * SLOT_DISTANCE)?;
         Ok(file)
     }

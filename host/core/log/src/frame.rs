@@ -10,11 +10,10 @@
 //! with what is there.
 //!
 //! **How flips are found.** The CRC covers a batch from its attributes on. Before it stand four
-//! fields. A wrong length moves the CRC's end and fails it; a wrong magic is no batch. A wrong base
-//! offset leaves a gap or an overlap with what lies around it: an overlap is refused, and a gap
-//! only believed when the next batch does not contradict it, or never where batches must adjoin
-//! (the active segment). A wrong leader epoch is compared with the epochs on record. What remains
-//! undetectable in Kafka's format is an offset flipped within a gap that compaction left.
+//! fields. A wrong length moves the CRC's end and fails it; a wrong magic is no batch. A wrong leader
+//! epoch is compared with the epochs on record. A wrong base offset leaves a gap or an overlap with
+//! the batch before: batches adjoin, but where compaction took what was between them, and there the
+//! segment's index names the batch behind the gap ([`Gaps`]).
 
 use std::io;
 
@@ -23,6 +22,7 @@ use brooklet_wire::batch::BatchHeader;
 use brooklet_wire::checksum;
 
 use crate::disk::DiskFile;
+use crate::offset_index::Named;
 
 /// Bytes of a batch header. Kafka's `RECORD_BATCH_OVERHEAD`.
 pub(crate) const HEADER_BYTES: usize = 61;
@@ -33,6 +33,9 @@ const MAGIC: u8 = 2;
 
 /// Bytes before the ones that the length field counts: base offset and length.
 const LENGTH_OVERHEAD: u64 = 12;
+
+/// Offsets in a segment: an index has 31 bits for them.
+pub(crate) const SEGMENT_OFFSETS_MAX: u64 = i32::MAX as u64;
 
 /// Bytes read ahead at once while walking.
 const WINDOW_BYTES: usize = 256 << 10;
@@ -56,6 +59,7 @@ pub(crate) struct Frame {
     pub(crate) last: Offset,
     pub(crate) bytes: u64,
     pub(crate) epoch: LeaderEpoch,
+    /// The newest record's; none of a batch that compaction has emptied.
     pub(crate) max_timestamp: Timestamp,
 }
 
@@ -113,7 +117,10 @@ impl Frame {
             last: Offset::from_wire(last).filter(|last| *last < Offset::MAX)?,
             bytes: total,
             epoch: LeaderEpoch::from_wire(i32::from_be_bytes(short(12)?))?,
-            max_timestamp: Timestamp(i64::from_be_bytes(field(35)?)),
+            max_timestamp: match i32::from_be_bytes(short(57)?) {
+                0 => Timestamp::NONE,
+                _ => Timestamp(i64::from_be_bytes(field(35)?)),
+            },
         })
     }
 
@@ -135,16 +142,42 @@ pub(crate) fn crc(bytes: &[u8]) -> u32 {
     checksum::of(bytes)
 }
 
+/// Where offsets may be missing between two batches without any damage.
+#[derive(Clone, Debug)]
+pub(crate) enum Gaps<F> {
+    /// Nowhere: what is read was never compacted.
+    Nowhere,
+    /// Before batches that the segment's index names.
+    Named(Named<F>),
+    /// Anywhere: what is read was compacted, and its index is lost.
+    Anywhere,
+}
+
+impl<F: DiskFile> Gaps<F> {
+    /// Whether a batch that lies behind `expected` may do so.
+    pub(crate) fn allow(&mut self, frame: &Frame, expected: Offset) -> io::Result<bool> {
+        if frame.base <= expected {
+            return Ok(frame.base == expected);
+        }
+        match self {
+            Gaps::Nowhere => Ok(false),
+            Gaps::Named(named) => named.has(frame.position, frame.last),
+            Gaps::Anywhere => Ok(true),
+        }
+    }
+}
+
 /// A walk over the batches of one segment file, checking each.
 pub(crate) struct Walk<'a, F> {
     file: &'a F,
     position: u64,
     limit: u64,
+    /// A batch further from here than a segment reaches is none.
+    first: Offset,
     expected: Offset,
-    /// Whether batches must adjoin: nothing was ever compacted here.
-    adjoining: bool,
-    /// Whether the walk ends where a write was lost, rather than look for batches behind it.
-    ends_at_lost_page: bool,
+    gaps: Gaps<F>,
+    /// Behind this offset the walk ends where a write was lost, rather than look for batches behind.
+    durable_until: Option<Offset>,
     /// Bytes that were read: the first `window_bytes` of it, from `window_start` on.
     window: Vec<u8>,
     window_start: u64,
@@ -158,15 +191,16 @@ impl<'a, F: DiskFile> Walk<'a, F> {
         position: u64,
         limit: u64,
         expected: Offset,
-        adjoining: bool,
+        gaps: Gaps<F>,
     ) -> Walk<'a, F> {
         Walk {
             file,
             position,
             limit,
+            first: expected,
             expected,
-            adjoining,
-            ends_at_lost_page: false,
+            gaps,
+            durable_until: None,
             window: Vec::new(),
             window_start: position,
             window_bytes: 0,
@@ -174,8 +208,9 @@ impl<'a, F: DiskFile> Walk<'a, F> {
     }
 
     /// The walk of a start: reserved space that was not written to ends it, however much there is.
-    pub(crate) fn ending_at_lost_page(mut self) -> Walk<'a, F> {
-        self.ends_at_lost_page = true;
+    /// Before `durable_until` no write can have been lost.
+    pub(crate) fn ending_at_lost_page(mut self, durable_until: Offset) -> Walk<'a, F> {
+        self.durable_until = Some(durable_until);
         self
     }
 
@@ -186,13 +221,13 @@ impl<'a, F: DiskFile> Walk<'a, F> {
             return Ok(Step::End { position });
         }
         if let Some(frame) = self.whole_at(position)?
-            && self.fits(&frame)?
+            && self.gaps.allow(&frame, self.expected)?
         {
             self.position = frame.end();
             self.expected = frame.last.next();
             return Ok(Step::Batch(frame));
         }
-        if self.ends_at_lost_page {
+        if self.durable_until.is_some_and(|durable| durable <= self.expected) {
             let page_end = (position + LENGTH_OVERHEAD).next_multiple_of(PAGE_BYTES);
             if self.has_lost_page(position, page_end.min(self.limit), self.expected)? {
                 return Ok(Step::End { position });
@@ -223,6 +258,11 @@ impl<'a, F: DiskFile> Walk<'a, F> {
         }
         let zeroes = rest.iter().rev().take_while(|byte| **byte == 0).count() as u64;
         Ok(zeroes >= there - announced + UNWRITTEN_BYTES_MIN)
+    }
+
+    /// The bytes of a batch that a step found.
+    pub(crate) fn bytes(&mut self, frame: &Frame) -> io::Result<&[u8]> {
+        self.bytes_at(frame.position, usize::try_from(frame.bytes).expect("at most a frame"))
     }
 
     /// All of the header of a batch that a step found.
@@ -268,24 +308,12 @@ impl<'a, F: DiskFile> Walk<'a, F> {
         let Some(frame) = Frame::parse(self.bytes_at(position, HEADER_BYTES)?, position) else {
             return Ok(None);
         };
-        if frame.end() > limit {
+        if frame.end() > limit || frame.last.distance_from(self.first) > SEGMENT_OFFSETS_MAX {
             return Ok(None);
         }
         let length = usize::try_from(frame.bytes).expect("at most a frame");
         let batch = self.bytes_at(position, length)?;
         Ok((batch.len() == length && Frame::is_intact(batch)).then_some(frame))
-    }
-
-    /// Whether the offsets of a whole batch agree with what lies around it.
-    fn fits(&mut self, frame: &Frame) -> io::Result<bool> {
-        if frame.base == self.expected {
-            return Ok(true);
-        }
-        if frame.base < self.expected || self.adjoining {
-            return Ok(false);
-        }
-        let next = Frame::parse(self.bytes_at(frame.end(), HEADER_BYTES)?, frame.end());
-        Ok(next.is_none_or(|next| next.base > frame.last))
     }
 
     /// The first whole batch behind the bad bytes at `self.position`.

@@ -22,10 +22,11 @@ use bytes::{Bytes, BytesMut};
 
 use crate::append::Remembered;
 use crate::checkpoint::Checkpoint;
+use crate::compaction::Compacted;
 use crate::disk::{Disk, DiskFile};
 use crate::epoch::Epochs;
-use crate::frame::{Frame, HEADER_BYTES, Hole};
-use crate::offset_index;
+use crate::frame::{Frame, Gaps, HEADER_BYTES, Hole};
+use crate::offset_index::{self, Named};
 use crate::plan::{FilePiece, Piece, ReadError, ReadPlan};
 use crate::segment::{self, Active, Closed};
 use crate::settings::LogSettings;
@@ -54,7 +55,10 @@ pub struct Log<D: Disk> {
     pub(crate) checkpoint: Checkpoint,
     pub(crate) unsynced: Unsynced<D::File>,
     pub(crate) remembered: Remembered,
-    pub(crate) clean_until: Offset,
+    /// What was written down about its last compaction.
+    pub(crate) compacted: Compacted,
+    /// When a job was handed out that has not come to its end: how often the log had been cut.
+    pub(crate) compaction_under_way: Option<u64>,
 }
 
 /// Where a batch went.
@@ -163,8 +167,7 @@ impl<D: Disk> Log<D> {
         let indexes = self.active.close(&self.disk, &self.folder)?;
         let fresh = Active::new(self.end, fresh, 0);
         let old = std::mem::replace(&mut self.active, fresh);
-        let (base, size, newest) = (old.base, old.size, old.newest);
-        self.closed.insert(base, Closed { base, size, newest });
+        self.closed.insert(old.base, old.closed());
         self.unsynced.files.push(old.file);
         self.unsynced.files.extend(indexes);
         self.unsynced.folder = true;
@@ -254,7 +257,7 @@ impl<D: Disk> Log<D> {
                 base: self.active.base,
                 until: self.end,
                 hint: self.active.hint(plan.from),
-                adjoining: self.holes.is_empty(),
+                gaps: Gaps::Nowhere,
             }));
         }
         Ok(pieces)
@@ -273,15 +276,23 @@ impl<D: Disk> Log<D> {
         let file = self.disk.open(&path).map_err(disk)?;
         // A lost or unreadable index costs a longer walk, no answer.
         let index = self.disk.open(&self.path(segment.base, "index")).ok();
-        let found = index.map(|index| offset_index::floor_in_file(&index, segment.base, from));
+        let found = index.as_ref().map(|it| offset_index::floor_in_file(it, segment.base, from));
         let (entry, answers) = found.and_then(Result::ok).unwrap_or((None, false));
         let hint = entry.filter(|entry| u64::from(entry.position) < segment.size).map(|entry| {
             let last = Offset::new(segment.base.value() + u64::from(entry.relative));
             (u64::from(entry.position), last)
         });
-        // Compaction leaves gaps, and may have done so before the policy changed.
-        let (base, end, adjoining) = (segment.base, segment.size, false);
-        Ok((FilePiece { path, file, end, base, until, hint, adjoining }, answers))
+        let (base, end, gaps) = (segment.base, segment.size, self.gaps(segment.base, index));
+        Ok((FilePiece { path, file, end, base, until, hint, gaps }, answers))
+    }
+
+    /// Where offsets may be missing in a closed segment, whose index is this or lost.
+    pub(crate) fn gaps(&self, base: Offset, index: Option<D::File>) -> Gaps<D::File> {
+        match index {
+            Some(index) => Gaps::Named(Named::new(index, base)),
+            None if base < self.compacted.gaps_until => Gaps::Anywhere,
+            None => Gaps::Nowhere,
+        }
     }
 
     pub(crate) fn next_base(&self, base: Offset) -> Offset {

@@ -3,10 +3,12 @@
 //! **Where it sits.** Inside a segment. The active segment keeps its entries in memory and writes
 //! them when the log checkpoints; a closed segment's file is searched where it lies.
 //!
-//! **What it decides.** From which position a reader has to walk to find an offset.
+//! **What it decides.** From which position a reader has to walk to find an offset; and, where
+//! offsets are missing between two batches, whether compaction took what was there: a batch behind
+//! a gap always has an entry ([`Named`]).
 //!
-//! **What it never does.** Promise more than a hint: an entry is believed only when the batch at
-//! its position parses, and a file that is not strictly growing is rebuilt or walked around.
+//! **What it never does.** Stand for what is not there: an entry is believed only when the batch at
+//! its position agrees, and a file that is not strictly growing is rebuilt or walked around.
 //!
 //! **Invariant.** Both columns grow strictly. An entry's offset is the *last* offset of the batch
 //! at its position, as in Kafka, whose tools check exactly that.
@@ -81,9 +83,17 @@ pub(crate) fn floor_in_file<F: DiskFile>(
     offset: Offset,
 ) -> io::Result<(Option<Entry>, bool)> {
     let wanted = offset.distance_from(base);
-    let mut low = 0;
     let count = file.len()? / ENTRY_BYTES as u64;
-    let mut high = count;
+    let low = page_of(file, count, wanted)?;
+    let page = read_page(file, low, count)?;
+    let after = page.partition_point(|entry| u64::from(entry.relative) <= wanted);
+    let floor = after.checked_sub(1).map(|index| page[index]);
+    Ok((floor, low + (after as u64) < count))
+}
+
+/// The first entry of a page that has the last entry at or before `wanted` in it.
+fn page_of<F: DiskFile>(file: &F, count: u64, wanted: u64) -> io::Result<u64> {
+    let (mut low, mut high) = (0, count);
     while high - low > PAGE_ENTRIES {
         let middle = low + (high - low) / 2;
         let mut bytes = [0; ENTRY_BYTES];
@@ -95,18 +105,46 @@ pub(crate) fn floor_in_file<F: DiskFile>(
             high = middle;
         }
     }
-    let length = usize::try_from(high - low).expect("at most a page") * ENTRY_BYTES;
+    Ok(low)
+}
+
+/// A page of entries from number `low` on, of a file with `count`.
+fn read_page<F: DiskFile>(file: &F, low: u64, count: u64) -> io::Result<Vec<Entry>> {
+    let length = usize::try_from((count - low).min(PAGE_ENTRIES)).expect("at most a page");
     let mut bytes = [0; PAGE_ENTRIES as usize * ENTRY_BYTES];
-    let read = file.read_at(&mut bytes[..length], low * ENTRY_BYTES as u64)?;
-    let entries = bytes[..read].chunks_exact(ENTRY_BYTES).filter_map(Entry::parse);
-    let mut floor = None;
-    for entry in entries {
-        if u64::from(entry.relative) > wanted {
-            return Ok((floor, true));
-        }
-        floor = Some(entry);
+    let read = file.read_at(&mut bytes[..length * ENTRY_BYTES], low * ENTRY_BYTES as u64)?;
+    Ok(bytes[..read].chunks_exact(ENTRY_BYTES).filter_map(Entry::parse).collect())
+}
+
+/// The batches that a closed segment's index names, for who asks about one after the other.
+#[derive(Clone, Debug)]
+pub(crate) struct Named<F> {
+    file: F,
+    base: Offset,
+    page: Vec<Entry>,
+}
+
+impl<F: DiskFile> Named<F> {
+    pub(crate) fn new(file: F, base: Offset) -> Named<F> {
+        Named { file, base, page: Vec::new() }
     }
-    Ok((floor, high < count))
+
+    /// Whether there is an entry for a batch at `position` that ends with offset `last`.
+    pub(crate) fn has(&mut self, position: u64, last: Offset) -> io::Result<bool> {
+        let wanted = last.distance_from(self.base);
+        let covers = |page: &[Entry]| {
+            let (first, last) = (page.first(), page.last());
+            first.is_some_and(|first| u64::from(first.relative) <= wanted)
+                && last.is_some_and(|last| u64::from(last.relative) >= wanted)
+        };
+        if !covers(&self.page) {
+            let count = self.file.len()? / ENTRY_BYTES as u64;
+            let low = page_of(&self.file, count, wanted)?;
+            self.page = read_page(&self.file, low, count)?;
+        }
+        let found = self.page.binary_search_by_key(&wanted, |entry| u64::from(entry.relative));
+        Ok(found.is_ok_and(|index| u64::from(self.page[index].position) == position))
+    }
 }
 
 #[cfg(test)]
@@ -132,5 +170,19 @@ mod tests {
             let found = floor_in_file(&file, base, offset).unwrap();
             assert_eq!(found, (expected, more), "{offset}");
         }
+        for step in [1, 7, 1000] {
+            let mut named = Named::new(file.clone(), base);
+            for number in (0..3000 * 3 + 5).step_by(step) {
+                let entry = number % 3 == 2 && number < 9000;
+                let position = number / 3 * 100;
+                let has = |named: &mut Named<_>, position| named.has(position, base_plus(number));
+                assert_eq!(has(&mut named, position).unwrap(), entry, "{number}");
+                assert!(!has(&mut named, position + 1).unwrap());
+            }
+        }
+    }
+
+    fn base_plus(number: u64) -> Offset {
+        Offset::new(1000 + number)
     }
 }

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use crate::buffers::Buffers;
 use crate::disk::DiskFile;
 use crate::epoch::Epochs;
-use crate::frame::{Frame, HEADER_BYTES, Step, Walk};
+use crate::frame::{Frame, Gaps, HEADER_BYTES, Step, Walk};
 
 /// Bytes read beyond the limit, to get from an index entry to the asked batch in the same read.
 const SLACK_BYTES: u64 = 8 << 10;
@@ -74,8 +74,8 @@ pub struct FilePiece<F> {
     pub until: Offset,
     /// An index entry: the position of a batch, and that batch's last offset.
     pub hint: Option<(u64, Offset)>,
-    /// Whether its batches adjoin without gaps.
-    pub adjoining: bool,
+    /// Where offsets may be missing.
+    pub(crate) gaps: Gaps<F>,
 }
 
 /// What answers a fetch, in order.
@@ -184,6 +184,7 @@ impl<F: DiskFile> ReadPlan<F> {
             Some((position, last)) => Cursor { position, expected: None, last: Some(last) },
             None => from_start,
         };
+        let mut gaps = piece.gaps.clone();
         let mut wanted = 0;
         while !answer.full && cursor.position < piece.end {
             let left = u64::from(self.max_bytes).saturating_sub(answer.bytes);
@@ -191,7 +192,7 @@ impl<F: DiskFile> ReadPlan<F> {
             let chunk = read_exactly(piece, cursor.position, length, patience, buffers)?;
             let Some(chunk) = chunk else { return Ok(false) };
             let before = cursor;
-            match self.take(piece, &chunk, &mut cursor, answer) {
+            match self.take(piece, &mut gaps, &chunk, &mut cursor, answer)? {
                 Taken::All => wanted = 0,
                 Taken::Needs(bytes) => wanted = bytes,
                 Taken::Bad if cursor.expected.is_none() => cursor = from_start,
@@ -216,10 +217,11 @@ impl<F: DiskFile> ReadPlan<F> {
     fn take(
         &self,
         piece: &FilePiece<F>,
+        gaps: &mut Gaps<F>,
         chunk: &Bytes,
         cursor: &mut Cursor,
         answer: &mut Answer,
-    ) -> Taken {
+    ) -> Result<Taken, ReadError> {
         let origin = cursor.position;
         let mut run: Option<(usize, usize)> = None;
         let taken = loop {
@@ -235,17 +237,15 @@ impl<F: DiskFile> ReadPlan<F> {
             if frame.end() > piece.end {
                 break Taken::Bad;
             }
-            // The next header is needed too where offsets may have gaps: ask for it at once.
-            let next_header = (piece.end - frame.end()).min(HEADER_BYTES as u64);
-            let needed = frame.bytes + if piece.adjoining { 0 } else { next_header };
             if self.ends_before(&frame, answer) {
                 answer.full = true;
                 break Taken::All;
             }
-            if (rest.len() as u64) < needed {
-                break self.starved(piece, cursor, needed);
+            if (rest.len() as u64) < frame.bytes {
+                break self.starved(piece, cursor, frame.bytes);
             }
-            if !self.is_right(piece, &frame, rest, cursor) {
+            let batch = &rest[..index(frame.bytes)];
+            if !self.is_right(piece, gaps, &frame, batch, cursor)? {
                 break Taken::Bad;
             }
             *cursor =
@@ -264,7 +264,7 @@ impl<F: DiskFile> ReadPlan<F> {
         if let Some((start, end)) = run {
             answer.chunks.push(chunk.slice(start..end));
         }
-        taken
+        Ok(taken)
     }
 
     /// Whether the answer ends before this batch, going by its header alone.
@@ -285,27 +285,32 @@ impl<F: DiskFile> ReadPlan<F> {
     }
 
     /// Whether a batch is what was stored here.
-    fn is_right(&self, piece: &FilePiece<F>, frame: &Frame, rest: &[u8], cursor: &Cursor) -> bool {
-        let bytes = index(frame.bytes);
-        let placed = match (cursor.expected, cursor.last) {
-            (Some(expected), _) if frame.base == expected => true,
-            (Some(expected), _) if piece.adjoining || frame.base < expected => false,
-            (Some(_), _) => Frame::parse(&rest[bytes..], 0).is_none_or(|n| n.base > frame.last),
-            (None, last) => last == Some(frame.last),
+    fn is_right(
+        &self,
+        piece: &FilePiece<F>,
+        gaps: &mut Gaps<F>,
+        frame: &Frame,
+        batch: &[u8],
+        cursor: &Cursor,
+    ) -> Result<bool, ReadError> {
+        let disk = |source| ReadError::Disk { file: piece.path.clone(), source };
+        let placed = match cursor.expected {
+            Some(expected) => gaps.allow(frame, expected).map_err(disk)?,
+            None => cursor.last == Some(frame.last),
         };
         let epoch = self.epochs.at(frame.base);
-        placed
+        Ok(placed
             && frame.last < piece.until
             && epoch.is_none_or(|epoch| epoch == frame.epoch)
-            && Frame::is_intact(&rest[..bytes])
+            && Frame::is_intact(batch))
     }
 
     /// Gets past damage, or says that it is what was asked for.
     fn pass_bad(&self, piece: &FilePiece<F>, cursor: Cursor) -> Result<Cursor, ReadError> {
         let expected = cursor.expected.expect("a bad batch at an index entry starts over");
         let disk = |source| ReadError::Disk { file: piece.path.clone(), source };
-        let mut walk =
-            Walk::new(&piece.file, cursor.position, piece.end, expected, piece.adjoining);
+        let gaps = piece.gaps.clone();
+        let mut walk = Walk::new(&piece.file, cursor.position, piece.end, expected, gaps);
         let (end, next) = match walk.step().map_err(disk)? {
             // Right by itself, but of an epoch or an offset that was never here.
             Step::Batch(frame) => (frame.end(), frame.last.next()),

@@ -139,14 +139,6 @@ impl Producers {
         self.by_id.retain(|_, producer| now.millis_since(producer.last_timestamp) <= expiration_ms);
     }
 
-    /// Forgets batches at `end` and later: the log was cut there. Who has none left is forgotten.
-    pub fn truncate_to(&mut self, end: Offset) {
-        for producer in self.by_id.values_mut() {
-            producer.batches.retain(|stored| stored.last < end);
-        }
-        self.by_id.retain(|_, producer| !producer.batches.is_empty());
-    }
-
     /// Everyone, by id.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (ProducerId, &Producer)> {
         self.by_id.iter().map(|(id, producer)| (*id, producer))
@@ -370,15 +362,6 @@ mod tests {
         producers.expire(Timestamp(150), 100);
         assert!(!producers.is_empty());
         producers.expire(Timestamp(151), 100);
-        assert!(producers.is_empty());
-    }
-
-    #[test]
-    fn a_cut_log_forgets_what_it_lost() {
-        let mut producers = after(&[(0, 0, 3), (0, 3, 2)]);
-        producers.truncate_to(Offset::new(3));
-        assert_eq!(producers.check(&batch(0, 3, 2)), Ok(Verdict::New));
-        producers.truncate_to(Offset::ZERO);
         assert!(producers.is_empty());
     }
 

@@ -4,15 +4,18 @@
 //!
 //! **What it decides.** Where the log ends: behind the last batch whose CRC is right, walking from
 //! the recovery point on. And what damage means:
-//! - a page of nothing but zeroes is space that was reserved and whose write was lost with the
-//!   power: the log is cut there, since nothing behind it can have been acknowledged;
-//! - anything else is data gone bad: whole batches behind it stay, and the stretch is a [`Hole`];
-//! - data missing before the recovery point was durable once: its offsets are not given out again,
-//!   the log goes on behind them, and the missing stretch is a [`Hole`].
+//! - before the recovery point all was durable, so that nothing can have been lost with the power: it is
+//!   data gone bad. Whole batches behind it stay, and the stretch is a [`Hole`], whose offsets are not
+//!   given out again;
+//! - behind it, a page of nothing but zeroes, or a segment's end in them, is space that was reserved
+//!   and whose write was lost with the power: the log is cut there, since nothing behind it can have
+//!   been acknowledged;
+//! - anything else is data gone bad there, too.
 //!
 //! **What it cannot tell.** The epoch of the very last batch lies outside its CRC; a flip there shows
-//! when the next batch is appended. And where a page of zeroes lies in a batch that went bad behind
-//! the recovery point, the log is cut though the page may have been data.
+//! when the next batch is appended. And behind the recovery point, data that went bad and has zeroes of
+//! its own is taken for space that was not written. That takes a flip and lost power within the same
+//! moments: the sync of a new segment's first batches brings a point that covers all segments before.
 //!
 //! **What it never does.** Read what lies before the recovery point (a read checks it), believe an
 //! index that does not fit its segment (it is rebuilt), or panic over what it finds.
@@ -20,19 +23,20 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use brooklet_types::{LeaderEpoch, Offset};
+use brooklet_types::{LeaderEpoch, Offset, Timestamp};
 
 use crate::append::Remembered;
 use crate::checkpoint::Checkpoint;
+use crate::compaction::Compacted;
 use crate::disk::{Disk, DiskFile, read_small};
 use crate::epoch::{self, Epochs};
-use crate::frame::{Hole, Step, Walk};
+use crate::frame::{Frame, HEADER_BYTES, Hole, Step, Walk};
 use crate::log::Log;
-use crate::segment::{self, Active, Closed};
+use crate::segment::{self, Active};
 use crate::settings::LogSettings;
 use crate::sync::Unsynced;
 use crate::tail::{Tail, TailBudget};
-use crate::{compaction, offset_index, time_index};
+use crate::{offset_index, time_index};
 
 /// An index of a segment of 4 GiB with an entry per smallest batch would be longer than anything
 /// we write; Kafka's default limit is 10 MiB.
@@ -66,12 +70,8 @@ impl<D: Disk> Log<D> {
     ) -> io::Result<Log<D>> {
         disk.create_folder(folder)?;
         let checkpoint = Checkpoint::load(&disk, folder)?;
-        let names = disk.list(folder)?;
-        // A cleaning that was not finished never happened.
-        for name in names.iter().filter(|name| name.ends_with(compaction::SUFFIX)) {
-            disk.remove(&format!("{folder}/{name}"))?;
-        }
-        let mut bases = segment_bases(&names);
+        let compacted = Compacted::recover(&disk, folder)?;
+        let mut bases = segment_bases(&disk.list(folder)?);
         let fresh = bases.is_empty();
         if fresh {
             bases.push(checkpoint.map_or(Offset::ZERO, |checkpoint| checkpoint.recovered));
@@ -113,12 +113,16 @@ impl<D: Disk> Log<D> {
             }),
             unsynced: Unsynced::found(),
             remembered: Remembered::default(),
-            clean_until: Offset::ZERO,
+            compacted,
+            compaction_under_way: None,
             disk,
         };
         log.recover_segments(&bases, point)?;
         log.skip_missing()?;
-        log.start = log.checkpoint.log_start.clamp(first, log.end);
+        log.close_compacted()?;
+        // What compaction emptied at the start of the log is missing on purpose.
+        let floor = if first <= log.compacted.gaps_until { Offset::ZERO } else { first };
+        log.start = log.checkpoint.log_start.clamp(floor, log.end);
         log.epochs = log.epochs.within(log.start, log.end);
         if !log.remembered.loaded {
             log.load_producers()?;
@@ -141,13 +145,16 @@ impl<D: Disk> Log<D> {
             {
                 // Not walked: a read checks what it returns.
                 (self.active.size, self.active.newest, self.end) = (length, newest, next);
+                self.active.oldest = first_timestamp(&self.active.file)?;
                 continue;
             }
-            if let Some(point) = point.filter(|point| point.segment == *base) {
+            // A point within what was compacted since then says nothing.
+            let compacted = *base < self.compacted.gaps_until;
+            if let Some(point) = point.filter(|point| point.segment == *base && !compacted) {
                 self.restore_indexes(point, length)?;
             }
             // From here on nothing is left out, so that the walk hears of every producer.
-            if point.map_or(index == 0, |point| point.segment == *base) {
+            if !self.remembered.loaded && point.is_none_or(|point| *base >= point.segment) {
                 self.load_producers()?;
             }
             self.walk_segment(&path, length, next)?;
@@ -158,14 +165,15 @@ impl<D: Disk> Log<D> {
     /// Makes the segment so far a closed one and the one at `base` active; false when what should
     /// lie between was lost with the power, so that nothing from `base` on was acknowledged.
     fn begin_segment(&mut self, base: Offset) -> io::Result<bool> {
-        let compacted = self.settings.compact || base <= self.checkpoint.recovered;
-        if base < self.end || (base > self.end && !compacted && !self.ends_in_damage()) {
+        let compacted = base <= self.compacted.gaps_until;
+        let explained = compacted || base <= self.checkpoint.recovered || self.ends_in_damage();
+        if base < self.end || (base > self.end && !explained) {
             return Ok(false);
         }
         let file = self.disk.open(&self.path(base, "log"))?;
         let length = file.len()?;
         let old = std::mem::replace(&mut self.active, Active::new(base, file, length));
-        self.closed.insert(old.base, Closed { base: old.base, size: old.size, newest: old.newest });
+        self.closed.insert(old.base, old.closed());
         self.unsynced.files.push(old.file);
         self.end = base;
         Ok(true)
@@ -192,7 +200,7 @@ impl<D: Disk> Log<D> {
         base: Offset,
         length: u64,
         next: Offset,
-    ) -> io::Result<Option<Option<(brooklet_types::Timestamp, Offset)>>> {
+    ) -> io::Result<Option<Option<(Timestamp, Offset)>>> {
         let (Ok(index), Ok(times)) = (
             self.disk.open(&self.path(base, "index")),
             self.disk.open(&self.path(base, "timeindex")),
@@ -227,10 +235,11 @@ impl<D: Disk> Log<D> {
     /// Walks the active segment from where it is known, and cuts what lies behind the last whole
     /// batch.
     fn walk_segment(&mut self, path: &str, length: u64, next: Option<Offset>) -> io::Result<()> {
-        let adjoining = next.is_none();
         let file = self.active.file.clone();
-        let walk = Walk::new(&file, self.active.size, length, self.end, adjoining);
-        let mut walk = walk.ending_at_lost_page();
+        let gaps =
+            self.gaps(self.active.base, self.disk.open(&self.path(self.active.base, "index")).ok());
+        let walk = Walk::new(&file, self.active.size, length, self.end, gaps);
+        let mut walk = walk.ending_at_lost_page(self.checkpoint.recovered);
         let mut epoch: Option<(LeaderEpoch, Offset)> = None;
         let cut = loop {
             match walk.step()? {
@@ -251,13 +260,12 @@ impl<D: Disk> Log<D> {
                     }
                 }
                 Step::Bad { position, end, next } => {
-                    if walk.has_lost_page(position, end, self.end)? {
+                    if !self.was_durable() && walk.has_lost_page(position, end, self.end)? {
                         break position;
                     }
                     let (file, from) = (path.to_owned(), self.end);
                     self.holes.push(Hole { file, position, end, from, next });
-                    self.active.size = end;
-                    self.end = next;
+                    self.pass_over(end, next);
                 }
                 Step::End { position } => {
                     self.note_damage(&mut walk, path, position, length, next)?;
@@ -277,6 +285,11 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
+    /// Whether what comes next was durable once: then nothing of it can have been lost with the power.
+    fn was_durable(&self) -> bool {
+        self.end < self.checkpoint.recovered
+    }
+
     /// The end of a segment that others follow: bytes that were data once are a hole.
     fn note_damage(
         &mut self,
@@ -289,9 +302,8 @@ impl<D: Disk> Log<D> {
         let Some(next) = next.filter(|next| *next > self.end && position < length) else {
             return Ok(());
         };
-        let was_durable = next <= self.checkpoint.recovered;
-        let lost = walk.has_lost_page(position, length, self.end)?
-            || (!was_durable && walk.is_cut_short(position)?);
+        let lost = !self.was_durable()
+            && (walk.has_lost_page(position, length, self.end)? || walk.is_cut_short(position)?);
         if !lost {
             let (file, from) = (path.to_owned(), self.end);
             self.holes.push(Hole { file, position, end: length, from, next });
@@ -316,7 +328,7 @@ impl<D: Disk> Log<D> {
         let width = point.recovered.distance_from(base);
         offsets.retain(|e| u64::from(e.position) < point.position && u64::from(e.relative) < width);
         times.retain(|e| u64::from(e.relative) < width);
-        self.active.restore(point.position, offsets, times, point.newest, point.oldest);
+        self.active.restore(&point, offsets, times);
         self.end = point.recovered;
         Ok(())
     }
@@ -333,6 +345,14 @@ impl<D: Disk> Log<D> {
         self.end = recovered;
         self.roll()
     }
+}
+
+/// The timestamp of a segment's first batch.
+fn first_timestamp<F: DiskFile>(file: &F) -> io::Result<Option<Timestamp>> {
+    let mut header = [0; HEADER_BYTES];
+    let read = file.read_at(&mut header, 0)?;
+    let frame = Frame::parse(&header[..read], 0);
+    Ok(frame.map(|frame| frame.max_timestamp).filter(|first| *first > Timestamp::NONE))
 }
 
 /// The base offsets of the segments among `names`, sorted.

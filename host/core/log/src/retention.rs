@@ -41,12 +41,12 @@ impl<D: Disk> Log<D> {
         let mut start = self.start;
         let mut size = self.size();
         for segment in self.closed.values() {
-            // Emptied by compaction: it has no age, and holds nobody back.
-            if segment.size == 0 {
-                continue;
-            }
             let over =
                 self.settings.retention_bytes.is_some_and(|max| size - segment.size >= max.0);
+            // Emptied by compaction: it has no age, and holds nobody back.
+            if segment.newest.is_none() && !over {
+                continue;
+            }
             if !over && !too_old(segment.newest, self.settings.retention_ms) {
                 break;
             }
@@ -98,12 +98,11 @@ impl<D: Disk> Log<D> {
             return Ok(());
         }
         let offset = offset.max(self.start);
+        let target = self.segment_at(offset)?;
+        self.forget_compaction(target)?;
         self.tail.clear();
         self.unsynced.disown();
         // No recovery point may lie beyond the new end.
-        let target = self.closed.range(..=offset).next_back().map(|(base, _)| *base);
-        let target =
-            if self.active.base <= offset { self.active.base } else { target.unwrap_or(offset) };
         let (serial, log_start) = (self.checkpoint.serial + 1, self.start);
         self.checkpoint = Checkpoint {
             serial,
@@ -117,40 +116,72 @@ impl<D: Disk> Log<D> {
             clean: false,
         };
         self.checkpoint.store(&self.disk, &self.folder)?.sync()?;
-        while self.active.base > target {
+        if self.active.base > target {
             self.remove_segment(self.active.base)?;
-            let (base, closed) = self.closed.pop_last().expect("the target is a segment");
-            let file = self.disk.open(&self.path(base, "log"))?;
-            self.active = Active::new(base, file, closed.size);
+            for base in self.closed.split_off(&target).into_keys().filter(|base| *base > target) {
+                self.remove_segment(base)?;
+            }
+            let file = self.disk.open(&self.path(target, "log"))?;
+            self.active = Active::new(target, file, 0);
         }
         self.rewalk(offset)?;
-        // A batch that began before the start may have gone whole.
-        self.start = self.start.min(self.end);
         self.epochs.truncate_to(self.end);
+        // A batch that began before the start may have gone whole.
+        let start = self.start.min(self.end);
+        // As a start does: what lies before the start in its segment may be all that tells of a producer.
+        self.start = self.closed.keys().next().copied().unwrap_or(self.active.base).min(start);
+        self.load_producers()?;
+        self.start = start;
         self.durable = self.durable.min(self.end);
-        self.clean_until = self.clean_until.min(self.end);
         self.unsynced.folder = true;
-        self.sync()
+        self.sync()?;
+        // A start that moved back with the end must not be forgotten: records come there again.
+        Checkpoint::open(&self.disk, &self.folder)?.sync()
+    }
+
+    /// The segment that `offset` falls into. Where compaction has left none that begins before, one that
+    /// begins there.
+    fn segment_at(&mut self, offset: Offset) -> io::Result<Offset> {
+        if self.active.base <= offset {
+            return Ok(self.active.base);
+        }
+        if let Some((base, _)) = self.closed.range(..=offset).next_back() {
+            return Ok(*base);
+        }
+        self.disk.create(&self.path(offset, "log"))?;
+        self.disk.sync_folder(&self.folder)?;
+        Ok(offset)
     }
 
     /// Reads the active segment anew, keeping what ends before `offset`.
     fn rewalk(&mut self, offset: Offset) -> io::Result<()> {
         let (base, file) = (self.active.base, self.active.file.clone());
         let length = file.len()?;
+        let gaps = self.gaps(base, self.disk.open(&self.path(base, "index")).ok());
         self.active = Active::new(base, file.clone(), length);
         self.end = base;
-        let mut walk = Walk::new(&file, 0, length, base, false);
+        let mut walk = Walk::new(&file, 0, length, base, gaps);
         loop {
             match walk.step()? {
                 Step::Batch(frame) if frame.last < offset => self.keep(&frame),
-                Step::Bad { end, next, .. } if next <= offset => {
-                    (self.active.size, self.end) = (end, next);
-                }
+                Step::Bad { end, next, .. } if next <= offset => self.pass_over(end, next),
                 Step::Batch(_) | Step::Bad { .. } | Step::End { .. } => break,
             }
         }
         self.holes.retain(|hole| hole.next <= offset);
-        self.active.cut_padding()
+        self.active.cut_padding()?;
+        self.close_compacted()
+    }
+
+    /// Goes on behind a stretch of the active segment that is no batch.
+    pub(crate) fn pass_over(&mut self, end: u64, next: Offset) {
+        self.active.skip(end, next);
+        self.end = next;
+    }
+
+    /// Ends the active segment if compaction has been in it: what is appended adjoins.
+    pub(crate) fn close_compacted(&mut self) -> io::Result<()> {
+        if self.active.has_gaps() { self.roll() } else { Ok(()) }
     }
 
     fn keep(&mut self, frame: &Frame) {

@@ -3,7 +3,8 @@
 //! **Where it sits.** Below the log, which has one active segment and any number of closed ones.
 //!
 //! **What it decides.** When a segment is full, how far space is reserved ahead of the writes, and
-//! when an index gets an entry (as Kafka: after `index.interval.bytes`).
+//! when an index gets an entry: as in Kafka after `index.interval.bytes`, and for each batch behind a
+//! gap in the offsets, which is how a gap that compaction left is told from damage.
 //!
 //! **What it never does.** Keep a file of a closed segment open, or read one.
 //!
@@ -16,8 +17,9 @@ use std::io;
 
 use brooklet_types::{Offset, Timestamp};
 
-use crate::disk::{Disk, DiskFile};
-use crate::frame::Frame;
+use crate::checkpoint::Checkpoint;
+use crate::disk::{Disk, DiskFile, read_small};
+use crate::frame::{Frame, SEGMENT_OFFSETS_MAX};
 use crate::settings::LogSettings;
 use crate::{offset_index, time_index};
 
@@ -26,6 +28,9 @@ const STEP_BYTES_MIN: u64 = 16 << 10;
 
 /// The largest step: a quarter second's worth at the speed of a flash disk's page cache writes.
 const STEP_BYTES_MAX: u64 = 8 << 20;
+
+/// The end of the name of a file that waits to take another's place. A start removes what has it.
+pub(crate) const UNFINISHED: &str = ".cleaned";
 
 /// The file that holds the batches from `base` on.
 pub(crate) fn path(folder: &str, base: Offset, extension: &str) -> String {
@@ -41,6 +46,8 @@ pub struct Closed {
     pub size: u64,
     /// Its newest record's timestamp, and the last offset of the batch that holds it.
     pub newest: Option<(Timestamp, Offset)>,
+    /// The first batch's timestamp.
+    pub oldest: Option<Timestamp>,
 }
 
 /// The segment that is being written.
@@ -52,6 +59,10 @@ pub(crate) struct Active<F> {
     pub(crate) newest: Option<(Timestamp, Offset)>,
     /// The first batch's timestamp, from which `segment.ms` counts, as in Kafka.
     pub(crate) oldest: Option<Timestamp>,
+    /// The offset behind its last batch.
+    next: Offset,
+    /// Whether compaction has left gaps between its batches.
+    gaps: bool,
     pub(crate) offsets: Vec<offset_index::Entry>,
     times: Vec<time_index::Entry>,
     offsets_stored: usize,
@@ -72,6 +83,8 @@ impl<F: DiskFile> Active<F> {
             size: 0,
             newest: None,
             oldest: None,
+            next: base,
+            gaps: false,
             offsets: Vec::new(),
             times: Vec::new(),
             offsets_stored: 0,
@@ -84,21 +97,20 @@ impl<F: DiskFile> Active<F> {
         }
     }
 
-    /// Takes over what the index files say about the first `size` bytes; false when they do not
-    /// fit together.
+    /// Takes over what the index files and a recovery point say about the batches before it.
     pub(crate) fn restore(
         &mut self,
-        size: u64,
+        point: &Checkpoint,
         offsets: Vec<offset_index::Entry>,
         times: Vec<time_index::Entry>,
-        newest: Option<(Timestamp, Offset)>,
-        oldest: Option<Timestamp>,
     ) {
+        let size = point.position;
         self.size = size;
+        self.next = point.recovered;
         (self.offsets_stored, self.times_stored) = (offsets.len(), times.len());
         self.bytes_since_entry = size - offsets.last().map_or(0, |entry| u64::from(entry.position));
         (self.offsets, self.times) = (offsets, times);
-        (self.newest, self.oldest) = (newest, oldest);
+        (self.newest, self.oldest) = (point.newest, point.oldest);
     }
 
     /// Whether a batch of `bytes` ending at `last` belongs into a new segment.
@@ -111,7 +123,7 @@ impl<F: DiskFile> Active<F> {
     ) -> bool {
         let entries = u64::from(settings.segment_index_bytes) / time_index::ENTRY_BYTES as u64;
         let too_big = self.size + bytes > u64::from(settings.segment_bytes);
-        let too_wide = last.distance_from(self.base) > i32::MAX as u64;
+        let too_wide = last.distance_from(self.base) > SEGMENT_OFFSETS_MAX;
         let index_full = self.offsets.len().max(self.times.len()) as u64 + 1 >= entries.max(2);
         let too_old = self.oldest.is_some_and(|oldest| {
             newest > oldest && newest.millis_since(oldest) > settings.segment_ms
@@ -154,13 +166,26 @@ impl<F: DiskFile> Active<F> {
         if self.oldest.is_none() && frame.max_timestamp > Timestamp::NONE {
             self.oldest = Some(frame.max_timestamp);
         }
-        if self.bytes_since_entry > u64::from(interval) {
+        let behind_gap = frame.base > self.next;
+        if behind_gap || self.bytes_since_entry > u64::from(interval) {
             self.add_entry(frame);
         }
+        self.gaps |= behind_gap;
+        self.next = frame.last.next();
         self.bytes_since_entry += frame.bytes;
         self.size += frame.bytes;
         self.allocated = self.allocated.max(self.size);
         self.written = true;
+    }
+
+    /// Counts a stretch that is no batch and reaches to the batch at `end`, whose offset is `next`.
+    pub(crate) fn skip(&mut self, end: u64, next: Offset) {
+        (self.size, self.next) = (end, next);
+    }
+
+    /// Whether compaction has left gaps between its batches.
+    pub(crate) fn has_gaps(&self) -> bool {
+        self.gaps
     }
 
     fn add_entry(&mut self, frame: &Frame) {
@@ -223,6 +248,12 @@ impl<F: DiskFile> Active<F> {
         (offsets, times)
     }
 
+    /// What is left of it once nobody writes to it.
+    pub(crate) fn closed(&self) -> Closed {
+        let Active { base, size, newest, oldest, .. } = *self;
+        Closed { base, size, newest, oldest }
+    }
+
     /// Cuts the padding, so that Kafka's tools read the file to its end.
     pub(crate) fn cut_padding(&mut self) -> io::Result<()> {
         self.file.truncate(self.size)?;
@@ -238,7 +269,32 @@ impl<F: DiskFile> Active<F> {
     ) -> io::Result<[F; 2]> {
         self.add_time_entry();
         self.cut_padding()?;
-        self.store_indexes(disk, folder)
+        // Half an index costs a longer walk, or, behind a gap, a batch: there it is written whole.
+        if self.gaps {
+            self.replace_indexes(disk, folder)
+        } else {
+            self.store_indexes(disk, folder)
+        }
+    }
+
+    fn replace_indexes<D: Disk<File = F>>(&mut self, disk: &D, folder: &str) -> io::Result<[F; 2]> {
+        let (offsets, times) = self.index_bytes();
+        let replace = |extension, bytes: &[u8]| -> io::Result<F> {
+            let path = path(folder, self.base, extension);
+            // A segment of which only emptied batches are left is walked by each start.
+            if read_small(disk, &path, bytes.len())?.as_deref() == Some(bytes) {
+                return disk.open(&path);
+            }
+            let fresh = format!("{path}{UNFINISHED}");
+            let file = disk.create(&fresh)?;
+            file.write_at(&[bytes], 0)?;
+            file.sync()?;
+            disk.rename(&fresh, &path)?;
+            Ok(file)
+        };
+        let files = [replace("index", &offsets)?, replace("timeindex", &times)?];
+        (self.offsets_stored, self.times_stored) = (self.offsets.len(), self.times.len());
+        Ok(files)
     }
 
     /// Called now and then: an idle segment reserves less, and gives back what it does not use.

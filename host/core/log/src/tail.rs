@@ -102,6 +102,13 @@ impl Tail {
         self.budget.give(std::mem::take(&mut self.bytes));
     }
 
+    /// Forgets what begins before `offset`: it is not what the log holds there any more.
+    pub(crate) fn forget_before(&mut self, offset: Offset) {
+        while self.batches.front().is_some_and(|batch| batch.base < offset) {
+            self.pop();
+        }
+    }
+
     /// Forgets what was already here at the previous call, when the log ended at `end` then.
     pub(crate) fn age(&mut self, end: Offset) {
         while self.batches.front().is_some_and(|batch| batch.last < self.aged) {

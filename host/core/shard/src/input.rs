@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use brooklet_group as group;
 use brooklet_log::SyncToken;
+use brooklet_log::compaction::{Cleaning, CompactError};
 use brooklet_log::validate::ValidatedBatch;
 use brooklet_meta::Cluster;
 use brooklet_types::{ByteSize, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicPartition};
@@ -31,6 +32,13 @@ pub enum Input {
     Synced { id: SyncId },
     /// What `Output::WriteBack` handed out is on the disk.
     WrittenBack { partition: TopicPartition, token: SyncToken },
+    /// What has come of `Output::Compact`.
+    Compacted {
+        /// Whose job it was.
+        partition: TopicPartition,
+        /// What it has done, or why it could not.
+        outcome: Result<Box<Cleaning>, CompactError>,
+    },
     /// Time passed; see [`crate::Shard::next_deadline`].
     Tick,
 }

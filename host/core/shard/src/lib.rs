@@ -19,6 +19,7 @@
 //!    beyond it.
 //! 4. At most one sync is under way.
 
+mod compact;
 mod coordinate;
 mod fetch;
 pub mod input;
@@ -32,6 +33,7 @@ pub mod start;
 mod stored;
 mod sync;
 
+pub use compact::CompactionSettings;
 pub use metadata::{Metadata, MetadataError, MetadataReply, MetadataRequest};
 pub use shard::{GROUPS_TOPIC, Identity, Journaled, Shard, ShardSettings, shard_of};
 pub use sync::{SyncId, SyncJob};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use brooklet_group as group;
+use brooklet_log::compaction::{CompactError, Job};
 use brooklet_log::plan::ReadPlan;
 use brooklet_log::{Dirty, Disk};
 use brooklet_meta::Cluster;
@@ -24,6 +25,9 @@ pub enum Output<D: Disk> {
     /// Write back what a topic flushed by the operating system has closed, whenever convenient,
     /// and come back with `Input::WrittenBack`. Nobody waits for it.
     WriteBack { partition: TopicPartition, dirty: Dirty<D> },
+    /// Run this, whenever convenient, and come back with `Input::Compacted`. At most one at a time, and
+    /// nobody waits for it.
+    Compact { partition: TopicPartition, job: Box<Job<D>> },
     /// The metadata changed and the change is durable: tell every shard and every connection.
     ClusterChanged(Arc<Cluster>),
     /// Worth a line in the log.
@@ -162,7 +166,7 @@ pub struct CommittedOffset {
 }
 
 /// What an operator would want in a timeline.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Event {
     /// A partition's log was opened and needed mending.
     Recovered { folder: String, report: String },
@@ -170,6 +174,10 @@ pub enum Event {
     PartitionFailed { folder: String, problem: String },
     /// The disk has reached its reserve; producers are refused until there is room.
     DiskFull { folder: String },
+    /// A log was compacted.
+    Compacted { folder: String, records_removed: u64 },
+    /// A log could not be compacted, and is left alone.
+    NotCompacted { folder: String, error: CompactError },
     /// A group coordinator has read its log.
     GroupsLoaded { partition: u32 },
 }

@@ -35,19 +35,21 @@ impl<D: Disk> Partition<D> {
         Partition { id, topic, log, epoch, flush: Flush::Sync, high_watermark }
     }
 
-    /// Takes over what the topic's settings say now.
+    /// Takes over what the topic's settings say now; says whether that changes anything for the log.
     pub(crate) fn configure(
         &mut self,
         settings: &EffectiveTopicSettings,
         epoch: LeaderEpoch,
         disk_reserve: ByteSize,
-    ) {
+    ) -> bool {
         self.flush = settings.flush;
         self.epoch = self.epoch.max(epoch);
         let log = LogSettings { disk_reserve, ..log_settings(settings) };
-        if *self.log.settings() != log {
+        let changes = *self.log.settings() != log;
+        if changes {
             self.log.set_settings(log);
         }
+        changes
     }
 
     /// Refuses a reader whose idea of the leader's term is not ours (KIP-320).
@@ -104,9 +106,11 @@ pub(crate) fn claim_folder<D: Disk>(disk: &D, folder: &str, topic: TopicId) -> i
 /// What a topic's settings mean for its logs. The log knows no settings by name and the metadata
 /// knows no logs, so the two meet here. Producers expire as the broker says.
 fn log_settings(settings: &EffectiveTopicSettings) -> LogSettings {
+    // A record may not wait in the active segment for longer than it may wait to be compacted.
+    let segment_ms_max = if settings.compact { settings.max_compaction_lag_ms } else { i64::MAX };
     LogSettings {
         segment_bytes: settings.segment_bytes,
-        segment_ms: settings.segment_ms,
+        segment_ms: settings.segment_ms.min(segment_ms_max),
         segment_index_bytes: settings.segment_index_bytes,
         index_interval_bytes: settings.index_interval_bytes,
         retention_ms: settings.retention_ms,
@@ -119,5 +123,30 @@ fn log_settings(settings: &EffectiveTopicSettings) -> LogSettings {
         min_cleanable_dirty_permille: settings.min_cleanable_dirty_permille,
         batch_bytes_max: settings.max_message_bytes,
         ..LogSettings::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use brooklet_meta::Cluster;
+    use brooklet_types::BrokerId;
+
+    use super::*;
+
+    #[test]
+    fn a_segment_closes_in_time_for_its_records_to_be_compacted() {
+        let closes_after = |policy: &str, lag: &str, segment_ms: &str| {
+            let own = [
+                ("cleanup.policy", policy),
+                ("max.compaction.lag.ms", lag),
+                ("segment.ms", segment_ms),
+            ];
+            let own = own.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            let effective = EffectiveTopicSettings::of(&Cluster::default(), BrokerId(1), &own);
+            log_settings(&effective).segment_ms
+        };
+        assert_eq!(closes_after("compact", "500", "1000"), 500);
+        assert_eq!(closes_after("compact,delete", "5000", "1000"), 1000);
+        assert_eq!(closes_after("delete", "500", "1000"), 1000);
     }
 }

@@ -79,6 +79,10 @@ impl<D: Disk> Shard<D> {
         let segments = partition.log.segment_count();
         let appended = partition.log.append(batch, partition.epoch, clock)?;
         let end = partition.log.end_offset();
+        let has_rolled = partition.log.segment_count() != segments;
+        if has_rolled && partition.log.settings().compact {
+            self.compaction.look_soon();
+        }
         match partition.flush {
             Flush::Sync => {
                 // A duplicate is answered when its original is durable, not sooner.
@@ -89,9 +93,7 @@ impl<D: Disk> Shard<D> {
                 Ok(Stored { appended, needs_sync })
             }
             Flush::Os => {
-                if partition.log.segment_count() != segments
-                    && let Some(dirty) = partition.log.take_dirty()
-                {
+                if has_rolled && let Some(dirty) = partition.log.take_dirty() {
                     outbox.push(Output::WriteBack { partition: id, dirty });
                 }
                 self.reveal(id, end, outbox);

@@ -14,6 +14,7 @@ use brooklet_types::{
     BrokerId, ByteSize, Instant, LeaderEpoch, PartitionIndex, Timestamp, TopicPartition,
 };
 
+use crate::compact::{Compaction, CompactionSettings};
 use crate::coordinate::GroupCoordinators;
 use crate::fetch::WaitingFetches;
 use crate::input::{Input, Request, Ticket};
@@ -21,6 +22,10 @@ use crate::metadata::{Change, METADATA, Metadata};
 use crate::output::{Event, Output, Reply};
 use crate::partition::{Partition, claim_folder, folder};
 use crate::sync::Syncs;
+
+/// What is added to the name of a partition's folder before it is removed. A topic of such a name there
+/// cannot be, so that a start removes what a crash left of it.
+const GONE: &str = "~-0";
 
 /// The topic that holds what groups have committed.
 pub const GROUPS_TOPIC: &str = "__consumer_offsets";
@@ -51,6 +56,8 @@ pub struct ShardSettings {
     pub disk_reserve: ByteSize,
     /// How groups behave.
     pub groups: brooklet_group::Settings,
+    /// When and with how much memory compacted topics are cleaned.
+    pub compaction: CompactionSettings,
 }
 
 /// A shard's journal, and what the journals of the last run had for the shard's partitions.
@@ -80,6 +87,7 @@ pub struct Shard<D: Disk> {
     recovered: BTreeMap<TopicPartition, Vec<Entry>>,
     settings: ShardSettings,
     next_maintenance: Instant,
+    pub(crate) compaction: Compaction,
 }
 
 /// What waits for a sync.
@@ -129,6 +137,7 @@ impl<D: Disk> Shard<D> {
             syncs: Syncs::new(journal),
             tail: TailBudget::new(settings.tail_bytes_max),
             recovered,
+            compaction: Compaction::new(settings.compaction, now),
             settings,
             next_maintenance,
         }
@@ -154,6 +163,9 @@ impl<D: Disk> Shard<D> {
             }
             Input::Synced { id } => self.synced(now, clock, id, outbox),
             Input::WrittenBack { partition, token } => self.written_back(partition, token, outbox),
+            Input::Compacted { partition, outcome } => {
+                self.compacted(now, partition, outcome, outbox);
+            }
             Input::Tick => self.tick(now, clock, outbox),
         }
     }
@@ -164,6 +176,7 @@ impl<D: Disk> Shard<D> {
             self.waiting.next_deadline(),
             self.groups.next_deadline(),
             (!self.partitions.is_empty()).then_some(self.next_maintenance),
+            self.compaction.next_deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -225,6 +238,9 @@ impl<D: Disk> Shard<D> {
             self.next_maintenance = now + self.settings.retention_check_interval;
             self.maintain(clock, outbox);
         }
+        if self.compaction.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.look_for_dirt(now, clock, outbox);
+        }
     }
 }
 
@@ -257,8 +273,10 @@ impl<D: Disk> Shard<D> {
                     self.open_partition(now, clock, id, topic, outbox);
                 }
                 let reserve = self.reserve(id);
-                if let Some(partition) = self.partitions.get_mut(&id) {
-                    partition.configure(&settings, placed.leader_epoch, reserve);
+                if let Some(partition) = self.partitions.get_mut(&id)
+                    && partition.configure(&settings, placed.leader_epoch, reserve)
+                {
+                    self.compaction.changed(id);
                 }
             }
         }
@@ -345,18 +363,37 @@ impl<D: Disk> Shard<D> {
         let Some(partition) = self.partitions.remove(&id) else { return };
         self.syncs.forget(id);
         self.groups.remove(id);
+        self.compaction.changed(id);
         self.release_readers(id, outbox);
         if id.partition == PartitionIndex(0) {
             self.forget_topic(now, clock, &partition.topic, outbox);
         }
         let folder = partition.log.folder().to_owned();
-        if let Err(error) = self.disk.remove(&folder) {
+        // The cleaner may be writing there: it does not find the folder again, nor follow it.
+        let gone = format!("{folder}{GONE}");
+        if let Err(error) = self.disk.rename(&folder, &gone).and_then(|()| self.disk.remove(&gone))
+        {
             let problem = error.to_string();
             outbox.push(Output::Event(Event::PartitionFailed { folder, problem }));
         }
     }
 
-    /// Retention, rolls by time, expiry of producers.
+    /// Takes a partition out of service, whose files are not what its log believes. The next start, or
+    /// the next change of the cluster, opens it anew.
+    pub(crate) fn give_up(&mut self, id: TopicPartition, outbox: &mut Vec<Output<D>>) {
+        let Some(partition) = self.partitions.remove(&id) else { return };
+        // The journal does not vouch for it any more.
+        let folder = partition.log.folder().to_owned();
+        if let Err(error) = partition.log.close() {
+            let problem = error.to_string();
+            outbox.push(Output::Event(Event::PartitionFailed { folder, problem }));
+        }
+        self.syncs.forget(id);
+        self.groups.remove(id);
+        self.release_readers(id, outbox);
+    }
+
+    /// Retention and the expiry of producers.
     fn maintain(&mut self, clock: Timestamp, outbox: &mut Vec<Output<D>>) {
         for (id, partition) in &mut self.partitions {
             partition.log.expire_producers(clock);

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use brooklet_log::compaction::Job;
 use brooklet_log::disk::memory::MemoryDisk;
 use brooklet_log::journal::Journal;
 use brooklet_log::validate::ValidatedBatch;
@@ -13,8 +14,10 @@ use brooklet_meta::{Cluster, MetaRecord};
 use brooklet_shard::input::{
     Acks, Fetch, FetchPartition, Input, OffsetQuery, Place, Produce, Request, Ticket,
 };
-use brooklet_shard::output::{Output, Produced, Refusal, Reply};
-use brooklet_shard::{Identity, Journaled, Metadata, Shard, ShardSettings, SyncJob};
+use brooklet_shard::output::{Event, Output, Produced, Refusal, Reply};
+use brooklet_shard::{
+    CompactionSettings, Identity, Journaled, Metadata, Shard, ShardSettings, SyncJob,
+};
 use brooklet_types::{
     BrokerId, ByteSize, ErrorCode, Instant, LeaderEpoch, Offset, PartitionIndex, Timestamp,
     TopicId, TopicName, TopicPartition,
@@ -33,6 +36,8 @@ struct Bench {
     now: Instant,
     replies: Vec<(Ticket, Reply<MemoryDisk>)>,
     syncs: Vec<SyncJob<MemoryDisk>>,
+    jobs: Vec<(TopicPartition, Box<Job<MemoryDisk>>)>,
+    events: Vec<Event>,
     next_ticket: Ticket,
 }
 
@@ -55,13 +60,22 @@ impl Bench {
             tail_bytes_max: 1 << 20,
             disk_reserve: ByteSize(0),
             groups: brooklet_group::Settings::default(),
+            compaction: CompactionSettings::default(),
         };
         let identity = Identity { broker: BROKER, shard: 0, shards: 1 };
         let cluster = metadata.cluster();
         let now = Instant::from_millis(1);
         let shard = Shard::new(disk.clone(), identity, settings, Some(metadata), journaled, now);
-        let (replies, syncs) = (Vec::new(), Vec::new());
-        let mut bench = Bench { disk, shard, now, replies, syncs, next_ticket: 1 };
+        let mut bench = Bench {
+            disk,
+            shard,
+            now,
+            replies: Vec::new(),
+            syncs: Vec::new(),
+            jobs: Vec::new(),
+            events: Vec::new(),
+            next_ticket: 1,
+        };
         bench.step(Input::Cluster { ticket: 0, cluster });
         bench.finish_syncs();
         bench.replies.clear();
@@ -94,10 +108,12 @@ impl Bench {
                 Output::Sync(job) => self.syncs.push(job),
                 Output::ClusterChanged(cluster) => self.follow(cluster),
                 Output::WriteBack { dirty, .. } => dirty.sync().unwrap(),
-                Output::Event(_) => {}
+                Output::Compact { partition, job } => self.jobs.push((partition, job)),
+                Output::Event(event) => self.events.push(event),
             }
         }
         assert!(self.syncs.len() <= 1, "one sync at a time");
+        assert!(self.jobs.len() <= 1, "one job at a time");
     }
 
     fn follow(&mut self, cluster: Arc<Cluster>) {
@@ -120,6 +136,23 @@ impl Bench {
 
     fn finish_syncs(&mut self) {
         while self.finish_sync() {}
+    }
+
+    /// Lets the shard look for a log to clean, if it wants to by then.
+    fn look_for_dirt(&mut self) {
+        self.now = self.now + Duration::from_secs(15);
+        if self.shard.next_deadline().is_some_and(|deadline| deadline <= self.now) {
+            self.step(Input::Tick);
+        }
+        self.finish_syncs();
+    }
+
+    /// Runs the cleaner's jobs to their end.
+    fn clean(&mut self) {
+        while let Some((partition, job)) = self.jobs.pop() {
+            let outcome = job.run(&|| true).map(Box::new);
+            self.step(Input::Compacted { partition, outcome });
+        }
     }
 
     fn reply(&mut self, ticket: Ticket) -> Option<Reply<MemoryDisk>> {
@@ -342,4 +375,102 @@ fn a_deleted_topic_leaves_no_files_and_no_readers() {
     bench.finish_syncs();
     assert_eq!(bench.fetched(waiting).unwrap(), Err(ErrorCode::NotLeaderOrFollower));
     assert_eq!(bench.disk.list("topics").unwrap(), ["__cluster_metadata-0"]);
+}
+
+/// A bench with one compacted partition in small segments, all with records of one key.
+fn compacted(count: u32) -> Bench {
+    // A segment is full with its second index entry.
+    let small = [("segment.index.bytes", "4"), ("index.interval.bytes", "0")];
+    let settings = [&[("cleanup.policy", "compact")], &small[..]].concat();
+    let mut bench = Bench::with_topic(1, &settings);
+    for number in 0..count {
+        bench.produce(0, &format!("value {number}"), Acks::All);
+        bench.finish_syncs();
+    }
+    bench
+}
+
+#[test]
+fn a_compacted_topic_is_cleaned_and_then_left_alone() {
+    let mut bench = compacted(40);
+    bench.look_for_dirt();
+    assert_eq!(bench.jobs.len(), 1);
+    // The shard goes on meanwhile.
+    bench.produce(0, "last", Acks::All);
+    bench.finish_syncs();
+    // What was written meanwhile may be enough for another cleaning, and one more.
+    for _ in 0..3 {
+        bench.clean();
+        bench.look_for_dirt();
+    }
+    assert!(bench.jobs.is_empty());
+    let removed = bench.events.iter().map(|event| {
+        if let Event::Compacted { records_removed, .. } = event { *records_removed } else { 0 }
+    });
+    let removed = usize::try_from(removed.sum::<u64>()).unwrap();
+    let fetched = bench.fetch(0, 0);
+    let values = bench.fetched(fetched).unwrap().unwrap();
+    assert!(removed > 20 && values.len() + removed == 41, "{removed} {values:?}");
+    assert_eq!(values.last().unwrap(), "last");
+    // Nothing is wanted but the retention check, minutes away.
+    let deadline = bench.shard.next_deadline().unwrap();
+    assert!(deadline.since(bench.now) > Duration::from_secs(60));
+    let disk = bench.disk.clone();
+    drop(bench);
+    disk.crash(|_, _| 0, false);
+    let mut bench = Bench::start(disk);
+    let fetched = bench.fetch(0, 0);
+    assert_eq!(bench.fetched(fetched).unwrap().unwrap(), values);
+}
+
+#[test]
+fn damage_is_told_once_and_looked_at_again_when_something_changes() {
+    let mut bench = compacted(40);
+    let path = "topics/flights-0/00000000000000000000.log";
+    let whole = bench.disk.files()[path].clone();
+    let mut damaged = whole.clone();
+    damaged[100] ^= 1;
+    bench.disk.put(path, damaged);
+    for _ in 0..3 {
+        bench.look_for_dirt();
+        bench.clean();
+        for _ in 0..4 {
+            bench.produce(0, "more", Acks::All);
+            bench.finish_syncs();
+        }
+    }
+    let told = bench.events.iter().filter(|event| matches!(event, Event::NotCompacted { .. }));
+    assert_eq!(told.count(), 1);
+    bench.disk.put(path, whole);
+    let changes = vec![("delete.retention.ms".to_owned(), Some("1".to_owned()))];
+    let record = MetaRecord::TopicSettingsChanged { id: TOPIC, changes };
+    let request = brooklet_shard::MetadataRequest::new(|_: &Cluster| brooklet_meta::Decision {
+        records: vec![record],
+        reply: (),
+    });
+    bench.ask(Request::Metadata(request));
+    bench.finish_syncs();
+    bench.look_for_dirt();
+    assert_eq!(bench.jobs.len(), 1);
+    bench.clean();
+    assert!(bench.events.iter().any(|event| matches!(event, Event::Compacted { .. })));
+}
+
+#[test]
+fn a_topic_may_go_while_it_is_cleaned() {
+    let mut bench = compacted(40);
+    bench.look_for_dirt();
+    let (partition, job) = bench.jobs.pop().unwrap();
+    let request = brooklet_shard::MetadataRequest::new(|_: &Cluster| brooklet_meta::Decision {
+        records: vec![MetaRecord::TopicDeleted { id: TOPIC }],
+        reply: (),
+    });
+    bench.ask(Request::Metadata(request));
+    bench.finish_syncs();
+    let outcome = job.run(&|| true).map(Box::new);
+    assert!(outcome.is_err(), "its files are gone");
+    bench.step(Input::Compacted { partition, outcome });
+    assert!(bench.events.iter().all(|event| !matches!(event, Event::NotCompacted { .. })));
+    bench.look_for_dirt();
+    assert!(bench.jobs.is_empty());
 }

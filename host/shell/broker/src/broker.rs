@@ -16,7 +16,7 @@ use brooklet_io::{Clock, DataFolder, DataFolderError};
 use brooklet_log::disk::read_small;
 use brooklet_log::{Disk, DiskFile};
 use brooklet_meta::Cluster;
-use brooklet_shard::ShardSettings;
+use brooklet_shard::{CompactionSettings, ShardSettings};
 use brooklet_types::{BrokerId, ByteSize, TopicId};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpStream;
@@ -279,6 +279,8 @@ fn plan(config: &Config) -> ShardPlan {
     let groups = &config.groups;
     let millis = |duration: Duration| i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
     let shards = usize::try_from(config.shards).expect("a handful");
+    let keys = usize::try_from(config.cleaner.dedupe_buffer.0);
+    let keys = keys.expect("the configuration keeps it below 2 GiB");
     ShardPlan {
         broker: config.node_id,
         shards: config.shards,
@@ -287,6 +289,11 @@ fn plan(config: &Config) -> ShardPlan {
             retention_check_interval: RETENTION_CHECK_INTERVAL,
             tail_bytes_max: TAIL_BYTES_MAX / shards.max(1),
             disk_reserve: config.limits.disk_reserve,
+            compaction: CompactionSettings {
+                backoff: config.cleaner.backoff,
+                // Each shard may have a cleaning that knows its keys and waits for its turn.
+                key_bytes_max: keys / shards.max(1),
+            },
             groups: brooklet_group::Settings {
                 session_timeout_ms_min: millis(groups.session_timeout_min),
                 session_timeout_ms_max: millis(groups.session_timeout_max),

@@ -13,6 +13,12 @@ pub(crate) fn log(event: &Event) {
                 "disk is at its reserve: producers are refused until there is room"
             );
         }
+        Event::Compacted { folder, records_removed } => {
+            tracing::debug!(folder, records_removed, "compacted");
+        }
+        Event::NotCompacted { folder, error } => {
+            tracing::error!(folder, %error, "not compacted until the cause is mended");
+        }
         Event::GroupsLoaded { partition } => tracing::debug!(partition, "groups loaded"),
     }
 }

@@ -7,6 +7,7 @@
 
 mod broker;
 pub mod budget;
+mod cleaner;
 pub mod config;
 pub mod connection;
 mod context;

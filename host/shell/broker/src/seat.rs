@@ -27,6 +27,7 @@ use brooklet_shard::output::{Output, Reply};
 use brooklet_types::Instant;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::cleaner::Cleaning;
 use crate::events;
 use crate::shard_thread::{Envelope, Outside, WriteBack};
 use crate::shards::Stopping;
@@ -219,6 +220,7 @@ impl<D: Disk> Machine<D> {
                 other @ (Output::Reply { .. }
                 | Output::Sync(_)
                 | Output::WriteBack { .. }
+                | Output::Compact { .. }
                 | Output::ClusterChanged(_)
                 | Output::Event(_)) => self.perform(other),
             }
@@ -294,6 +296,10 @@ impl<D: Disk> Machine<D> {
             Output::WriteBack { partition, dirty } => {
                 let job = WriteBack { partition, dirty, inbox: self.inbox.clone() };
                 self.outside.leisure.send(job).expect("its thread outlives the shards");
+            }
+            Output::Compact { partition, job } => {
+                let job = Cleaning { partition, job, inbox: self.inbox.clone() };
+                self.outside.cleaner.send(job).expect("its thread outlives the shards");
             }
             Output::ClusterChanged(cluster) => {
                 self.outside.decided.send_replace(cluster);

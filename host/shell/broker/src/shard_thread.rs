@@ -22,6 +22,7 @@ use brooklet_types::{Instant, TopicPartition, limits};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::cleaner::Cleaning;
 use crate::seat::{Seat, Turned, end_process_on_panic};
 
 /// Inputs taken into one turn. Enough to amortise a sync, few enough to keep a turn short.
@@ -57,6 +58,8 @@ pub(crate) struct Outside<D: Disk> {
     pub(crate) syncs: blocking::Sender<SyncJob<D>>,
     /// What all shards want written back at leisure.
     pub(crate) leisure: blocking::Sender<WriteBack<D>>,
+    /// What all shards want compacted.
+    pub(crate) cleaner: blocking::Sender<Cleaning<D>>,
     /// Where the metadata's shard says what has been decided.
     pub(crate) decided: watch::Sender<Arc<Cluster>>,
 }
@@ -142,7 +145,7 @@ pub(crate) fn write_back<D: Disk>(jobs: blocking::Receiver<WriteBack<D>>) {
     }
 }
 
-fn end_process(error: &io::Error) -> ! {
+pub(crate) fn end_process(error: &io::Error) -> ! {
     tracing::error!(%error, "sync: what is on the disk is unknown, so the process ends");
     std::process::exit(EXIT_SYNC_FAILED);
 }

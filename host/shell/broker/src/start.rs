@@ -18,6 +18,7 @@ use brooklet_shard::start::{self, Started};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::cleaner::Cleaner;
 use crate::seat::Seat;
 use crate::shard_thread::{self, ObserveSync, Outside};
 use crate::shards::Shards;
@@ -43,6 +44,7 @@ pub struct Running<D: Disk> {
     pub shards: Shards<D>,
     disk: D,
     threads: Vec<JoinHandle<()>>,
+    cleaner: Cleaner,
 }
 
 /// Starts the shards on `disk` and waits until every partition is open.
@@ -63,6 +65,7 @@ pub async fn start<D: Disk>(
     std::thread::Builder::new().name("write-back".into()).spawn(move || {
         shard_thread::write_back(jobs);
     })?;
+    let (cleaner, cleanings) = Cleaner::start()?;
     let mut seats = Vec::new();
     let mut threads = Vec::new();
     for (shard, machine) in machines.into_iter().enumerate() {
@@ -72,6 +75,7 @@ pub async fn start<D: Disk>(
             clock: clock.clone(),
             syncs,
             leisure: leisure.clone(),
+            cleaner: cleanings.clone(),
             decided: decided.clone(),
         };
         let seat = Seat::new(machine, sender, outside);
@@ -98,17 +102,19 @@ pub async fn start<D: Disk>(
     shards.follow(&cluster).await.map_err(|_stopping| StartError::Shard)?;
     follow.send_replace(cluster);
     tokio::spawn(follow_changes(shards.clone(), changes, follow));
-    Ok(Running { shards, disk, threads })
+    Ok(Running { shards, disk, threads, cleaner })
 }
 
 impl<D: Disk> Running<D> {
     /// Writes everything down and ends the threads. The next start has nothing to recover.
     pub async fn stop(self) -> io::Result<()> {
+        self.cleaner.interrupt();
         let clean = self.shards.stop().await;
         for thread in self.threads {
             // A panic on a shard has ended the process long ago.
             let _ = thread.join();
         }
+        self.cleaner.join();
         if clean {
             start::mark_clean(&self.disk)?;
         }

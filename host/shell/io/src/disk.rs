@@ -250,6 +250,12 @@ impl DiskFile for DataFile {
 
 #[cfg(test)]
 mod tests {
+    use brooklet_log::compaction::{CompactError, LatestByKey};
+    use brooklet_log::{Log, LogSettings, TailBudget};
+    use brooklet_types::{LeaderEpoch, Timestamp};
+    use brooklet_wire::batch::BatchBuilder;
+    use brooklet_wire::compress::Codec;
+
     use super::*;
 
     #[test]
@@ -295,5 +301,24 @@ mod tests {
         assert_eq!(disk.list("nowhere").unwrap(), Vec::<String>::new());
         disk.remove("topics").unwrap();
         disk.remove("topics").unwrap();
+    }
+
+    #[test]
+    fn a_log_may_be_gone_before_it_is_compacted() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = DataFolder::open(folder.path()).unwrap();
+        let settings = LogSettings { segment_bytes: 100, compact: true, ..LogSettings::default() };
+        let mut log = Log::open(disk.clone(), "topics/t-0", settings, TailBudget::new(0)).unwrap();
+        for _ in 0..3 {
+            let mut builder = BatchBuilder::new(Codec::None);
+            builder.push(Timestamp(1), Some(b"key"), Some(b"value"), &[]).unwrap();
+            log.write(&builder.build().unwrap(), LeaderEpoch(0)).unwrap();
+        }
+        log.sync().unwrap();
+        let job = log.begin_compaction(Timestamp(1), LatestByKey::within(100)).unwrap();
+        disk.remove("topics/t-0").unwrap();
+        let error = job.run(&|| true).unwrap_err();
+        assert!(matches!(error, CompactError::Outdated { .. }), "{error}");
+        assert!(log.abandon_compaction(error).is_none());
     }
 }

@@ -4,6 +4,7 @@
 
 mod bench;
 mod command;
+mod compaction;
 mod examples;
 mod folder;
 mod groups;

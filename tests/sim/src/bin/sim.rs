@@ -16,9 +16,6 @@ struct Arguments {
     /// Goes on for so long, from seed 0 or the given one on.
     #[arg(long)]
     minutes: Option<u64>,
-    /// Compacts half of the logs.
-    #[arg(long)]
-    compaction: bool,
     /// Lives each history twice and compares them.
     #[arg(long)]
     twice: bool,
@@ -32,7 +29,7 @@ fn main() -> ExitCode {
     let began = Instant::now();
     let mut lived = 0;
     for seed in first.. {
-        let outcome = simulate(seed, arguments.compaction, Bug::None);
+        let outcome = simulate(seed, Bug::None);
         if single {
             print!("{}", outcome.history);
         }
@@ -41,7 +38,7 @@ fn main() -> ExitCode {
             println!("repeat with: cargo run -p brooklet-sim --bin sim -- --seed {seed}");
             return ExitCode::FAILURE;
         }
-        if arguments.twice && simulate(seed, arguments.compaction, Bug::None) != outcome {
+        if arguments.twice && simulate(seed, Bug::None) != outcome {
             println!("seed {seed}: two lives of one seed differ");
             return ExitCode::FAILURE;
         }

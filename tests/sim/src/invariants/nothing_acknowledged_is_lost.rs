@@ -5,7 +5,12 @@ use std::collections::BTreeMap;
 use crate::oracle::{Oracle, Written};
 
 /// Says which acknowledged record is missing from everything that can be read.
-pub fn check(oracle: &Oracle, read: &BTreeMap<u64, Written>, end: u64) -> Result<(), String> {
+pub fn check(
+    oracle: &Oracle,
+    read: &BTreeMap<u64, Written>,
+    end: u64,
+    clock: i64,
+) -> Result<(), String> {
     if end < oracle.acknowledged {
         return Err(format!("the log ends at {end}, {} was acknowledged", oracle.acknowledged));
     }
@@ -13,7 +18,7 @@ pub fn check(oracle: &Oracle, read: &BTreeMap<u64, Written>, end: u64) -> Result
         return Ok(());
     }
     for (offset, record) in oracle.written.range(oracle.start..oracle.acknowledged) {
-        if !read.contains_key(offset) && !oracle.may_be_cleaned(*offset) {
+        if !read.contains_key(offset) && !oracle.may_be_cleaned(*offset, clock) {
             return Err(format!("acknowledged record {offset} {record:?} is gone"));
         }
     }

@@ -5,7 +5,8 @@
 //! **What it decides.** What is left after a loss of power: for each file the content of its last
 //! sync, under the names of the last sync of its folder. [`MemoryDisk::crash`] keeps a prefix of
 //! the writes since then, as an operating system does that was writing back while the power went;
-//! [`MemoryDisk::crash_by_page`] keeps any of them, page by page.
+//! [`MemoryDisk::crash_by_page`] keeps any of them, page by page. [`MemoryDisk::settle_names`] before either
+//! does the same to names.
 //!
 //! **What it never does.** Order the write-back of different files: each file keeps its own prefix.
 
@@ -55,16 +56,20 @@ struct Tree {
     names: BTreeMap<String, u64>,
     /// Name to node, as a loss of power leaves it.
     names_durable: BTreeMap<String, u64>,
+    /// What happened to names since the last sync of their folder, oldest first.
+    names_pending: Vec<NameChange>,
     nodes: BTreeMap<u64, Node>,
     next_node: u64,
     capacity: u64,
     writes: u64,
+    /// How many more changes there will be before everything is refused.
+    fuse: Option<u64>,
 }
 
 /// What a disk writes whole or not at all.
 const PAGE_BYTES: usize = 4096;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Node {
     bytes: Vec<u8>,
     durable: Vec<u8>,
@@ -72,9 +77,42 @@ struct Node {
     pending: Vec<Change>,
 }
 
+#[derive(Clone)]
 enum Change {
     Write { position: usize, bytes: Vec<u8> },
     Resize { len: usize },
+}
+
+#[derive(Clone)]
+enum NameChange {
+    Created { path: String, node: u64 },
+    Renamed { from: String, to: String },
+    Removed { path: String },
+}
+
+impl NameChange {
+    fn apply(self, names: &mut BTreeMap<String, u64>) {
+        match self {
+            NameChange::Created { path, node } => {
+                names.insert(path, node);
+            }
+            NameChange::Renamed { from, to } => {
+                if let Some(node) = names.remove(&from) {
+                    names.insert(to, node);
+                }
+            }
+            NameChange::Removed { path } => {
+                names.remove(&path);
+            }
+        }
+    }
+
+    fn path(&self) -> &str {
+        match self {
+            NameChange::Created { path, .. } | NameChange::Removed { path } => path,
+            NameChange::Renamed { to, .. } => to,
+        }
+    }
 }
 
 impl Node {
@@ -128,10 +166,12 @@ impl MemoryDisk {
         let tree = Tree {
             names: BTreeMap::new(),
             names_durable: BTreeMap::new(),
+            names_pending: Vec::new(),
             nodes: BTreeMap::new(),
             next_node: 0,
             capacity: capacity.0,
             writes: 0,
+            fuse: None,
         };
         #[expect(clippy::disallowed_types, reason = "stands in for the kernel")]
         let tree = Mutex::new(tree);
@@ -143,11 +183,27 @@ impl MemoryDisk {
         self.tree().capacity = capacity.0;
     }
 
+    /// After so many more changes to files and names each is refused, as if the process had been killed
+    /// there; a crash lifts it.
+    pub fn refuse_after(&self, changes: u64) {
+        self.tree().fuse = Some(changes);
+    }
+
+    /// Some changes of names since the last sync of their folder are on the disk all the same: those that
+    /// `pick` picks, asked about one after the other. To be followed by a crash.
+    pub fn settle_names(&self, mut pick: impl FnMut() -> bool) {
+        let mut tree = self.tree();
+        let Tree { names_durable, names_pending, .. } = &mut *tree;
+        for change in std::mem::take(names_pending).into_iter().filter(|_| pick()) {
+            change.apply(names_durable);
+        }
+    }
+
     /// The power goes. Of each file's unsynced changes the first `keep(path, count)` are kept, the
     /// last of these torn after half its bytes when `tear` says so. Open files become strangers.
     pub fn crash(&self, mut keep: impl FnMut(&str, usize) -> usize, tear: bool) {
         let mut tree = self.tree();
-        tree.names = tree.names_durable.clone();
+        tree.restart();
         let names = tree.names.clone();
         let mut kept = BTreeMap::new();
         for (name, number) in &names {
@@ -174,7 +230,7 @@ impl MemoryDisk {
     /// by how many of `count` changes had happened.
     pub fn crash_by_page(&self, mut pick: impl FnMut(usize) -> usize) {
         let mut tree = self.tree();
-        tree.names = tree.names_durable.clone();
+        tree.restart();
         let named: BTreeSet<u64> = tree.names.values().copied().collect();
         tree.nodes.retain(|number, _| named.contains(number));
         for node in tree.nodes.values_mut() {
@@ -186,23 +242,25 @@ impl MemoryDisk {
     pub fn settle(&self) {
         let mut tree = self.tree();
         tree.names_durable = tree.names.clone();
+        tree.names_pending.clear();
+        tree.fuse = None;
         for node in tree.nodes.values_mut() {
             node.durable = node.bytes.clone();
             node.pending.clear();
         }
     }
 
-    /// A disk of its own with the same content.
+    /// A disk of its own with the same content, synced or not.
     pub fn copy(&self) -> MemoryDisk {
         let tree = self.tree();
         let copy = MemoryDisk::new(ByteSize(tree.capacity));
         let mut fresh = copy.tree();
         fresh.names = tree.names.clone();
         fresh.names_durable = tree.names_durable.clone();
+        fresh.names_pending = tree.names_pending.clone();
         fresh.next_node = tree.next_node;
         for (number, node) in &tree.nodes {
-            let (bytes, durable) = (node.bytes.clone(), node.durable.clone());
-            fresh.nodes.insert(*number, Node { bytes, durable, pending: Vec::new() });
+            fresh.nodes.insert(*number, node.clone());
         }
         drop(fresh);
         copy
@@ -242,7 +300,22 @@ impl Tree {
         self.next_node += 1;
         self.nodes.insert(number, Node::default());
         self.names.insert(path.to_owned(), number);
+        self.names_pending.push(NameChange::Created { path: path.to_owned(), node: number });
         number
+    }
+
+    /// What a process finds after the power has come back.
+    fn restart(&mut self) {
+        self.names = self.names_durable.clone();
+        self.names_pending.clear();
+        self.fuse = None;
+    }
+
+    /// Burns the fuse, if there is one, a little further.
+    fn burn(&mut self) -> io::Result<()> {
+        let Some(left) = &mut self.fuse else { return Ok(()) };
+        *left = left.checked_sub(1).ok_or_else(|| io::Error::other("refused, as asked for"))?;
+        Ok(())
     }
 
     fn used(&self) -> u64 {
@@ -259,6 +332,7 @@ impl Tree {
     }
 
     fn change(&mut self, node: u64, change: Change) -> io::Result<()> {
+        self.burn()?;
         self.writes += 1;
         let node = self.nodes.get_mut(&node).ok_or_else(|| not_found("file of a crashed disk"))?;
         node.apply(change);
@@ -289,7 +363,10 @@ impl Disk for MemoryDisk {
                 tree.change(node, Change::Resize { len: 0 })?;
                 node
             }
-            None => tree.add(path),
+            None => {
+                tree.burn()?;
+                tree.add(path)
+            }
         };
         Ok(MemoryFile { tree: Arc::clone(&self.tree), node })
     }
@@ -310,8 +387,11 @@ impl Disk for MemoryDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut tree = self.tree();
+        tree.burn()?;
         if let Some(node) = tree.names.remove(from) {
             tree.names.insert(to.to_owned(), node);
+            let (from, to) = (from.to_owned(), to.to_owned());
+            tree.names_pending.push(NameChange::Renamed { from, to });
             return Ok(());
         }
         let prefix = format!("{from}/");
@@ -328,14 +408,25 @@ impl Disk for MemoryDisk {
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
+        let mut tree = self.tree();
+        tree.burn()?;
         let prefix = format!("{path}/");
-        self.tree().names.retain(|name, _| name != path && !name.starts_with(&prefix));
+        let Tree { names, names_pending, .. } = &mut *tree;
+        names.retain(|name, _| {
+            let stays = name != path && !name.starts_with(&prefix);
+            if !stays {
+                names_pending.push(NameChange::Removed { path: name.clone() });
+            }
+            stays
+        });
         Ok(())
     }
 
     fn sync_folder(&self, folder: &str) -> io::Result<()> {
         let mut tree = self.tree();
-        let Tree { names, names_durable, .. } = &mut *tree;
+        tree.burn()?;
+        let Tree { names, names_durable, names_pending, .. } = &mut *tree;
+        names_pending.retain(|change| folder_of(change.path()) != folder);
         names_durable.retain(|name, _| folder_of(name) != folder || names.contains_key(name));
         for (name, node) in names.iter().filter(|(name, _)| folder_of(name) == folder) {
             names_durable.insert(name.clone(), *node);
@@ -398,6 +489,7 @@ impl DiskFile for MemoryFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut tree = self.tree();
+        tree.burn()?;
         if let Some(node) = tree.nodes.get_mut(&self.node) {
             node.durable = node.bytes.clone();
             node.pending.clear();
@@ -422,6 +514,34 @@ mod tests {
         disk.crash(|_, _| 0, false);
         assert_eq!(disk.list("a").unwrap(), ["one"]);
         assert_eq!(disk.files()["a/one"], b"safe");
+    }
+
+    #[test]
+    fn names_may_survive_without_a_sync_and_one_by_one() {
+        let written = |path: &str, disk: &MemoryDisk| {
+            let file = disk.create(path).unwrap();
+            file.write_at(&[path.as_bytes()], 0).unwrap();
+            file.sync().unwrap();
+        };
+        for (picks, expected) in [
+            ([false, false, false], &["a", "b"][..]),
+            ([true, false, false], &["a", "b", "c"]),
+            ([false, true, false], &["a"]),
+            ([false, false, true], &["b"]),
+            ([true, true, true], &["b", "c"]),
+        ] {
+            let disk = MemoryDisk::default();
+            written("f/a", &disk);
+            written("f/b", &disk);
+            disk.sync_folder("f").unwrap();
+            written("f/c", &disk);
+            disk.remove("f/b").unwrap();
+            disk.rename("f/a", "f/b").unwrap();
+            let mut picks = picks.into_iter();
+            disk.settle_names(|| picks.next().unwrap());
+            disk.crash(|_, _| 0, false);
+            assert_eq!(disk.list("f").unwrap(), expected);
+        }
     }
 
     #[test]

@@ -113,6 +113,82 @@ fn a_flipped_bit_is_never_served_and_takes_nothing_along() {
 }
 
 #[test]
+fn behind_damage_an_offset_out_of_reach_is_damage_too() {
+    let disk = MemoryDisk::default();
+    filled(&disk).close().unwrap();
+    let path = "topics/t-0/00000000000000000000.log";
+    let mut bytes = disk.files()[path].clone();
+    let length = batch(0).len();
+    bytes[length + 100] ^= 1;
+    // The next one is whole, and claims an offset of many billions.
+    bytes[2 * length + 2] ^= 1;
+    disk.put(path, bytes);
+    disk.remove("topics/t-0/brooklet-checkpoint").unwrap();
+    let log = open(&disk);
+    assert_eq!(log.end_offset(), Offset::new(200));
+    let lost: Vec<_> = log.holes().iter().map(|it| (it.from.value(), it.next.value())).collect();
+    assert_eq!(lost, [(2, 6)]);
+}
+
+#[test]
+fn a_bad_batch_that_ends_in_zeroes_was_cut_short_only_where_it_may_never_have_been_written() {
+    let zeroes = |number: i64| {
+        let mut builder = BatchBuilder::new(Codec::None);
+        builder.push(Timestamp(1_000 + number), None, Some(&[0; 3000]), &[]).unwrap();
+        builder.build().unwrap()
+    };
+    let (durable, page) = (true, 4096);
+    // Whether the batch had been synced, and the byte that is flipped in the last of its segment:
+    // one in a page of its own zeroes, one elsewhere.
+    for (synced, at, lost) in [
+        (durable, 3500, Some((1, 2))),
+        (durable, page + 1000, Some((1, 2))),
+        (!durable, 3500, None),
+    ] {
+        let disk = MemoryDisk::default();
+        let mut log = open(&disk);
+        log.sync().unwrap();
+        for number in 0..4 {
+            log.write(&zeroes(number), LeaderEpoch(1)).unwrap();
+        }
+        assert_eq!(log.active.base, Offset::new(2));
+        if synced {
+            log.sync().unwrap();
+        }
+        drop(log);
+        disk.settle();
+        let mut bytes = disk.files()["topics/t-0/00000000000000000000.log"].clone();
+        bytes[at] ^= 1;
+        disk.put("topics/t-0/00000000000000000000.log", bytes);
+        // So that the segment is read, though the point lies behind it.
+        disk.remove("topics/t-0/00000000000000000000.index").unwrap();
+        let log = open(&disk);
+        let hole = log.holes().first().map(|hole| (hole.from.value(), hole.next.value()));
+        assert_eq!(hole, lost, "{synced} {at}");
+        let end = if synced { 4 } else { 1 };
+        assert_eq!(log.end_offset(), Offset::new(end), "{synced} {at}");
+    }
+}
+
+#[test]
+fn a_start_that_moves_back_with_the_end_stays_there() {
+    let disk = MemoryDisk::default();
+    let mut log = open(&disk);
+    log.write(&batch(0), LeaderEpoch(1)).unwrap();
+    log.delete_before(Offset::new(1)).unwrap();
+    log.truncate_to(Offset::new(1)).unwrap();
+    assert_eq!((log.start_offset(), log.end_offset()), (Offset::ZERO, Offset::ZERO));
+    log.write(&batch(0), LeaderEpoch(2)).unwrap();
+    let dirty = log.take_dirty().unwrap();
+    dirty.sync().unwrap();
+    log.synced(dirty.token).unwrap();
+    drop(log);
+    disk.crash(|_, _| 0, false);
+    let log = open(&disk);
+    assert_eq!((log.start_offset(), log.end_offset()), (Offset::ZERO, Offset::new(2)));
+}
+
+#[test]
 fn truncation_and_deletion_move_the_ends() {
     let disk = MemoryDisk::default();
     let mut log = filled(&disk);

@@ -34,7 +34,6 @@ struct World {
     journaling: bool,
     /// Whether a write was ever cut within a page.
     torn: bool,
-    forgetful: bool,
     /// Batches that no finished sync covers yet, for the journal.
     since: Vec<Known>,
     known: Vec<Known>,
@@ -58,7 +57,6 @@ impl World {
             log,
             journal,
             torn: false,
-            forgetful: false,
             journaling: seed % 2 == 1,
             since: Vec::new(),
             known: Vec::new(),
@@ -164,8 +162,6 @@ impl World {
         self.durable = end;
         self.start = self.start.min(end);
         self.epoch += 1;
-        // Producers whose remembered batches are all gone are forgotten, earlier ones or not.
-        self.forgetful = true;
     }
 
     /// Every producer's last batch is known to be there already.
@@ -173,7 +169,7 @@ impl World {
         let mut seen = BTreeSet::new();
         for known in self.known.iter().rev().filter(|known| known.base >= self.start) {
             let header = BatchHeader::parse(&known.bytes).unwrap();
-            if seen.insert(header.producer_id) && !self.forgetful && !self.torn {
+            if seen.insert(header.producer_id) && !self.torn {
                 let verdict = self.log.producers().check(&header).unwrap();
                 let expected = Verdict::Duplicate { base: known.base, last: known.last };
                 assert_eq!(verdict, expected, "{}", self.context);

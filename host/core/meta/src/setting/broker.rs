@@ -63,6 +63,8 @@ pub static SETTINGS: &[Setting] = &[
     file("group.min.session.timeout.ms", INT_POSITIVE, Some("6000"), "The shortest session timeout a group member may ask for."),
     fixed("inter.broker.protocol.version", Kind::Text, Some("4.3"), "The Kafka release whose protocol this broker speaks. Kafka itself dropped the setting; tools still ask for it."),
     file("listeners", Kind::List(&[]), None, "The addresses this broker listens on."),
+    file("log.cleaner.backoff.ms", NOT_NEGATIVE, Some("15000"), "Where nothing was to be compacted, the next look is no sooner than this."),
+    file("log.cleaner.dedupe.buffer.size", Kind::Long { min: i64::MIN }, Some("134217728"), "Memory for the keys of the logs that are being compacted."),
     fixed("log.cleaner.enable", Kind::Boolean, Some("true"), "Whether compaction runs."),
     topic("log.cleaner.delete.retention.ms", NOT_NEGATIVE, Some("86400000")),
     topic("log.cleaner.max.compaction.lag.ms", POSITIVE, Some("9223372036854775807")),

@@ -45,6 +45,8 @@ pub struct Config {
     pub topic_defaults: Settings,
     /// Groups and their offsets.
     pub groups: GroupConfig,
+    /// The cleaning of compacted topics.
+    pub cleaner: CleanerConfig,
     /// What a peer may take.
     pub limits: LimitConfig,
 }
@@ -64,6 +66,15 @@ pub struct GroupConfig {
     pub offsets_retention: Duration,
     /// Partitions of `__consumer_offsets`, from the day it is created.
     pub offsets_partitions: u32,
+}
+
+/// The cleaning of compacted topics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CleanerConfig {
+    /// Where nothing was to be cleaned, the next look is no sooner than this.
+    pub backoff: Duration,
+    /// Memory for keys. With more of them than fit, a log is cleaned in several passes.
+    pub dedupe_buffer: ByteSize,
 }
 
 /// What a peer may take.
@@ -132,6 +143,11 @@ const MEMBERS_MAX: u32 = 10_000;
 const OFFSETS_RETENTION_MINUTES: u64 = 10_080;
 /// Kafka's `offsets.topic.num.partitions` is 50, for many brokers; one broker needs few.
 const OFFSETS_PARTITIONS: u32 = 4;
+/// Kafka's `log.cleaner.backoff.ms`.
+const CLEANER_BACKOFF_MS: u64 = 15_000;
+/// Kafka's `log.cleaner.dedupe.buffer.size` is 128 MiB, for servers; on a gateway that is half of
+/// what there is. This holds the keys of a few hundred thousand devices.
+const DEDUPE_BUFFER_BYTES: u64 = 32 << 20;
 /// Twice the ten thousand that must be served.
 const CONNECTIONS_MAX: u32 = 20_000;
 /// Kafka's `connections.max.idle.ms`.
@@ -178,6 +194,7 @@ impl Config {
             fields.within("default_partitions", 1, 1..=limits::PARTITIONS_PER_TOPIC_MAX, problems);
         let topic_defaults = topic_defaults(&mut fields, problems);
         let groups = GroupConfig::check(fields.section("groups", problems), problems);
+        let cleaner = CleanerConfig::check(fields.section("cleaner", problems), problems);
         let limits = LimitConfig::check(fields.section("limits", problems), problems);
         fields.finish(problems);
         let node_id = BrokerId(node_id);
@@ -192,6 +209,7 @@ impl Config {
             default_partitions,
             topic_defaults,
             groups,
+            cleaner,
             limits,
         }
     }
@@ -213,6 +231,8 @@ impl Config {
             ("group.max.size", self.groups.members_max.to_string()),
             ("group.min.session.timeout.ms", millis(self.groups.session_timeout_min)),
             ("listeners", listeners),
+            ("log.cleaner.backoff.ms", millis(self.cleaner.backoff)),
+            ("log.cleaner.dedupe.buffer.size", self.cleaner.dedupe_buffer.0.to_string()),
             ("log.dirs", self.data.display().to_string()),
             ("node.id", self.node_id.to_string()),
             ("num.partitions", self.default_partitions.to_string()),
@@ -271,6 +291,17 @@ impl GroupConfig {
             offsets_retention: Duration::from_secs(minutes * 60),
             offsets_partitions,
         }
+    }
+}
+
+impl CleanerConfig {
+    fn check(mut fields: Fields, problems: &mut Vec<Problem>) -> CleanerConfig {
+        let longest = i32::MAX as u64;
+        let backoff = fields.within("backoff_ms", CLEANER_BACKOFF_MS, 1..=longest, problems);
+        let buffer =
+            fields.within("dedupe_buffer_bytes", DEDUPE_BUFFER_BYTES, 1 << 20..=1 << 30, problems);
+        fields.finish(problems);
+        CleanerConfig { backoff: Duration::from_millis(backoff), dedupe_buffer: ByteSize(buffer) }
     }
 }
 

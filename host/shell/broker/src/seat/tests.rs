@@ -10,7 +10,7 @@ use brooklet_meta::decide::Decision;
 use brooklet_meta::{Cluster, MetaRecord};
 use brooklet_shard::input::{Acks, Fetch, FetchPartition, Produce};
 use brooklet_shard::start::{ShardPlan, start};
-use brooklet_shard::{MetadataRequest, ShardSettings, SyncJob};
+use brooklet_shard::{CompactionSettings, MetadataRequest, ShardSettings, SyncJob};
 use brooklet_types::{
     BrokerId, ByteSize, Offset, PartitionIndex, Timestamp, TopicId, TopicName, TopicPartition,
 };
@@ -34,6 +34,7 @@ struct Bench {
     syncs: blocking::Receiver<SyncJob<MemoryDisk>>,
     /// Kept, so that what the shard says to them is heard.
     _others: (blocking::Receiver<WriteBack<MemoryDisk>>, watch::Receiver<Arc<Cluster>>),
+    _cleanings: blocking::Receiver<Cleaning<MemoryDisk>>,
     next_ticket: Ticket,
 }
 
@@ -46,6 +47,7 @@ impl Bench {
             tail_bytes_max: 1 << 20,
             disk_reserve: ByteSize(0),
             groups: brooklet_group::Settings::default(),
+            compaction: CompactionSettings::default(),
         };
         let plan = ShardPlan {
             broker: BrokerId(1),
@@ -59,11 +61,12 @@ impl Bench {
         let (sender, inbox) = inbox();
         let (syncs, jobs) = blocking::channel();
         let (leisure, written_back) = blocking::channel();
+        let (cleaner, cleanings) = blocking::channel();
         let (decided, changes) = watch::channel(Arc::clone(&started.cluster));
-        let outside = Outside { clock, syncs, leisure, decided };
+        let outside = Outside { clock, syncs, leisure, cleaner, decided };
         let seat = Seat::new(started.shards.remove(0), sender, outside);
-        let _others = (written_back, changes);
-        let mut bench = Bench { seat, inbox, syncs: jobs, _others, next_ticket: 1 };
+        let (_others, _cleanings) = ((written_back, changes), cleanings);
+        let mut bench = Bench { seat, inbox, syncs: jobs, _others, _cleanings, next_ticket: 1 };
         bench.follow(started.cluster).await;
         let record = MetaRecord::TopicCreated {
             id: FLIGHTS.topic,

@@ -1,0 +1,72 @@
+//! The thread that compacts: one for all shards, one log at a time.
+//!
+//! **Where it sits.** Between the shards, which hand it jobs and never wait for one, and their disk. A
+//! cleaning has several jobs; between two of them the shard decides how it goes on.
+//!
+//! **What it never does.** Take more than one stream of the disk from those who wait for replies, or hold up
+//! a stop: a job that is interrupted has changed nothing.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc as blocking;
+use std::thread::JoinHandle;
+
+use brooklet_log::Disk;
+use brooklet_log::compaction::{CompactError, Job};
+use brooklet_shard::input::Input;
+use brooklet_types::TopicPartition;
+use tokio::sync::mpsc;
+
+use crate::seat::end_process_on_panic;
+use crate::shard_thread::{Envelope, end_process};
+
+/// A job, and where to say what has come of it.
+pub(crate) struct Cleaning<D: Disk> {
+    pub(crate) partition: TopicPartition,
+    pub(crate) job: Box<Job<D>>,
+    pub(crate) inbox: mpsc::Sender<Envelope<D>>,
+}
+
+/// The running thread.
+#[derive(Debug)]
+pub(crate) struct Cleaner {
+    stopping: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Cleaner {
+    /// Starts the thread; it takes jobs from the other end of the channel it gives.
+    pub(crate) fn start<D: Disk>() -> io::Result<(Cleaner, blocking::Sender<Cleaning<D>>)> {
+        let (sender, jobs) = blocking::channel();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stopping);
+        let thread = std::thread::Builder::new().name("cleaner".into()).spawn(move || {
+            end_process_on_panic(move || run(jobs, &seen));
+        })?;
+        Ok((Cleaner { stopping, thread }, sender))
+    }
+
+    /// Interrupts the job under way. To be called before the shards end.
+    pub(crate) fn interrupt(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for the thread. To be called when nobody can hand out jobs any more.
+    pub(crate) fn join(self) {
+        // A panic on it has ended the process long ago.
+        let _ = self.thread.join();
+    }
+}
+
+fn run<D: Disk>(jobs: blocking::Receiver<Cleaning<D>>, stopping: &AtomicBool) {
+    for Cleaning { partition, job, inbox } in jobs {
+        let outcome = job.run(&|| !stopping.load(Ordering::Relaxed));
+        if let Err(CompactError::Sync { source, .. }) = &outcome {
+            end_process(source);
+        }
+        let outcome = outcome.map(Box::new);
+        // The shard is gone only when the process is ending.
+        let _ = inbox.blocking_send(Envelope::Tell(Input::Compacted { partition, outcome }));
+    }
+}
