@@ -3,6 +3,7 @@
 //! A path is dotted: `passenger.name`; a dot within a name is written `\.`, a backslash `\\`. A field
 //! that stands there twice is found twice, so that nothing hides behind its own double.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -95,6 +96,30 @@ pub fn position(json: &[u8], found: &str) -> std::ops::Range<usize> {
     let start = start.expect("it was found in this text");
     assert!(start + found.len() <= json.len(), "it was found in this text");
     start..start + found.len()
+}
+
+/// Calls `each` with the name of each member of an object and the text of its value. False, without a
+/// call, if the text is no object.
+pub fn members<'j>(
+    text: &'j str,
+    each: impl FnMut(&str, &'j str),
+) -> Result<bool, serde_json::Error> {
+    if !text.trim_start().starts_with('{') {
+        return Ok(false);
+    }
+    let mut json = serde_json::Deserializer::from_str(text);
+    serde::Deserializer::deserialize_map(&mut json, Members(each))?;
+    json.end().map(|()| true)
+}
+
+/// Calls `each` with the text of each item of an array. False, without a call, if the text is none.
+pub fn items<'j>(text: &'j str, mut each: impl FnMut(&'j str)) -> Result<bool, serde_json::Error> {
+    if !text.trim_start().starts_with('[') {
+        return Ok(false);
+    }
+    let items: Vec<&'j RawValue> = serde_json::from_str(text)?;
+    items.into_iter().for_each(|item| each(item.get()));
+    Ok(true)
 }
 
 /// The names of a path.
@@ -196,6 +221,28 @@ impl<'j> Visitor<'j> for Walk<'_, 'j> {
     }
 }
 
+struct Members<F>(F);
+
+impl<'j, F: FnMut(&str, &'j str)> Visitor<'j> for Members<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'j>>(mut self, mut map: A) -> Result<(), A::Error> {
+        // A name without escapes is not copied, but a `Cow` that is asked for directly would be.
+        while let Some(Name(name)) = map.next_key()? {
+            let raw: &'j RawValue = map.next_value()?;
+            (self.0)(&name, raw.get());
+        }
+        Ok(())
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Name<'j>(#[serde(borrow)] Cow<'j, str>);
+
 /// Reads a name and finds the child it belongs to. Names are compared as they are meant, not as they
 /// are written: `"na\u006de"` is `name`.
 struct Child<'w>(&'w Node);
@@ -270,6 +317,21 @@ mod tests {
         }
         let paths = Paths::new(["a"]).unwrap();
         assert!(paths.find(b"{\"b\":\"\xff\"}", |_, _| {}).is_err());
+    }
+
+    #[test]
+    fn members_and_items_come_in_their_order() {
+        let mut seen = Vec::new();
+        let members = members(r#" {"b": [1 ],"\u0061":"x"}"#, |name, text| {
+            seen.push(format!("{name}={text}"));
+        });
+        assert!(members.unwrap());
+        assert_eq!(seen, ["b=[1 ]", "a=\"x\""]);
+        let mut seen = Vec::new();
+        assert!(items("[1, {} ,[2]]", |text| seen.push(text)).unwrap());
+        assert_eq!(seen, ["1", "{}", "[2]"]);
+        assert!(!super::members("[1]", |_, _| {}).unwrap() && !items("{}", |_| {}).unwrap());
+        assert!(super::members("{} x", |_, _| {}).is_err() && items("[1,]", |_| {}).is_err());
     }
 
     #[test]

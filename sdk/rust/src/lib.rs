@@ -55,6 +55,7 @@ pub mod http;
 pub mod json;
 pub mod log;
 pub mod metrics;
+pub mod murmur2;
 pub mod schemas;
 pub mod secrets;
 #[cfg(not(target_family = "wasm"))]
@@ -69,7 +70,7 @@ pub use error::{Error, Reject};
 pub use lifecycle::{Context, NoConfig};
 #[doc(hidden)]
 pub use lifecycle::{Slot, catch_panics, parse_config};
-pub use role::compaction::{CompactionPolicy, Entries, Entry, Pass, Verdict};
+pub use role::compaction::{CompactionPolicy, Entries, Entry, KeyMap, Pass, Verdict};
 pub use role::partitioner::{IntoPartition, Partitioner};
 pub use role::serde::{Part, Serde, Subject};
 pub use role::sink::{Assignment, Rejects, Sink};

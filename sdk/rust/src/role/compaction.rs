@@ -1,5 +1,8 @@
 //! The role that decides which records of a partition survive a compaction.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
 use serde::de::DeserializeOwned;
 
 use super::serde::some;
@@ -112,6 +115,29 @@ impl<'a> Entries<'a> {
                 header: header.and_then(|header| header.get(index)),
             }
         })
+    }
+}
+
+/// What was learned of each key.
+pub type KeyMap<V> = HashMap<u64, V, BuildHasherDefault<KeyHasher>>;
+
+/// Scatters the numbers of keys. They come from the host, who keys its digests: nobody can aim at a bucket.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // Fibonacci hashing; the map takes its buckets from the upper and the lower bits.
+        let scattered = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = scattered ^ (scattered >> 32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
