@@ -113,7 +113,7 @@ mod tests {
 
     fn kept(records: &[Rec], up_to: Option<i64>, now: i64) -> Vec<usize> {
         let plugin = Compacting::<LatestByHeaderVersion>::start(r#"{"header":"v"}"#).unwrap();
-        let mut plugin = match up_to {
+        let plugin = match up_to {
             Some(offset) => plugin.up_to(offset),
             None => plugin,
         };

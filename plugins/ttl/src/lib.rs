@@ -11,8 +11,9 @@ use brooklet::{Columns, CompactionPolicy, Context, Entries, Error, KeyMap, Pass,
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// How long a record stays: a number and `s`, `m`, `h` or `d`.
-    ttl: String,
+    /// How long a record stays.
+    #[serde(deserialize_with = "brooklet::duration::deserialize")]
+    ttl: Duration,
     /// Whether the records before the latest one stay until their time.
     #[serde(default)]
     history: bool,
@@ -34,9 +35,8 @@ impl CompactionPolicy for Ttl {
     type Config = Config;
 
     fn new(config: Config, _: &Context) -> Result<Ttl, Error> {
-        let ttl = duration(&config.ttl)?;
         let (pass, latest) = (Pass::default(), KeyMap::default());
-        Ok(Ttl { ttl, history: config.history, pass, oldest: i64::MIN, latest })
+        Ok(Ttl { ttl: config.ttl, history: config.history, pass, oldest: i64::MIN, latest })
     }
 
     fn columns(&self) -> Columns {
@@ -74,17 +74,6 @@ impl CompactionPolicy for Ttl {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, Error> {
-    let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let seconds = units.iter().find(|(name, _)| *name == unit).map(|(_, seconds)| *seconds);
-    let seconds = number.parse::<u64>().ok().zip(seconds).and_then(|(n, unit)| n.checked_mul(unit));
-    seconds.map(Duration::from_secs).ok_or_else(|| {
-        Error::Config(format!("ttl: {text:?} is not a number with s, m, h or d behind it"))
-    })
-}
-
 brooklet::plugin! {
     name: "ttl",
     description: "Keeps the latest record of each key for so long, then none.",
@@ -96,7 +85,7 @@ brooklet::plugin! {
         "properties": {
             "ttl": {
                 "type": "string",
-                "pattern": "^[0-9]+[smhd]$",
+                "pattern": "^[0-9]+(ms|s|m|h|d)$",
                 "description": "How long a record stays",
                 "examples": ["30d"]
             },
@@ -152,15 +141,6 @@ mod tests {
     #[test]
     fn nothing_beyond_the_end_is_dropped() {
         assert_eq!(kept(r#"{"ttl":"1s"}"#, 4, &records(), 60_000), [4, 5]);
-    }
-
-    #[test]
-    fn times_are_checked() {
-        for ttl in
-            ["", "7", "d", "7 d", "7w", "99999999999999999999d", "-1d", "9999999999999999999d"]
-        {
-            assert!(Compacting::<Ttl>::start(&format!(r#"{{"ttl":"{ttl}"}}"#)).is_err(), "{ttl:?}");
-        }
     }
 
     proptest! {

@@ -51,6 +51,7 @@ mod column;
 mod error;
 mod lifecycle;
 
+pub mod duration;
 pub mod http;
 pub mod json;
 pub mod log;
