@@ -52,6 +52,7 @@ mod error;
 mod lifecycle;
 
 pub mod duration;
+pub mod files;
 pub mod http;
 pub mod json;
 pub mod log;
