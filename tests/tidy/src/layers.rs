@@ -15,6 +15,10 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("brooklet-io", &["brooklet-types", "brooklet-log"]),
     ("brooklet-hook", &["brooklet-types", "brooklet-wire"]),
     (
+        "brooklet-plugin",
+        &["brooklet-types", "brooklet-wire", "brooklet-log", "brooklet-hook", "brooklet-io"],
+    ),
+    (
         "brooklet-broker",
         &[
             "brooklet-types",
@@ -40,6 +44,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "brooklet-io",
             "brooklet-hook",
             "brooklet-broker",
+            "brooklet-plugin",
             "brooklet-client",
         ],
     ),

@@ -262,7 +262,8 @@ impl<D: Disk> Shard<D> {
         for id in gone {
             self.drop_partition(now, clock, id, outbox);
         }
-        for topic in cluster.topics() {
+        let stored = cluster.topics().filter(|topic| topic.view_of.is_none());
+        for topic in stored {
             let settings = cluster.effective(self.identity.broker, topic);
             for (index, placed) in topic.indexed() {
                 let id = TopicPartition { topic: topic.id, partition: index };

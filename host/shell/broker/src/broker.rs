@@ -125,6 +125,7 @@ pub async fn run(
         sessions: Mutex::new(Sessions::default()),
         shutdown: stop.clone(),
     });
+    context.follow_plugins().await;
     let addresses = listeners.iter().map(Listener::local).collect();
     let admin_address = admin.as_ref().map(Listener::local);
     let processors = std::thread::available_parallelism().map_or(1, usize::from);

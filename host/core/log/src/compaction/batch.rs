@@ -11,7 +11,7 @@
 //! left of it, and its codec unless nothing is left.
 
 use brooklet_types::{Offset, Timestamp};
-use brooklet_wire::batch::{self, BatchBuilder, BatchError, BatchHeader, Headers, Record};
+use brooklet_wire::batch::{self, BatchBuilder, BatchError, BatchHeader, Record};
 use brooklet_wire::compress::Codec;
 use bytes::Bytes;
 
@@ -114,7 +114,7 @@ fn rewritten(
     let mut builder = BatchBuilder::replacing(&wanted)?;
     for record in records {
         let headers = record.headers.clone();
-        let count = usize::try_from(Headers::count(&headers)).unwrap_or(usize::MAX);
+        let count = usize::try_from(record.header_count()).unwrap_or(usize::MAX);
         let (offset, timestamp) = (record.offset, record.timestamp);
         builder.push_at(offset, timestamp, record.key, record.value, count, headers)?;
     }
