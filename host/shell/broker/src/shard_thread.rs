@@ -13,7 +13,7 @@ use std::sync::mpsc as blocking;
 use std::time::Duration;
 
 use brooklet_io::Clock;
-use brooklet_log::{Dirty, Disk};
+use brooklet_log::{Dirty, Disk, Log};
 use brooklet_meta::Cluster;
 use brooklet_shard::SyncJob;
 use brooklet_shard::input::{Input, Request, Ticket};
@@ -37,8 +37,8 @@ pub(crate) enum Envelope<D: Disk> {
     Cluster { cluster: Arc<Cluster>, reply: oneshot::Sender<Reply<D>>, ticket: Ticket },
     /// Something happened that nobody waits for.
     Tell(Input),
-    /// Write everything down and end the thread; says whether all of it could be.
-    Stop { done: oneshot::Sender<bool> },
+    /// End the thread and hand over the logs, to be closed.
+    Stop { done: oneshot::Sender<Vec<Log<D>>> },
 }
 
 impl<D: Disk> Envelope<D> {

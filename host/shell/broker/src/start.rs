@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::cleaner::Cleaner;
+use crate::closing;
 use crate::seat::Seat;
 use crate::shard_thread::{self, ObserveSync, Outside};
 use crate::shards::Shards;
@@ -109,13 +110,15 @@ impl<D: Disk> Running<D> {
     /// Writes everything down and ends the threads. The next start has nothing to recover.
     pub async fn stop(self) -> io::Result<()> {
         self.cleaner.interrupt();
-        let clean = self.shards.stop().await;
+        let logs = self.shards.stop().await;
         for thread in self.threads {
             // A panic on a shard has ended the process long ago.
             let _ = thread.join();
         }
         self.cleaner.join();
-        if clean {
+        // Without its shard nobody knows what a log is.
+        let Ok(logs) = logs else { return Ok(()) };
+        if tokio::task::spawn_blocking(|| closing::close(logs)).await.unwrap_or(false) {
             start::mark_clean(&self.disk)?;
         }
         Ok(())

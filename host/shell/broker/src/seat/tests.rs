@@ -210,6 +210,6 @@ async fn a_shard_that_has_stopped_takes_nothing() {
     let stopped = bench.seat.stop().await.unwrap();
     let late = bench.produce(10, Acks::All).await;
     bench.work();
-    assert!(stopped.await.unwrap());
+    assert_eq!(stopped.await.unwrap().len(), 2, "the metadata's and the topic's");
     assert!(late.wait().await.is_err());
 }
