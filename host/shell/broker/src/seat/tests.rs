@@ -153,6 +153,31 @@ async fn a_small_request_to_a_shard_at_rest_is_answered_at_once() {
     assert!(bench.inbox.try_recv().is_err(), "nothing was queued");
 }
 
+/// ARCHITECTURE §3 says two queues. The second is the connection's, of which nothing is here: what is counted
+/// is that a request waits in one queue, and that its reply goes straight to whoever asked.
+#[tokio::test]
+async fn a_request_passes_one_queue_to_its_shard_and_its_reply_none_on_the_way_back() {
+    for (flush, syncs) in [("os", 0), ("sync", 1)] {
+        let mut bench = Bench::start(flush).await;
+        let answer = bench.produce(LARGE, Acks::All).await;
+        let Answer::Later(mut answer) = answer else { panic!("a large one is queued") };
+        assert_eq!((bench.inbox.len(), bench.syncs.try_iter().count()), (1, 0), "{flush}");
+        let mut taken = vec![bench.inbox.recv().await.unwrap()];
+        bench.seat.turn(&mut taken);
+        let jobs: Vec<_> = bench.syncs.try_iter().collect();
+        assert_eq!(jobs.len(), syncs, "{flush}");
+        for job in jobs {
+            assert!(answer.try_recv().is_err(), "answered before it was synced");
+            job.run().unwrap();
+            bench.seat.tell(Input::Synced { id: job.id });
+        }
+        assert!(matches!(answer.try_recv(), Ok(Reply::Produced(_))), "{flush}");
+        assert_eq!(bench.inbox.len(), 0, "nothing was queued again");
+        assert_eq!(bench.syncs.try_iter().count(), 0);
+        assert!(bench._others.0.try_recv().is_err() && bench._cleanings.try_recv().is_err());
+    }
+}
+
 #[tokio::test]
 async fn none_overtakes_what_is_in_the_queue() {
     let mut bench = Bench::start("os").await;
