@@ -293,6 +293,7 @@ fn plan(config: &Config) -> ShardPlan {
                 backoff: config.cleaner.backoff,
                 // Each shard may have a cleaning that knows its keys and waits for its turn.
                 key_bytes_max: keys / shards.max(1),
+                key_seed: brooklet_io::entropy::bytes(),
             },
             groups: brooklet_group::Settings {
                 session_timeout_ms_min: millis(groups.session_timeout_min),

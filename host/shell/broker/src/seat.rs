@@ -299,7 +299,7 @@ impl<D: Disk> Machine<D> {
                 let job = WriteBack { partition, dirty, inbox: self.inbox.clone() };
                 self.outside.leisure.send(job).expect("its thread outlives the shards");
             }
-            Output::Compact { partition, job } => {
+            Output::Compact { partition, topic: _, job } => {
                 let job = Cleaning { partition, job, inbox: self.inbox.clone() };
                 self.outside.cleaner.send(job).expect("its thread outlives the shards");
             }

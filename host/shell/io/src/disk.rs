@@ -267,7 +267,7 @@ impl DiskFile for DataFile {
 
 #[cfg(test)]
 mod tests {
-    use brooklet_log::compaction::{CompactError, LatestByKey};
+    use brooklet_log::compaction::{CompactError, Keys};
     use brooklet_log::{Log, LogSettings, TailBudget};
     use brooklet_types::{LeaderEpoch, Timestamp};
     use brooklet_wire::batch::BatchBuilder;
@@ -361,7 +361,7 @@ mod tests {
             log.write(&builder.build().unwrap(), LeaderEpoch(0)).unwrap();
         }
         log.sync().unwrap();
-        let job = log.begin_compaction(Timestamp(1), LatestByKey::within(100)).unwrap();
+        let job = log.begin_compaction(Timestamp(1), Keys::within(100, [7; 32])).unwrap();
         disk.remove("topics/t-0").unwrap();
         let error = job.run(&|| true).unwrap_err();
         assert!(matches!(error, CompactError::Outdated { .. }), "{error}");
