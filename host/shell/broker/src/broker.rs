@@ -108,7 +108,8 @@ pub async fn run(
     let metrics = Arc::new(Metrics::register(&mut registry));
     let synced = Arc::clone(&metrics);
     let observe = Arc::new(move |took| synced.synced(took));
-    let running = start::start(disk.clone(), plan(&config), clock.clone(), observe).await?;
+    let asked = Arc::clone(&hooks);
+    let running = start::start(disk.clone(), plan(&config), clock.clone(), observe, asked).await?;
     let context = Arc::new(Context {
         shards: running.shards.clone(),
         hooks,

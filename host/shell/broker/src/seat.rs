@@ -299,8 +299,8 @@ impl<D: Disk> Machine<D> {
                 let job = WriteBack { partition, dirty, inbox: self.inbox.clone() };
                 self.outside.leisure.send(job).expect("its thread outlives the shards");
             }
-            Output::Compact { partition, topic: _, job } => {
-                let job = Cleaning { partition, job, inbox: self.inbox.clone() };
+            Output::Compact { partition, topic, job } => {
+                let job = Cleaning { partition, topic, job, inbox: self.inbox.clone() };
                 self.outside.cleaner.send(job).expect("its thread outlives the shards");
             }
             Output::ClusterChanged(cluster) => {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc as blocking;
 use std::thread::JoinHandle;
 
+use brooklet_hook::Hooks;
 use brooklet_io::Clock;
 use brooklet_log::Disk;
 use brooklet_meta::Cluster;
@@ -54,6 +55,7 @@ pub async fn start<D: Disk>(
     plan: ShardPlan,
     clock: Clock,
     observe_sync: ObserveSync,
+    hooks: Arc<dyn Hooks>,
 ) -> Result<Running<D>, StartError> {
     let Started { shards: machines, cluster, orphans } =
         start::start(&disk, plan, clock.now(), clock.timestamp())?;
@@ -66,7 +68,7 @@ pub async fn start<D: Disk>(
     std::thread::Builder::new().name("write-back".into()).spawn(move || {
         shard_thread::write_back(jobs);
     })?;
-    let (cleaner, cleanings) = Cleaner::start()?;
+    let (cleaner, cleanings) = Cleaner::start(hooks)?;
     let mut seats = Vec::new();
     let mut threads = Vec::new();
     for (shard, machine) in machines.into_iter().enumerate() {

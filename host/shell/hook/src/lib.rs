@@ -13,6 +13,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+use brooklet_log::compaction::Policy;
 use brooklet_types::{PartitionIndex, TopicName};
 use bytes::Bytes;
 
@@ -42,6 +43,18 @@ pub struct Place<'a> {
 
 /// Those who are asked about records.
 pub trait Hooks: fmt::Debug + Send + Sync {
+    /// Who judges what a cleaning of this partition leaves; Kafka's own policy where there is nobody. Asked
+    /// as a cleaning begins, on the cleaner's thread, which everything that the policy does may hold up, and
+    /// so must have a deadline. One that cannot be had just now is a policy that fails as it begins: the
+    /// topic is then left alone for a while, and not cleaned by another.
+    fn compaction(
+        &self,
+        _topic: &TopicName,
+        _partition: PartitionIndex,
+    ) -> Option<Box<dyn Policy>> {
+        None
+    }
+
     /// Whether `topic` has a hook at all. Asked per batch and answered without waiting: where
     /// there is none, the record path does no further work.
     fn concern(&self, topic: &TopicName) -> bool;
