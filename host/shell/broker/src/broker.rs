@@ -106,10 +106,8 @@ pub async fn run(
     let cluster_id = cluster_id(&disk)?;
     let mut registry = Registry::default();
     let metrics = Arc::new(Metrics::register(&mut registry));
-    let synced = Arc::clone(&metrics);
-    let observe = Arc::new(move |took| synced.synced(took));
-    let asked = Arc::clone(&hooks);
-    let running = start::start(disk.clone(), plan(&config), clock.clone(), observe, asked).await?;
+    let (counting, asked) = (Arc::clone(&metrics), Arc::clone(&hooks));
+    let running = start::start(disk.clone(), plan(&config), clock.clone(), counting, asked).await?;
     let context = Arc::new(Context {
         shards: running.shards.clone(),
         hooks,

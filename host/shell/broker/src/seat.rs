@@ -306,7 +306,10 @@ impl<D: Disk> Machine<D> {
             Output::ClusterChanged(cluster) => {
                 self.outside.decided.send_replace(cluster);
             }
-            Output::Event(event) => events::log(&event),
+            Output::Event(event) => {
+                self.outside.metrics.happened(&event, self.outside.clock.timestamp());
+                events::log(&event);
+            }
         }
     }
 }

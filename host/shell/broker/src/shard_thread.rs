@@ -10,7 +10,6 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc as blocking;
-use std::time::Duration;
 
 use brooklet_io::Clock;
 use brooklet_log::{Dirty, Disk, Log};
@@ -23,6 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::cleaner::Cleaning;
+use crate::metrics::Metrics;
 use crate::seat::{Seat, Turned, end_process_on_panic};
 
 /// Inputs taken into one turn. Enough to amortise a sync, few enough to keep a turn short.
@@ -48,9 +48,6 @@ impl<D: Disk> Envelope<D> {
     }
 }
 
-/// Told how long each sync took.
-pub(crate) type ObserveSync = Arc<dyn Fn(Duration) + Send + Sync>;
-
 /// What a shard needs of the world.
 pub(crate) struct Outside<D: Disk> {
     pub(crate) clock: Clock,
@@ -62,6 +59,7 @@ pub(crate) struct Outside<D: Disk> {
     pub(crate) cleaner: blocking::Sender<Cleaning<D>>,
     /// Where the metadata's shard says what has been decided.
     pub(crate) decided: watch::Sender<Arc<Cluster>>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// One partition's closed files, and where to say that they are on the disk.
@@ -77,7 +75,7 @@ pub(crate) fn spawn_syncs<D: Disk>(
     seat: Arc<Seat<D>>,
     jobs: blocking::Receiver<SyncJob<D>>,
     clock: Clock,
-    observe: ObserveSync,
+    metrics: Arc<Metrics>,
 ) -> io::Result<()> {
     let run = move || {
         for job in jobs {
@@ -85,7 +83,7 @@ pub(crate) fn spawn_syncs<D: Disk>(
             if let Err(error) = job.run() {
                 end_process(&error);
             }
-            observe(clock.now().since(began));
+            metrics.synced(clock.now().since(began));
             seat.tell(Input::Synced { id: job.id });
         }
     };

@@ -21,8 +21,9 @@ use tokio::sync::watch;
 
 use crate::cleaner::Cleaner;
 use crate::closing;
+use crate::metrics::Metrics;
 use crate::seat::Seat;
-use crate::shard_thread::{self, ObserveSync, Outside};
+use crate::shard_thread::{self, Outside};
 use crate::shards::Shards;
 
 /// Why the shards do not run.
@@ -54,7 +55,7 @@ pub async fn start<D: Disk>(
     disk: D,
     plan: ShardPlan,
     clock: Clock,
-    observe_sync: ObserveSync,
+    metrics: Arc<Metrics>,
     hooks: Arc<dyn Hooks>,
 ) -> Result<Running<D>, StartError> {
     let Started { shards: machines, cluster, orphans } =
@@ -80,16 +81,17 @@ pub async fn start<D: Disk>(
             leisure: leisure.clone(),
             cleaner: cleanings.clone(),
             decided: decided.clone(),
+            metrics: Arc::clone(&metrics),
         };
         let seat = Seat::new(machine, sender, outside);
-        let (name, observe) = (format!("shard-{shard}"), Arc::clone(&observe_sync));
+        let (name, counting) = (format!("shard-{shard}"), Arc::clone(&metrics));
         let sitting = Arc::clone(&seat);
         shard_thread::spawn_syncs(
             format!("{name}-sync"),
             sitting,
             sync_jobs,
             clock.clone(),
-            observe,
+            counting,
         )?;
         let sitting = Arc::clone(&seat);
         threads.push(shard_thread::spawn(

@@ -16,9 +16,11 @@ use brooklet_types::{
 };
 use brooklet_wire::batch::BatchBuilder;
 use brooklet_wire::compress::Codec;
+use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use super::*;
+use crate::metrics::Metrics;
 use crate::shard_thread::inbox;
 
 const FLIGHTS: TopicPartition =
@@ -58,12 +60,13 @@ impl Bench {
         };
         let disk = MemoryDisk::default();
         let mut started = start(&disk, plan, clock.now(), clock.timestamp()).unwrap();
+        let metrics = Arc::new(Metrics::register(&mut Registry::default()));
         let (sender, inbox) = inbox();
         let (syncs, jobs) = blocking::channel();
         let (leisure, written_back) = blocking::channel();
         let (cleaner, cleanings) = blocking::channel();
         let (decided, changes) = watch::channel(Arc::clone(&started.cluster));
-        let outside = Outside { clock, syncs, leisure, cleaner, decided };
+        let outside = Outside { clock, syncs, leisure, cleaner, decided, metrics };
         let seat = Seat::new(started.shards.remove(0), sender, outside);
         let (_others, _cleanings) = ((written_back, changes), cleanings);
         let mut bench = Bench { seat, inbox, syncs: jobs, _others, _cleanings, next_ticket: 1 };
