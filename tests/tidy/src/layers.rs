@@ -13,7 +13,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         &["brooklet-types", "brooklet-wire", "brooklet-log", "brooklet-meta", "brooklet-group"],
     ),
     ("brooklet-io", &["brooklet-types", "brooklet-log"]),
-    ("brooklet-hook", &["brooklet-types", "brooklet-wire"]),
+    ("brooklet-hook", &["brooklet-types", "brooklet-wire", "brooklet-log"]),
     (
         "brooklet-plugin",
         &["brooklet-types", "brooklet-wire", "brooklet-log", "brooklet-hook", "brooklet-io"],

@@ -1,7 +1,6 @@
 //! The shard itself: its state, its one door, and the end of a turn.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -418,11 +417,9 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    /// Ends every log in good order, so that the next start has nothing to recover.
-    pub fn close(self) -> io::Result<()> {
-        for partition in self.partitions.into_values() {
-            partition.log.close()?;
-        }
-        Ok(())
+    /// Ends, and hands over its logs. Closed in good order, in whatever order and on whatever threads,
+    /// they leave the next start nothing to recover.
+    pub fn into_logs(self) -> Vec<Log<D>> {
+        self.partitions.into_values().map(|partition| partition.log).collect()
     }
 }

@@ -14,6 +14,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use brooklet_log::compaction::Policy;
 use brooklet_types::{PartitionIndex, TopicName};
 use bytes::Bytes;
 
@@ -22,6 +23,18 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Those who are asked about records.
 pub trait Hooks: fmt::Debug + Send + Sync {
+    /// Who judges what a cleaning of this partition leaves; Kafka's own policy where there is nobody. Asked
+    /// as a cleaning begins, on the cleaner's thread, which everything that the policy does may hold up, and
+    /// so must have a deadline. One that cannot be had just now is a policy that fails as it begins: the
+    /// topic is then left alone for a while, and not cleaned by another.
+    fn compaction(
+        &self,
+        _topic: &TopicName,
+        _partition: PartitionIndex,
+    ) -> Option<Box<dyn Policy>> {
+        None
+    }
+
     /// Who wants to see what is produced to `topic`. Asked per request and answered without waiting: where
     /// there is nobody, the record path does no further work.
     fn on_produce(&self, topic: &TopicName) -> Option<Arc<dyn ProduceHook>>;
