@@ -1,0 +1,4 @@
+//! The clients of the simulated broker: each behaves as a well-made client does, at random.
+
+pub(crate) mod admin;
+pub(crate) mod producer;

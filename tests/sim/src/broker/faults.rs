@@ -1,0 +1,124 @@
+//! What goes wrong: the power, the process, the disk, connections.
+
+use brooklet_log::Disk;
+use brooklet_shard::input::Request;
+use brooklet_shard::start;
+use brooklet_types::ByteSize;
+
+use crate::broker::driver::Seat;
+use crate::broker::plan::Bug;
+use crate::broker::world::{CAPACITY, Event, Mood, World};
+
+impl World {
+    pub(crate) fn fault_later(&mut self) {
+        let after = self.prng.below(2 * self.plan.fault_every);
+        self.schedule.after(after, Event::Fault);
+    }
+
+    /// Something goes wrong, or is well again.
+    pub(crate) fn fault(&mut self) -> Result<(), String> {
+        if self.mood != Mood::Storm {
+            return Ok(());
+        }
+        self.fault_later();
+        if self.broker.is_none() {
+            return self.start();
+        }
+        match self.prng.below(100) {
+            0..40 => {
+                let power = self.plan.power;
+                if self.prng.chance(power) { self.lose_power()? } else { self.kill("killed")? }
+                // Sometimes both, and sometimes it takes a while.
+                if self.prng.chance(80) { self.start() } else { Ok(()) }
+            }
+            40..55 => {
+                self.stop()?;
+                self.start()
+            }
+            55..75 => {
+                let count = u64::try_from(self.client_count()).expect("few");
+                let who = usize::try_from(self.prng.below(count)).expect("few");
+                self.note(format_args!("client {who} is disconnected"));
+                self.disconnect(|client| client == who)
+            }
+            75..85 => {
+                let more = self.prng.below(1 << 17);
+                self.disk.set_capacity(CAPACITY);
+                let free = self.disk.free().map_err(|error| error.to_string())?;
+                let used = CAPACITY.0 - free.0;
+                self.note(format_args!("the disk has {more} bytes left"));
+                self.disk.set_capacity(ByteSize(used + more));
+                Ok(())
+            }
+            85..95 => {
+                self.note("the disk has room");
+                self.disk.set_capacity(CAPACITY);
+                Ok(())
+            }
+            _ => {
+                let changes = self.prng.below(60);
+                self.note(format_args!("the disk refuses everything after {changes} changes"));
+                self.disk.refuse_after(changes);
+                self.refuses = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// The process ends at once; the kernel lives on.
+    pub(crate) fn kill(&mut self, why: &str) -> Result<(), String> {
+        self.note(format_args!("the process ends: {why}"));
+        self.broker = None;
+        self.run += 1;
+        if self.refuses {
+            self.disk.refuse_after(u64::MAX);
+            self.refuses = false;
+        }
+        self.owed.clear();
+        self.disconnect(|_| true)
+    }
+
+    /// The power goes: of what was not synced some is there afterwards, some is not.
+    pub(crate) fn lose_power(&mut self) -> Result<(), String> {
+        self.kill("no power")?;
+        let prng = &mut self.prng;
+        if prng.chance(50) {
+            self.disk.settle_names(|| prng.chance(50));
+        }
+        let mut up_to = |count: usize| usize::try_from(prng.below(count as u64 + 1)).expect("small");
+        if up_to(2) == 0 {
+            self.disk.crash_by_page(&mut up_to);
+        } else {
+            let tear = up_to(1) == 0;
+            self.disk.crash(|_, count| up_to(count), tear);
+        }
+        self.promises.power_lost();
+        Ok(())
+    }
+
+    /// The broker stops in good order.
+    pub(crate) fn stop(&mut self) -> Result<(), String> {
+        self.note("stop");
+        let broker = self.broker.take().expect("it runs");
+        let mut clean = true;
+        for Seat { shard, .. } in broker.into_seats() {
+            clean &= shard.close().is_ok();
+        }
+        if clean {
+            clean = start::mark_clean(&self.disk).is_ok();
+        }
+        self.note(format_args!("clean: {clean}"));
+        self.kill("stopped")
+    }
+
+    /// What a planted bug makes of a request.
+    pub(crate) fn spoil(&mut self, request: Request) -> Request {
+        match self.bug {
+            Bug::None
+            | Bug::AcknowledgeBeforeSync
+            | Bug::ForgetProducers
+            | Bug::LoseLastBatch
+            | Bug::LoseReply => request,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What a seed decides before anything happens: how large things are, and how bad things get.
+
+use std::time::Duration;
+
+use brooklet_meta::Cluster;
+use brooklet_shard::start::ShardPlan;
+use brooklet_shard::{CompactionSettings, ShardSettings};
+use brooklet_types::{BrokerId, ByteSize};
+
+use crate::prng::Prng;
+
+/// The one broker.
+pub(crate) const BROKER: BrokerId = BrokerId(1);
+
+/// A bug planted on purpose, so that a simulation that has gone blind is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// None.
+    None,
+    /// Syncs are said to be done that have not begun.
+    AcknowledgeBeforeSync,
+    /// A start finds other producers than there were.
+    ForgetProducers,
+    /// A start does not find the last batch of a log.
+    LoseLastBatch,
+    /// A reply in a thousand is lost on its way.
+    LoseReply,
+}
+
+/// How a history goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// Events until it calms down.
+    pub(crate) events: u64,
+    /// Microseconds between two things that go wrong, on average.
+    pub(crate) fault_every: u64,
+    /// Whether the power is ever lost, in a hundred of what goes wrong.
+    pub(crate) power: u64,
+    /// The longest sync, in microseconds.
+    pub(crate) sync_max: u64,
+    shard: ShardPlan,
+}
+
+impl Plan {
+    pub(crate) fn new(prng: &mut Prng) -> Plan {
+        let groups = brooklet_group::Settings {
+            session_timeout_ms_min: 10,
+            ..brooklet_group::Settings::default()
+        };
+        let settings = ShardSettings {
+            retention_check_interval: Duration::from_millis(50 + prng.below(1000)),
+            tail_bytes_max: if prng.chance(30) { 0 } else { 1 << 16 },
+            disk_reserve: ByteSize(1 << 15),
+            groups,
+            compaction: CompactionSettings {
+                backoff: Duration::from_millis(20 + prng.below(300)),
+                key_bytes_max: usize::try_from(200 + prng.below(20_000)).expect("small"),
+            },
+        };
+        let shard = ShardPlan {
+            broker: BROKER,
+            shards: 1,
+            settings,
+            journal_bytes: ByteSize(512 * (8 + prng.below(100))),
+            cluster: Cluster::default(),
+        };
+        Plan {
+            events: 1500 + prng.below(2500),
+            fault_every: 20_000 + prng.below(600_000),
+            power: prng.below(101),
+            sync_max: [1_000, 20_000, 300_000][usize::try_from(prng.below(3)).expect("few")],
+            shard,
+        }
+    }
+
+    /// What the next start is given: the number of shards may differ from one to the next.
+    pub(crate) fn shard_plan(&self, prng: &mut Prng) -> ShardPlan {
+        let shards = u32::try_from(1 + prng.below(3)).expect("few");
+        ShardPlan { shards, ..self.shard.clone() }
+    }
+}
