@@ -85,8 +85,9 @@ impl<D: Disk> Shard<D> {
         }
         match partition.flush {
             Flush::Sync => {
-                // A duplicate is answered when its original is durable, not sooner.
-                let needs_sync = appended.last >= partition.high_watermark;
+                // A duplicate is answered when its original is durable, not sooner: after a start that may
+                // be later than it can be read.
+                let needs_sync = appended.last >= partition.log.durable_end();
                 if let Some(header) = &appended.header {
                     self.syncs.wrote(id, appended.base, header, batch.bytes());
                 }
