@@ -153,7 +153,9 @@ impl<D: Disk> Shard<D> {
     /// Ends a turn: what was written since the last sync is handed to the next one, unless one is
     /// under way, which is then followed by another. To be called after each run of inputs.
     pub fn end_turn(&mut self, outbox: &mut Vec<Output<D>>) {
-        if self.syncs.dirty.is_empty() || self.syncs.running.is_some() {
+        // Who waits is answered, also when what was written is gone with its partition.
+        let is_wanted = !self.syncs.dirty.is_empty() || !self.syncs.waiting.is_empty();
+        if self.syncs.running.is_some() || !is_wanted {
             return;
         }
         let through_journal = self.syncs.wants_journal() && self.write_journal();
