@@ -143,6 +143,13 @@ impl<D: Disk> Log<D> {
         Some(Dirty { disk: self.disk.clone(), folder, files, token })
     }
 
+    /// What was handed out and has not been synced is handed out again: whoever asks from now on waits for
+    /// everything before.
+    pub fn take_back(&mut self) {
+        let handed_out = std::mem::take(&mut self.unsynced.handed_out);
+        self.unsynced.files.extend(handed_out);
+    }
+
     /// Whether there is anything to sync.
     pub fn is_dirty(&self) -> bool {
         let unsynced = &self.unsynced;
