@@ -17,9 +17,9 @@ use brooklet_wire::batch::{self, BatchBuilder};
 use brooklet_wire::compress::Codec;
 use bytes::Bytes;
 
+use crate::Outcome;
 use crate::log::invariants::{nothing_acknowledged_is_lost, reads_return_what_was_written};
 use crate::log::oracle::{Oracle, Written};
-use crate::Outcome;
 use crate::prng::Prng;
 
 const FOLDER: &str = "topics/t-0";

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use brooklet_log::Buffers;
+use brooklet_log::disk::memory::MemoryDisk;
 use brooklet_shard::input::{Fetch, FetchPartition, Request};
 use brooklet_shard::output::{Fetched, Reply};
 use brooklet_types::{ByteSize, Offset, TopicPartition};
-use brooklet_log::disk::memory::MemoryDisk;
 
 use crate::broker::promises::records::{Read, place};
 use crate::broker::world::World;

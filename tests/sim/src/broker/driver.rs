@@ -38,11 +38,18 @@ pub(crate) struct Seat {
     /// When its thread looks up next.
     wakes: Option<Instant>,
     sync: Option<SyncJob<MemoryDisk>>,
+    /// A sync is under way, or has ended and the shard does not know.
+    syncing: bool,
 }
 
 impl Broker {
     pub(crate) fn is_open(&self) -> bool {
         self.open
+    }
+
+    /// Whether everything that was written is on the disk, and every shard knows.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.seats.iter().all(|seat| !seat.syncing && seat.inbox.is_empty())
     }
 
     pub(crate) fn applied(&self) -> Arc<Cluster> {
@@ -78,6 +85,7 @@ impl World {
             inbox: VecDeque::new(),
             wakes: None,
             sync: None,
+            syncing: false,
         });
         self.broker = Some(Broker {
             seats: seats.collect(),
@@ -115,6 +123,7 @@ impl World {
             Event::Turn { run, shard } if run == this => self.turn(shard),
             Event::SyncDone { run, shard } if run == this => self.sync_done(shard),
             Event::Synced { run, shard, id } if run == this => {
+                self.broker().seat(shard).syncing = false;
                 self.tell(shard, Input::Synced { id }, true)
             }
             Event::WriteBack { run, shard, partition, dirty } if run == this => {
@@ -259,7 +268,7 @@ impl World {
                 let max = self.plan.sync_max;
                 let after = 50 + self.prng.below(max);
                 let seat = self.broker().seat(shard);
-                if seat.sync.replace(job).is_some() {
+                if std::mem::replace(&mut seat.syncing, true) || seat.sync.replace(job).is_some() {
                     return Err("two syncs at a time".to_owned());
                 }
                 self.schedule.after(after, Event::SyncDone { run, shard });
@@ -316,7 +325,11 @@ impl World {
         }
         if !self.owed.remove(&ticket) {
             let abandoned = !self.asked.contains_key(&ticket);
-            return if abandoned { Ok(()) } else { Err(format!("ticket {ticket} is answered twice")) };
+            return if abandoned {
+                Ok(())
+            } else {
+                Err(format!("ticket {ticket} is answered twice"))
+            };
         }
         if self.bug == Bug::LoseReply && self.prng.chance(1) {
             return Ok(());
@@ -329,12 +342,6 @@ impl World {
             self.answer(ticket, reply);
         }
         Ok(())
-    }
-
-    fn answer(&mut self, ticket: Ticket, reply: Reply<MemoryDisk>) {
-        let after = 20 + self.prng.below(3_000);
-        let reply = Box::new(reply);
-        self.schedule.after(after, Event::Answer { ticket, reply });
     }
 
     /// Answers about the metadata that all shards have followed.

@@ -22,18 +22,22 @@ impl World {
         }
         self.fault_later();
         if self.broker.is_none() {
-            return self.start();
+            return self.start_again();
         }
         match self.prng.below(100) {
             0..40 => {
                 let power = self.plan.power;
-                if self.prng.chance(power) { self.lose_power()? } else { self.kill("killed")? }
+                if self.prng.chance(power) {
+                    self.lose_power()?
+                } else {
+                    self.kill("killed")?
+                }
                 // Sometimes both, and sometimes it takes a while.
-                if self.prng.chance(80) { self.start() } else { Ok(()) }
+                if self.prng.chance(80) { self.start_again() } else { Ok(()) }
             }
             40..55 => {
                 self.stop()?;
-                self.start()
+                self.start_again()
             }
             55..75 => {
                 let count = u64::try_from(self.client_count()).expect("few");
@@ -65,6 +69,15 @@ impl World {
         }
     }
 
+    /// A start, and sometimes a look at everything.
+    fn start_again(&mut self) -> Result<(), String> {
+        self.start()?;
+        if self.broker.is_some() && self.prng.chance(20) {
+            return self.audit();
+        }
+        Ok(())
+    }
+
     /// The process ends at once; the kernel lives on.
     pub(crate) fn kill(&mut self, why: &str) -> Result<(), String> {
         self.note(format_args!("the process ends: {why}"));
@@ -85,7 +98,8 @@ impl World {
         if prng.chance(50) {
             self.disk.settle_names(|| prng.chance(50));
         }
-        let mut up_to = |count: usize| usize::try_from(prng.below(count as u64 + 1)).expect("small");
+        let mut up_to =
+            |count: usize| usize::try_from(prng.below(count as u64 + 1)).expect("small");
         if up_to(2) == 0 {
             self.disk.crash_by_page(&mut up_to);
         } else {

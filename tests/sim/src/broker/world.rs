@@ -1,11 +1,11 @@
 //! The world: a disk, a broker on it, clients, and time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
+use brooklet_log::Dirty;
 use brooklet_log::compaction::Job;
 use brooklet_log::disk::memory::MemoryDisk;
-use brooklet_log::Dirty;
 use brooklet_shard::SyncId;
 use brooklet_shard::input::{Input, Request, Ticket};
 use brooklet_shard::output::Reply;
@@ -63,6 +63,17 @@ pub(crate) struct Asked {
     pub(crate) is_fetch: bool,
 }
 
+/// A connection to a shard: nothing on it overtakes anything else.
+#[derive(Debug, Default)]
+struct Lane {
+    /// When the last question arrives, and the last answer.
+    arrives: u64,
+    answers: u64,
+    /// Questions without an answer, and answers that others must precede.
+    waiting: VecDeque<Ticket>,
+    ready: BTreeMap<Ticket, Reply<MemoryDisk>>,
+}
+
 /// Everything there is.
 pub(crate) struct World {
     pub(crate) prng: Prng,
@@ -84,8 +95,7 @@ pub(crate) struct World {
     pub(crate) refuses: bool,
     pub(crate) mood: Mood,
     clients: Vec<Box<dyn Client>>,
-    /// When the last question of a client to a shard arrives: none overtakes it.
-    arrivals: BTreeMap<(usize, u32), u64>,
+    lanes: BTreeMap<(usize, u32), Lane>,
     pub(crate) history: String,
 }
 
@@ -124,7 +134,7 @@ impl World {
             refuses: false,
             mood: Mood::Storm,
             clients,
-            arrivals: BTreeMap::new(),
+            lanes: BTreeMap::new(),
             history: String::new(),
         }
     }
@@ -185,13 +195,22 @@ impl World {
             self.happen(event)?;
         }
         match self.asked.iter().next() {
-            None => Ok(()),
+            None => self.rest(),
             Some((ticket, asked)) => {
                 let name = self.clients[asked.client].name();
                 let number = asked.number;
                 Err(format!("question {number} of {name}, ticket {ticket}, has no answer"))
             }
         }
+    }
+
+    /// Goes on until everything that was written is on the disk.
+    fn rest(&mut self) -> Result<(), String> {
+        while self.broker.as_ref().is_some_and(|broker| !broker.is_at_rest()) {
+            let event = self.schedule.pop().ok_or("a sync does not end")?;
+            self.happen(event)?;
+        }
+        Ok(())
     }
 
     fn happen(&mut self, event: Event) -> Result<(), String> {
@@ -258,14 +277,32 @@ impl World {
         self.asked.insert(ticket, Asked { client, number, shard, is_fetch });
         let after = 20 + self.prng.below(3_000);
         let now = self.schedule.now().as_micros();
-        let last = self.arrivals.entry((client, shard)).or_default();
-        *last = (now + after).max(*last);
-        let (run, after) = (self.run, *last - now);
+        let lane = self.lanes.entry((client, shard)).or_default();
+        lane.waiting.push_back(ticket);
+        lane.arrives = (now + after).max(lane.arrives);
+        let (run, after) = (self.run, lane.arrives - now);
         self.schedule.after(after, Event::Arrive { run, shard, ticket, request });
+    }
+
+    /// A shard has answered: the answer goes on its way once all before it have.
+    pub(crate) fn answer(&mut self, ticket: Ticket, reply: Reply<MemoryDisk>) {
+        let Some(asked) = self.asked.get(&ticket) else { return };
+        let now = self.schedule.now().as_micros();
+        let lane = self.lanes.entry((asked.client, asked.shard)).or_default();
+        lane.ready.insert(ticket, reply);
+        while let Some(first) = lane.waiting.front().copied()
+            && let Some(reply) = lane.ready.remove(&first)
+        {
+            lane.waiting.pop_front();
+            lane.answers = (now + 20 + self.prng.below(3_000)).max(lane.answers);
+            let (after, reply) = (lane.answers - now, Box::new(reply));
+            self.schedule.after(after, Event::Answer { ticket: first, reply });
+        }
     }
 
     /// The connections of some clients end: their questions will not be answered, and may yet be heard.
     pub(crate) fn disconnect(&mut self, who: impl Fn(usize) -> bool) -> Result<(), String> {
+        self.lanes.retain(|(client, _), _| !who(*client));
         let gone: Vec<Ticket> = self
             .asked
             .iter()
@@ -319,11 +356,11 @@ pub(crate) fn clock<E>(schedule: &Schedule<E>) -> Timestamp {
 
 fn kind_of(request: &Request) -> String {
     match request {
-        Request::Produce(produce) => format!("produce {} {:?}", produce.batches.len(), produce.acks),
-        Request::Fetch(fetch) => format!("fetch {}", fetch.partitions.len()),
-        Request::Group { request, .. } => {
-            format!("group {request:?}").chars().take(160).collect()
+        Request::Produce(produce) => {
+            format!("produce {} {:?}", produce.batches.len(), produce.acks)
         }
+        Request::Fetch(fetch) => format!("fetch {}", fetch.partitions.len()),
+        Request::Group { request, .. } => format!("group {request:?}").chars().take(160).collect(),
         other => format!("{other:?}").chars().take(160).collect(),
     }
 }

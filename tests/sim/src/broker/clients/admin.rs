@@ -21,7 +21,13 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    fn create(&mut self, ctx: &mut Context<'_>, name: String, partitions: u64, settings: Vec<(String, String)>) {
+    fn create(
+        &mut self,
+        ctx: &mut Context<'_>,
+        name: String,
+        partitions: u64,
+        settings: Vec<(String, String)>,
+    ) {
         let mut id = [0; 16];
         for byte in &mut id {
             *byte = u8::try_from(ctx.prng.below(256)).expect("a byte");

@@ -212,7 +212,9 @@ impl Producer {
                 let here = place(partition);
                 Err(format!("{here} has forgotten a producer: {}", refusal.message))
             }
-            code => Err(format!("{} refuses a batch: {code:?} {}", place(partition), refusal.message)),
+            code => {
+                Err(format!("{} refuses a batch: {code:?} {}", place(partition), refusal.message))
+            }
         }
     }
 }

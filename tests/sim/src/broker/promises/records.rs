@@ -135,7 +135,10 @@ impl Records {
             if !found.contains(offset) && *offset >= ledger.start {
                 return Err(format!(
                     "a read of {} from {} to {} has passed over offset {offset}, which is record {}",
-                    place(partition), read.from, read.next, known.id
+                    place(partition),
+                    read.from,
+                    read.next,
+                    known.id
                 ));
             }
         }
