@@ -26,7 +26,7 @@ use crate::validate::ValidatedBatch;
 /// No snapshot is longer: a hundred thousand producers with five batches each.
 const SNAPSHOT_BYTES_MAX: usize = 32 << 20;
 
-/// Snapshots kept: the newest may have been torn by the crash that makes us want it.
+/// Snapshots kept: the newest may have gone bad.
 const SNAPSHOTS_KEPT: usize = 2;
 
 /// Bytes read at a time while producers are rebuilt.
@@ -112,11 +112,17 @@ impl<D: Disk> Log<D> {
         self.remembered.producers.expire(now, self.settings.producer_expiration_ms);
     }
 
-    /// Writes the producers down for a recovery point, none of them included: without a snapshot a
-    /// start reads the whole log. Not synced: a torn one is noticed, and the one before serves.
-    pub(crate) fn write_snapshot(&self) -> io::Result<()> {
+    /// Writes the producers down for a recovery point, none of them included: without a snapshot a start
+    /// reads the whole log, and of what was deleted it hears nothing. To be synced before the point is
+    /// stored, file and name.
+    pub(crate) fn write_snapshot(&self) -> io::Result<D::File> {
         let file = self.disk.create(&segment::path(&self.folder, self.end, "snapshot"))?;
         file.write_at(&[&self.remembered.producers.to_snapshot()], 0)?;
+        Ok(file)
+    }
+
+    /// Removes the oldest snapshots, once a newer one is durable.
+    pub(crate) fn remove_old_snapshots(&self) -> io::Result<()> {
         let offsets = self.snapshots()?;
         let old = offsets.len().saturating_sub(SNAPSHOTS_KEPT);
         offsets.iter().take(old).try_for_each(|offset| self.remove_snapshot(*offset))
