@@ -60,7 +60,8 @@ impl<D: Disk> SyncJob<D> {
 enum Covered {
     /// The files.
     Files(SyncToken, Offset),
-    /// The journal holds everything before this offset that the files may not.
+    /// The journal holds everything before this offset that the files may not; or there is nothing of the
+    /// kind, because the log has synced by itself.
     Journal(Offset),
 }
 
@@ -193,9 +194,14 @@ impl<D: Disk> Shard<D> {
         for id in ids {
             let Some(partition) = self.partitions.get_mut(&id) else { continue };
             let end = partition.log.end_offset();
-            if let Some(dirty) = partition.log.take_dirty() {
-                covered.insert(id, Covered::Files(dirty.token, end));
-                logs.push(dirty);
+            match partition.log.take_dirty() {
+                Some(dirty) => {
+                    covered.insert(id, Covered::Files(dirty.token, end));
+                    logs.push(dirty);
+                }
+                None => {
+                    covered.insert(id, Covered::Journal(partition.log.durable_end()));
+                }
             }
         }
         SyncJob { id: self.begin_sync(covered), logs, journal: None }

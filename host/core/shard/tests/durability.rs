@@ -1,4 +1,4 @@
-//! Shards that end without notice: what a start finds, what it shows to whom and when.
+//! What a shard shows to whom and when, and what a start finds after it has ended without notice.
 
 #![expect(clippy::unwrap_used, reason = "a test speaks by failing")]
 
@@ -210,6 +210,19 @@ fn who_waits_for_a_sync_is_answered_when_the_topic_goes() {
     broker.follow(Arc::new(newer));
     broker.finish_syncs();
     assert!(broker.is_answered(first) && broker.is_answered(second));
+}
+
+#[test]
+fn what_a_log_has_synced_by_itself_is_shown() {
+    let mut broker = Broker::with_topic(&[]);
+    broker.produce(0);
+    broker.finish_syncs();
+    broker.produce(1);
+    broker.produce(2);
+    // Nobody may be told of a start that the log could end before, so the log syncs.
+    broker.ask(Request::DeleteRecords(vec![(0, PARTITION, Some(Offset::new(1)))]));
+    broker.finish_syncs();
+    assert_eq!(broker.read(), (Offset::new(1), vec!["value 1".to_owned(), "value 2".to_owned()]));
 }
 
 #[test]
