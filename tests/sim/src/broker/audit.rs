@@ -30,6 +30,7 @@ impl World {
         let (Some(start), Some(high_watermark)) = (first.log_start, first.high_watermark) else {
             return Err(format!("{} cannot be read: {:?}", place(id), first.error));
         };
+        self.note(format_args!("{} is {start} to {high_watermark}", place(id)));
         let records = &mut self.promises.records;
         records.starts_at(id, start, facts)?;
         records.stands_at(id, start, high_watermark)?;

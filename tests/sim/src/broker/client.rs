@@ -64,6 +64,8 @@ pub(crate) struct Context<'a> {
     pub(crate) calm: bool,
     /// Questions, in order.
     pub(crate) asks: Vec<Ask>,
+    /// For the history.
+    pub(crate) notes: Vec<String>,
     /// When to be woken, in microseconds from now.
     pub(crate) wake_after: Option<u64>,
 }

@@ -47,6 +47,7 @@ impl World {
             }
             75..85 => {
                 let more = self.prng.below(1 << 17);
+                self.promises.disk_refuses = true;
                 self.disk.set_capacity(CAPACITY);
                 let free = self.disk.free().map_err(|error| error.to_string())?;
                 let used = CAPACITY.0 - free.0;
@@ -63,7 +64,7 @@ impl World {
                 let changes = self.prng.below(60);
                 self.note(format_args!("the disk refuses everything after {changes} changes"));
                 self.disk.refuse_after(changes);
-                self.refuses = true;
+                (self.refuses, self.promises.disk_refuses) = (true, true);
                 Ok(())
             }
         }
@@ -88,6 +89,7 @@ impl World {
             self.refuses = false;
         }
         self.owed.clear();
+        self.promises.run_ended(self.schedule.now());
         self.disconnect(|_| true)
     }
 

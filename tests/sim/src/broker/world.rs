@@ -13,10 +13,13 @@ use brooklet_types::{ByteSize, Timestamp, TopicPartition};
 
 use crate::broker::client::{Answer, Ask, Client, Context};
 use crate::broker::clients::admin::Admin;
+use crate::broker::clients::consumer::Consumer;
+use crate::broker::clients::member::Member;
 use crate::broker::clients::producer::Producer;
 use crate::broker::driver::Broker;
 use crate::broker::plan::{Bug, Plan};
 use crate::broker::promises::Promises;
+use crate::broker::promises::records::place;
 use crate::broker::schedule::Schedule;
 use crate::prng::Prng;
 
@@ -26,6 +29,13 @@ pub(crate) const CAPACITY: ByteSize = ByteSize(1 << 40);
 /// No reply takes longer than this, in microseconds: no request of a client waits for longer, and no sync
 /// takes longer.
 const ANSWER_MAX: u64 = 400_000_000;
+
+/// Once nothing goes wrong any more, clients have what they want after so many microseconds: some sessions and
+/// some rebalances later.
+const SETTLED_MAX: u64 = 60_000_000;
+
+/// What a line of the history says of one message, at most.
+const TRACE_MAX: usize = 300;
 
 /// Something that is going to happen. What belongs to a run of the broker ends with it.
 #[derive(Debug)]
@@ -93,6 +103,8 @@ pub(crate) struct World {
     pub(crate) owed: BTreeSet<Ticket>,
     /// What has become of the disk's refusals: it refuses everything from some moment on.
     pub(crate) refuses: bool,
+    /// Bits have flipped.
+    pub(crate) flips: bool,
     pub(crate) mood: Mood,
     clients: Vec<Box<dyn Client>>,
     lanes: BTreeMap<(usize, u32), Lane>,
@@ -114,10 +126,19 @@ impl World {
     pub(crate) fn new(seed: u64, bug: Bug) -> World {
         let mut prng = Prng::new(seed);
         let plan = Plan::new(&mut prng);
-        let mut clients: Vec<Box<dyn Client>> = vec![Box::new(Admin::default())];
+        let mut clients: Vec<Box<dyn Client>> = vec![Box::new(Admin::new(&mut prng))];
         for number in 0..1 + prng.below(3) {
             let idempotent = prng.chance(70);
             clients.push(Box::new(Producer::new(format!("producer{number}"), idempotent)));
+        }
+        for number in 0..prng.below(3) {
+            clients.push(Box::new(Consumer::new(format!("consumer{number}"))));
+        }
+        for group in 0..prng.below(3) {
+            for number in 0..=prng.below(3) {
+                let name = format!("member{group}.{number}");
+                clients.push(Box::new(Member::new(name, group, &mut prng)));
+            }
         }
         World {
             prng,
@@ -132,6 +153,7 @@ impl World {
             asked: BTreeMap::new(),
             owed: BTreeSet::new(),
             refuses: false,
+            flips: false,
             mood: Mood::Storm,
             clients,
             lanes: BTreeMap::new(),
@@ -174,12 +196,15 @@ impl World {
         if self.broker.is_none() {
             self.start()?;
         }
-        let until = self.schedule.now().as_micros() + 3_000_000;
-        while self.schedule.now().as_micros() < until {
-            let Some(event) = self.schedule.pop() else { break };
+        let until = self.schedule.now().as_micros() + SETTLED_MAX;
+        while let Err(unsettled) = self.clients.iter().try_for_each(|client| client.settled()) {
+            if self.schedule.now().as_micros() > until {
+                return Err(unsettled);
+            }
+            let event = self.schedule.pop().ok_or("time ends")?;
             self.happen(event)?;
         }
-        self.clients.iter().try_for_each(|client| client.settled())
+        Ok(())
     }
 
     /// Nobody asks any more; every question has its answer.
@@ -230,6 +255,7 @@ impl World {
             }
             Event::Answer { ticket, reply } => {
                 let Some(asked) = self.asked.remove(&ticket) else { return Ok(()) };
+                self.note(format_args!("ticket {ticket}: {}", kind_of_reply(&reply)));
                 let answer = Answer::Reply(*reply);
                 self.act(asked.client, |client, ctx| client.answered(ctx, asked.number, answer))
             }
@@ -255,10 +281,12 @@ impl World {
             promises: &mut self.promises,
             calm: self.mood != Mood::Storm,
             asks: Vec::new(),
+            notes: Vec::new(),
             wake_after: None,
         };
         let done = act(self.clients[number].as_mut(), &mut ctx);
-        let Context { asks, wake_after, .. } = ctx;
+        let Context { asks, notes, wake_after, .. } = ctx;
+        notes.into_iter().for_each(|note| self.note(note));
         if let Some(after) = wake_after {
             self.schedule.after(after, Event::Wake { client: number });
         }
@@ -333,6 +361,7 @@ impl World {
             promises: &mut self.promises,
             calm: self.mood != Mood::Storm,
             asks: Vec::new(),
+            notes: Vec::new(),
             wake_after: None,
         };
         self.clients[asked.client].answered(&mut ctx, asked.number, Answer::Gone)
@@ -355,12 +384,33 @@ pub(crate) fn clock<E>(schedule: &Schedule<E>) -> Timestamp {
 }
 
 fn kind_of(request: &Request) -> String {
-    match request {
+    let mut text = match request {
         Request::Produce(produce) => {
-            format!("produce {} {:?}", produce.batches.len(), produce.acks)
+            let parts = produce.batches.iter().map(|(_, partition, batch)| {
+                let header = batch.header();
+                let (sequence, count) = (header.base_sequence, header.record_count);
+                format!("{} {sequence}+{count}", place(*partition))
+            });
+            format!("produce {:?} {:?}", produce.acks, parts.collect::<Vec<_>>())
         }
-        Request::Fetch(fetch) => format!("fetch {}", fetch.partitions.len()),
-        Request::Group { request, .. } => format!("group {request:?}").chars().take(160).collect(),
-        other => format!("{other:?}").chars().take(160).collect(),
-    }
+        other => format!("{other:?}"),
+    };
+    text.truncate(TRACE_MAX);
+    text
+}
+
+fn kind_of_reply(reply: &Reply<MemoryDisk>) -> String {
+    let mut text = match reply {
+        Reply::Produced(results) => {
+            let parts = results.iter().map(|(_, result)| match result {
+                Ok(produced) => produced.base.to_string(),
+                Err(refusal) => refusal.message.clone(),
+            });
+            format!("produced {:?}", parts.collect::<Vec<_>>())
+        }
+        Reply::Fetched(found) => format!("fetched {}", found.len()),
+        other => format!("{other:?}"),
+    };
+    text.truncate(TRACE_MAX);
+    text
 }

@@ -37,6 +37,9 @@ pub(crate) struct Producer {
 #[derive(Debug, Default)]
 struct Queue {
     next_sequence: i32,
+    /// The broker knows the producer here. One that it does not know may begin anywhere (KIP-360), so that of
+    /// several batches the second could be stored where the first was refused.
+    is_known: bool,
     batches: VecDeque<Batch>,
 }
 
@@ -144,7 +147,8 @@ impl Producer {
             batch.sent = Some(number);
             return Some((batch.batch.clone(), place == 0));
         }
-        if queue.batches.len() >= IN_FLIGHT_MAX || ctx.calm && ctx.prng.chance(80) {
+        let most = if queue.is_known { IN_FLIGHT_MAX } else { 1 };
+        if queue.batches.len() >= most || ctx.calm && ctx.prng.chance(80) {
             return None;
         }
         let producer = self.id.map(|id| (id, ProducerEpoch(0), queue.next_sequence));
@@ -173,6 +177,7 @@ impl Producer {
             match result {
                 Ok(produced) => {
                     let batch = queue.batches.remove(place).expect("just found");
+                    queue.is_known = true;
                     stored(ctx, &sent, partition, &batch, produced)?;
                 }
                 Err(refusal) => self.refused(ctx, partition, place, first, &refusal)?,
@@ -195,11 +200,12 @@ impl Producer {
         } else {
             queue.batches.remove(place_in_queue);
         }
+        let refuses = ctx.promises.disk_refuses;
         let facts = ctx.promises.topics.get(partition.topic);
         #[expect(clippy::wildcard_enum_match_arm, reason = "no other is expected")]
         match refusal.code {
             ErrorCode::KafkaStorageError => Ok(()),
-            ErrorCode::NotLeaderOrFollower if facts.deleted => Ok(()),
+            ErrorCode::NotLeaderOrFollower if facts.deleted || refuses => Ok(()),
             ErrorCode::OutOfOrderSequenceNumber if self.idempotent => {
                 if facts.was_os || facts.damaged {
                     // With the records their producer's place is gone: a client begins anew.

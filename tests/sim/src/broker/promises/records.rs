@@ -195,6 +195,12 @@ impl Records {
         ledger.start_asked = ledger.start_asked.max(asked);
     }
 
+    /// An offset that something is known of, or near one.
+    pub(crate) fn some_offset(&self, prng: &mut Prng, partition: TopicPartition) -> Offset {
+        let known = self.ledgers.get(&partition).and_then(|it| it.known.keys().next_back());
+        Offset::new(prng.below(known.map_or(1, |last| last + 2)))
+    }
+
     /// Where the log starts and up to where it can be read right now. Neither ever moves back.
     pub(crate) fn stands_at(
         &mut self,

@@ -17,6 +17,8 @@ pub(crate) struct Facts {
     pub(crate) was_os: bool,
     /// It may have been compacted.
     pub(crate) was_compacted: bool,
+    /// A change to `os` is under way that nobody will hear of.
+    os_any_time: bool,
     /// Retention may have taken records.
     pub(crate) expires: bool,
     /// A bit was flipped: records may be missing, and none may be wrong.
@@ -50,8 +52,15 @@ impl Topics {
 
     /// Somebody was told that `brooklet.flush` is `sync`.
     pub(crate) fn is_synced(&mut self, id: TopicId, now: Instant) {
-        if let Some(facts) = self.0.get_mut(&id) {
+        if let Some(facts) = self.0.get_mut(&id).filter(|facts| !facts.os_any_time) {
             facts.sync_since = facts.sync_since.or(Some(now));
+        }
+    }
+
+    /// Nobody heard of what has come of a change to `os`.
+    pub(crate) fn may_be_os_any_time(&mut self, id: TopicId) {
+        if let Some(facts) = self.0.get_mut(&id) {
+            facts.os_any_time = true;
         }
     }
 
