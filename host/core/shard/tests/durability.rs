@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use brooklet_log::disk::memory::MemoryDisk;
 use brooklet_log::validate::ValidatedBatch;
-use brooklet_log::{Buffers, Dirty};
+use brooklet_log::{Buffers, Dirty, Disk};
 use brooklet_meta::{Cluster, Decision, MetaRecord};
 use brooklet_shard::input::{Acks, Fetch, FetchPartition, Input, Produce, Request, Ticket};
 use brooklet_shard::output::{Output, Reply};
@@ -64,13 +64,17 @@ impl Broker {
         broker
     }
 
-    /// With a topic of these settings.
+    /// With a topic of one partition and these settings.
     fn with_topic(settings: &[(&str, &str)]) -> Broker {
+        Broker::with_partitions(1, settings)
+    }
+
+    fn with_partitions(partitions: u32, settings: &[(&str, &str)]) -> Broker {
         let mut broker = Broker::start(&MemoryDisk::default());
         let name = TopicName::new("flights").unwrap();
         let settings = settings.iter().map(|(name, value)| ((*name).into(), (*value).into()));
         let settings = settings.collect();
-        broker.change(MetaRecord::TopicCreated { id: TOPIC, name, partitions: 1, settings });
+        broker.change(MetaRecord::TopicCreated { id: TOPIC, name, partitions, settings });
         broker
     }
 
@@ -122,13 +126,16 @@ impl Broker {
     }
 
     fn produce(&mut self, sequence: i32) -> Ticket {
+        let batches = vec![(0, PARTITION, Broker::batch(sequence))];
+        self.ask(Request::Produce(Produce { batches, acks: Acks::All }))
+    }
+
+    fn batch(sequence: i32) -> ValidatedBatch {
         let builder = BatchBuilder::new(Codec::None);
         let mut builder = builder.producer(ProducerId(1), ProducerEpoch(0), sequence);
         let value = format!("value {sequence}");
         builder.push(CLOCK, None, Some(value.as_bytes()), &[]).unwrap();
-        let batch = ValidatedBatch::trusted(builder.build().unwrap());
-        let batches = vec![(0, PARTITION, batch)];
-        self.ask(Request::Produce(Produce { batches, acks: Acks::All }))
+        ValidatedBatch::trusted(builder.build().unwrap())
     }
 
     fn is_answered(&self, ticket: Ticket) -> bool {
@@ -260,4 +267,20 @@ fn a_log_begins_where_it_began_whichever_names_the_power_leaves() {
         });
         assert_eq!(broker.read().0, Offset::ZERO, "without change {lost}");
     }
+}
+
+#[test]
+fn a_change_of_the_cluster_survives_among_many_writes() {
+    let mut broker = Broker::with_partitions(20, &[]);
+    broker.produce(0);
+    // While a sync is under way: together that is what the journal is for.
+    let batches = (0..20).map(|index| {
+        let partition = TopicPartition { topic: TOPIC, partition: PartitionIndex(index) };
+        (index, partition, Broker::batch(1))
+    });
+    let batches = batches.collect();
+    broker.ask(Request::Produce(Produce { batches, acks: Acks::All }));
+    broker.change(MetaRecord::TopicDeleted { id: TOPIC });
+    let broker = broker.lose_power(|| false);
+    assert_eq!(broker.disk.list("topics").unwrap(), ["__cluster_metadata-0"]);
 }
