@@ -116,9 +116,26 @@ impl<D: Disk> Log<D> {
     /// reads the whole log, and of what was deleted it hears nothing. To be synced before the point is
     /// stored, file and name.
     pub(crate) fn write_snapshot(&self) -> io::Result<D::File> {
-        let file = self.disk.create(&segment::path(&self.folder, self.end, "snapshot"))?;
+        let path = segment::path(&self.folder, self.end, "snapshot");
+        if self.read_snapshot(self.end)?.is_some() {
+            // Nothing has come since, and there is not always another for when it tears.
+            return self.disk.open(&path);
+        }
+        let file = self.disk.create(&path)?;
         file.write_at(&[&self.remembered.producers.to_snapshot()], 0)?;
         Ok(file)
+    }
+
+    fn read_snapshot(&self, offset: Offset) -> io::Result<Option<Producers>> {
+        let path = segment::path(&self.folder, offset, "snapshot");
+        let bytes = read_small(&self.disk, &path, SNAPSHOT_BYTES_MAX)?;
+        Ok(bytes.and_then(|bytes| Producers::from_snapshot(&bytes)))
+    }
+
+    /// Whether a durable snapshot knows everything before `offset`.
+    pub(crate) fn has_snapshot_of(&self, offset: Offset) -> io::Result<bool> {
+        let durable = offset..=self.checkpoint.recovered;
+        Ok(self.snapshots()?.iter().any(|snapshot| durable.contains(snapshot)))
     }
 
     /// Removes the oldest snapshots, once a newer one is durable.
@@ -156,9 +173,7 @@ impl<D: Disk> Log<D> {
         self.remembered = Remembered { producers: Producers::default(), loaded: true };
         let mut from = self.start;
         for offset in self.snapshots()?.into_iter().rev() {
-            let path = segment::path(&self.folder, offset, "snapshot");
-            let bytes = read_small(&self.disk, &path, SNAPSHOT_BYTES_MAX)?;
-            if let Some(producers) = bytes.and_then(|bytes| Producers::from_snapshot(&bytes)) {
+            if let Some(producers) = self.read_snapshot(offset)? {
                 self.remembered.producers = producers;
                 from = offset.max(self.start);
                 break;

@@ -65,7 +65,7 @@ impl<D: Disk> Log<D> {
         }
         // The log must not end before its start, whatever is lost with the power; and what is deleted may be
         // all that tells of a producer, so that a recovery point has to know it.
-        if self.checkpoint.recovered < offset {
+        if !self.has_snapshot_of(offset)? {
             self.sync()?;
         }
         self.sync_up_to(offset)?;

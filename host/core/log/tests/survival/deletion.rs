@@ -2,7 +2,7 @@
 
 use brooklet_log::disk::memory::MemoryDisk;
 use brooklet_log::validate::ValidatedBatch;
-use brooklet_log::{Log, LogSettings};
+use brooklet_log::{Disk, Log, LogSettings};
 use brooklet_types::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 use brooklet_wire::batch::BatchBuilder;
 use brooklet_wire::compress::Codec;
@@ -92,4 +92,20 @@ fn who_wrote_what_was_deleted_is_remembered() {
         assert_eq!(again.header, None, "{seed}: stored twice");
         log.append(&batch(next), EPOCH, NOW).unwrap();
     }
+}
+
+#[test]
+fn a_start_that_builds_its_indexes_anew_remembers_who_wrote() {
+    let disk = MemoryDisk::default();
+    filled(&disk, 12).close().unwrap();
+    // Without it the segment is walked from its beginning.
+    disk.remove("topics/t-0/00000000000000000009.index").unwrap();
+    let mut log = open(&disk, SEGMENT_BYTES);
+    log.maintain(NOW.plus_millis(LogSettings::default().retention_ms.unwrap() + 1)).unwrap();
+    drop(log);
+    disk.settle_names(|| true);
+    disk.crash(|_, _| 0, false);
+    let mut log = open(&disk, SEGMENT_BYTES);
+    assert_eq!(log.start_offset(), Offset::new(12));
+    assert_eq!(log.append(&batch(11), EPOCH, NOW).unwrap().header, None, "stored twice");
 }
