@@ -155,6 +155,7 @@ impl<D: Disk> Log<D> {
     /// everything before.
     pub fn take_back(&mut self) {
         let handed_out = std::mem::take(&mut self.unsynced.handed_out);
+        self.unsynced.folder |= !handed_out.is_empty();
         self.unsynced.files.extend(handed_out);
     }
 
