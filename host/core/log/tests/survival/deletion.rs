@@ -99,7 +99,7 @@ fn a_start_that_builds_its_indexes_anew_remembers_who_wrote() {
     let disk = MemoryDisk::default();
     filled(&disk, 12).close().unwrap();
     // Without it the segment is walked from its beginning.
-    disk.remove("topics/t-0/00000000000000000009.index").unwrap();
+    disk.remove("topics/t-0/00000000000000000008.index").unwrap();
     let mut log = open(&disk, SEGMENT_BYTES);
     log.maintain(NOW.plus_millis(LogSettings::default().retention_ms.unwrap() + 1)).unwrap();
     drop(log);
