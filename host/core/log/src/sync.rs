@@ -155,8 +155,8 @@ impl<D: Disk> Log<D> {
     /// everything before.
     pub fn take_back(&mut self) {
         let handed_out = std::mem::take(&mut self.unsynced.handed_out);
-        self.unsynced.folder |= !handed_out.is_empty();
         self.unsynced.files.extend(handed_out);
+        (self.unsynced.active, self.unsynced.folder) = (true, true);
     }
 
     /// Whether there is anything to sync.
