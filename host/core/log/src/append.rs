@@ -145,11 +145,15 @@ impl<D: Disk> Log<D> {
         offsets.iter().take(old).try_for_each(|offset| self.remove_snapshot(*offset))
     }
 
-    /// Removes snapshots of what the log does not hold any more: other records may come there.
-    pub(crate) fn remove_snapshots_behind(&self, end: Offset) -> io::Result<()> {
+    /// Removes snapshots of what the log does not hold any more, durably: other records may come there.
+    fn remove_snapshots_behind(&self, end: Offset) -> io::Result<()> {
         let offsets = self.snapshots()?;
-        let mut behind = offsets.iter().filter(|offset| **offset > end);
-        behind.try_for_each(|offset| self.remove_snapshot(*offset))
+        let behind: Vec<&Offset> = offsets.iter().filter(|offset| **offset > end).collect();
+        if behind.is_empty() {
+            return Ok(());
+        }
+        behind.into_iter().try_for_each(|offset| self.remove_snapshot(*offset))?;
+        self.disk.sync_folder(&self.folder)
     }
 
     fn remove_snapshot(&self, offset: Offset) -> io::Result<()> {

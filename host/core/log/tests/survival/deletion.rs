@@ -109,3 +109,18 @@ fn a_start_that_builds_its_indexes_anew_remembers_who_wrote() {
     assert_eq!(log.start_offset(), Offset::new(12));
     assert_eq!(log.append(&batch(11), EPOCH, NOW).unwrap().header, None, "stored twice");
 }
+
+#[test]
+fn a_snapshot_of_what_was_lost_does_not_come_back() {
+    let disk = MemoryDisk::default();
+    let mut log = filled(&disk, 4);
+    log.sync().unwrap();
+    drop(log);
+    // Lost power may leave a snapshot and not the records before it.
+    let snapshot = disk.files()["topics/t-0/00000000000000000004.snapshot"].clone();
+    let path = "topics/t-0/00000000000000000009.snapshot";
+    disk.put(path, snapshot);
+    drop(open(&disk, SEGMENT_BYTES));
+    disk.crash(|_, _| 0, false);
+    assert!(!disk.files().contains_key(path));
+}
