@@ -79,6 +79,17 @@ pub(crate) struct Remembered {
     pub(crate) producers: Producers,
     /// Whether a start has come to where it hears of every batch.
     pub(crate) loaded: bool,
+    /// Batches before this are known already.
+    known_until: Offset,
+}
+
+impl Remembered {
+    /// A start has come by the batch at `base`.
+    pub(crate) fn found(&mut self, header: &BatchHeader, base: Offset) {
+        if self.loaded && base >= self.known_until {
+            self.producers.record(header, base);
+        }
+    }
 }
 
 impl<D: Disk> Log<D> {
@@ -170,15 +181,16 @@ impl<D: Disk> Log<D> {
         Ok(offsets.collect())
     }
 
-    /// Remembers the producers again, up to where the log ends now: the newest snapshot that holds,
-    /// and what the log says since.
+    /// Remembers the producers again, up to where the log ends now: the newest snapshot that holds, and what
+    /// the log says since. A start that walks again what was durable may take a snapshot from further on: what
+    /// compaction took is nowhere else.
     pub(crate) fn load_producers(&mut self) -> io::Result<()> {
-        self.remove_snapshots_behind(self.end)?;
-        self.remembered = Remembered { producers: Producers::default(), loaded: true };
+        self.remove_snapshots_behind(self.end.max(self.checkpoint.recovered))?;
+        self.remembered = Remembered { loaded: true, ..Remembered::default() };
         let mut from = self.start;
         for offset in self.snapshots()?.into_iter().rev() {
             if let Some(producers) = self.read_snapshot(offset)? {
-                self.remembered.producers = producers;
+                (self.remembered.producers, self.remembered.known_until) = (producers, offset);
                 from = offset.max(self.start);
                 break;
             }

@@ -101,6 +101,8 @@ fn a_start_that_builds_its_indexes_anew_remembers_who_wrote() {
     // Without it the segment is walked from its beginning.
     disk.remove("topics/t-0/00000000000000000008.index").unwrap();
     let mut log = open(&disk, SEGMENT_BYTES);
+    // What compaction has taken from the log is there and nowhere else.
+    assert!(disk.files().contains_key("topics/t-0/00000000000000000012.snapshot"));
     log.maintain(NOW.plus_millis(LogSettings::default().retention_ms.unwrap() + 1)).unwrap();
     drop(log);
     disk.settle_names(|| true);
