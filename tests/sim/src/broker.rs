@@ -10,6 +10,7 @@
 //! **What it never does.** Look into a shard: promises are checked against what clients see.
 
 mod audit;
+mod bug;
 mod client;
 mod clients;
 mod driver;
@@ -19,7 +20,7 @@ mod promises;
 mod schedule;
 mod world;
 
-pub use plan::Bug;
+pub use bug::Bug;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

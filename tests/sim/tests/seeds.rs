@@ -41,3 +41,11 @@ fn bugs_planted_in_a_log_are_found() {
         assert!(found, "the simulation is blind to {bug:?}");
     }
 }
+
+#[test]
+fn bugs_planted_in_a_broker_are_found() {
+    for bug in broker::Bug::ALL {
+        let found = (0..40).any(|seed| broker::simulate(seed, bug).violation.is_some());
+        assert!(found, "the simulation is blind to {bug:?}");
+    }
+}

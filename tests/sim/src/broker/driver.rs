@@ -14,7 +14,7 @@ use brooklet_shard::start::{self, Started};
 use brooklet_shard::{Shard, SyncJob};
 use brooklet_types::Instant;
 
-use crate::broker::plan::Bug;
+use crate::broker::bug::Bug;
 use crate::broker::world::{CAPACITY, Event, World, clock};
 
 /// A running broker.
@@ -76,6 +76,7 @@ impl World {
     pub(crate) fn start(&mut self) -> Result<(), String> {
         self.run += 1;
         self.disk.set_capacity(CAPACITY);
+        self.spoil_disk().map_err(|error| error.to_string())?;
         let plan = self.plan.shard_plan(&mut self.prng);
         let (run, shards) = (self.run, plan.shards);
         self.note(format_args!("start {run} with {shards} shards"));
@@ -160,7 +161,10 @@ impl World {
 
     fn arrive(&mut self, shard: u32, ticket: Ticket, request: Request) -> Result<(), String> {
         self.owed.insert(ticket);
-        let request = self.spoil(request);
+        let request = match self.spoil(request) {
+            Ok(request) => request,
+            Err(reply) => return self.reply(ticket, reply),
+        };
         let here = self.prng.chance(50);
         let seat = self.broker().seat(shard);
         let soon = seat.inbox.is_empty() && seat.shard.is_soon_done(&request);
@@ -348,9 +352,7 @@ impl World {
                 Err(format!("ticket {ticket} is answered twice"))
             };
         }
-        if self.bug == Bug::LoseReply && self.prng.chance(1) {
-            return Ok(());
-        }
+        let Some(reply) = self.spoil_reply(reply) else { return Ok(()) };
         if let Reply::Metadata { version, .. } = &reply {
             let version = *version;
             self.broker().held.push((version, ticket, reply));

@@ -1,12 +1,13 @@
 //! What goes wrong: the power, the process, the disk, connections.
 
-use brooklet_log::Disk;
+use brooklet_log::{Disk, DiskFile};
+use brooklet_shard::GROUPS_TOPIC;
 use brooklet_shard::input::Request;
 use brooklet_shard::start;
 use brooklet_types::ByteSize;
 
+use crate::broker::client::pick;
 use crate::broker::driver::Seat;
-use crate::broker::plan::Bug;
 use crate::broker::world::{CAPACITY, Event, Mood, World};
 
 impl World {
@@ -55,6 +56,7 @@ impl World {
                 self.disk.set_capacity(ByteSize(used + more));
                 Ok(())
             }
+            85..87 if self.plan.flips => self.flip(),
             85..95 => {
                 self.note("the disk has room");
                 self.disk.set_capacity(CAPACITY);
@@ -68,6 +70,37 @@ impl World {
                 Ok(())
             }
         }
+    }
+
+    /// A bit flips in a file of records.
+    fn flip(&mut self) -> Result<(), String> {
+        let failed = |error: std::io::Error| error.to_string();
+        let Some(broker) = &self.broker else { return Ok(()) };
+        let cluster = broker.applied();
+        let topics: Vec<_> =
+            cluster.topics().filter(|it| it.name.as_str() != GROUPS_TOPIC).collect();
+        let Some(topic) = pick(&mut self.prng, &topics).copied() else { return Ok(()) };
+        let folder = format!("topics/{}-0", topic.name);
+        let mut names = self.disk.list(&folder).map_err(failed)?;
+        names.retain(|name| name.ends_with(".log") || name.ends_with("index"));
+        let Some(name) = pick(&mut self.prng, &names) else { return Ok(()) };
+        let path = format!("{folder}/{name}");
+        let file = self.disk.open(&path).map_err(failed)?;
+        let length = file.len().map_err(failed)?.min(4000);
+        if length == 0 {
+            return Ok(());
+        }
+        let (at, bit) = (self.prng.below(length), self.prng.below(8));
+        let mut byte = [0];
+        file.read_at(&mut byte, at).map_err(failed)?;
+        byte[0] ^= 1 << bit;
+        // A disk that refuses everything does not change either.
+        if file.write_at(&[&byte], at).is_ok() {
+            (self.flips, self.promises.disk_refuses) = (true, true);
+            self.promises.topics.damaged(topic.id);
+            self.note(format_args!("bit {bit} of byte {at} of {path} flips"));
+        }
+        Ok(())
     }
 
     /// A start, and sometimes a look at everything.
@@ -125,16 +158,5 @@ impl World {
         }
         self.note(format_args!("clean: {clean}"));
         self.kill("stopped")
-    }
-
-    /// What a planted bug makes of a request.
-    pub(crate) fn spoil(&mut self, request: Request) -> Request {
-        match self.bug {
-            Bug::None
-            | Bug::AcknowledgeBeforeSync
-            | Bug::ForgetProducers
-            | Bug::LoseLastBatch
-            | Bug::LoseReply => request,
-        }
     }
 }

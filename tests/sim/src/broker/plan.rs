@@ -12,21 +12,6 @@ use crate::prng::Prng;
 /// The one broker.
 pub(crate) const BROKER: BrokerId = BrokerId(1);
 
-/// A bug planted on purpose, so that a simulation that has gone blind is noticed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bug {
-    /// None.
-    None,
-    /// Syncs are said to be done that have not begun.
-    AcknowledgeBeforeSync,
-    /// A start finds other producers than there were.
-    ForgetProducers,
-    /// A start does not find the last batch of a log.
-    LoseLastBatch,
-    /// A reply in a thousand is lost on its way.
-    LoseReply,
-}
-
 /// How a history goes.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -36,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) fault_every: u64,
     /// Whether the power is ever lost, in a hundred of what goes wrong.
     pub(crate) power: u64,
+    /// Whether bits flip: afterwards less can be asked for.
+    pub(crate) flips: bool,
     /// The longest sync, in microseconds.
     pub(crate) sync_max: u64,
     shard: ShardPlan,
@@ -68,6 +55,7 @@ impl Plan {
             events: 1500 + prng.below(2500),
             fault_every: 20_000 + prng.below(600_000),
             power: prng.below(101),
+            flips: prng.chance(20),
             sync_max: [1_000, 20_000, 300_000][usize::try_from(prng.below(3)).expect("few")],
             shard,
         }

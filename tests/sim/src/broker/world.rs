@@ -11,13 +11,16 @@ use brooklet_shard::input::{Input, Request, Ticket};
 use brooklet_shard::output::Reply;
 use brooklet_types::{ByteSize, Timestamp, TopicPartition};
 
+use bytes::Bytes;
+
+use crate::broker::bug::Bug;
 use crate::broker::client::{Answer, Ask, Client, Context};
 use crate::broker::clients::admin::Admin;
 use crate::broker::clients::consumer::Consumer;
 use crate::broker::clients::member::Member;
 use crate::broker::clients::producer::Producer;
 use crate::broker::driver::Broker;
-use crate::broker::plan::{Bug, Plan};
+use crate::broker::plan::Plan;
 use crate::broker::promises::Promises;
 use crate::broker::promises::records::place;
 use crate::broker::schedule::Schedule;
@@ -106,6 +109,8 @@ pub(crate) struct World {
     /// Bits have flipped.
     pub(crate) flips: bool,
     pub(crate) mood: Mood,
+    /// What a member was given last, for a bug that mixes it up.
+    pub(crate) last_assignment: Option<Bytes>,
     clients: Vec<Box<dyn Client>>,
     lanes: BTreeMap<(usize, u32), Lane>,
     pub(crate) history: String,
@@ -155,6 +160,7 @@ impl World {
             refuses: false,
             flips: false,
             mood: Mood::Storm,
+            last_assignment: None,
             clients,
             lanes: BTreeMap::new(),
             history: String::new(),
