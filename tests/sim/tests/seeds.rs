@@ -44,8 +44,19 @@ fn bugs_planted_in_a_log_are_found() {
 
 #[test]
 fn bugs_planted_in_a_broker_are_found() {
-    for bug in broker::Bug::ALL {
-        let found = (0..40).any(|seed| broker::simulate(seed, bug).violation.is_some());
+    // By what is said of them, where there is one promise that they break.
+    let table = [
+        (broker::Bug::AcknowledgeBeforeSync, ""),
+        (broker::Bug::ForgetProducers, " twice, at "),
+        (broker::Bug::LoseLastBatch, ""),
+        (broker::Bug::LoseReply, "has no answer"),
+        (broker::Bug::LoseCommit, "was acknowledged"),
+        (broker::Bug::MixUpAssignments, "was given what is"),
+        (broker::Bug::ServeChangedRecords, "was changed"),
+    ];
+    for (bug, said) in table {
+        let mut violations = (0..60).filter_map(|seed| broker::simulate(seed, bug).violation);
+        let found = violations.any(|violation| violation.contains(said));
         assert!(found, "the simulation is blind to {bug:?}");
     }
 }

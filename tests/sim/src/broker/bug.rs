@@ -36,19 +36,6 @@ pub enum Bug {
     ServeChangedRecords,
 }
 
-impl Bug {
-    /// All of them.
-    pub const ALL: [Bug; 7] = [
-        Bug::AcknowledgeBeforeSync,
-        Bug::ForgetProducers,
-        Bug::LoseLastBatch,
-        Bug::LoseReply,
-        Bug::LoseCommit,
-        Bug::MixUpAssignments,
-        Bug::ServeChangedRecords,
-    ];
-}
-
 impl World {
     /// Makes of a request what the bug would; or answers it.
     pub(crate) fn spoil(&mut self, request: Request) -> Result<Request, Reply<MemoryDisk>> {

@@ -115,6 +115,7 @@ impl World {
     }
 
     /// What happens inside the broker.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest belongs to a run that has ended")]
     pub(crate) fn drive(&mut self, event: Event) -> Result<(), String> {
         let this = self.run;
         if self.broker.is_none() {
@@ -235,6 +236,7 @@ impl World {
     }
 
     /// Has a shard answer something that it answers at once.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all but one is to be performed")]
     pub(crate) fn ask_now(
         &mut self,
         shard: u32,
@@ -307,6 +309,7 @@ impl World {
     }
 
     /// What a shard tells an operator.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is no bad news")]
     fn told(&mut self, event: &Told) -> Result<(), String> {
         self.note(format_args!("told {event:?}"));
         match event {

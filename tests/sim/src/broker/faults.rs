@@ -2,7 +2,6 @@
 
 use brooklet_log::{Disk, DiskFile};
 use brooklet_shard::GROUPS_TOPIC;
-use brooklet_shard::input::Request;
 use brooklet_shard::start;
 use brooklet_types::ByteSize;
 
@@ -98,6 +97,7 @@ impl World {
         if file.write_at(&[&byte], at).is_ok() {
             (self.flips, self.promises.disk_refuses) = (true, true);
             self.promises.topics.damaged(topic.id);
+            self.promises.records.damaged(topic.id);
             self.note(format_args!("bit {bit} of byte {at} of {path} flips"));
         }
         Ok(())

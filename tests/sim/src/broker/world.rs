@@ -244,6 +244,7 @@ impl World {
         Ok(())
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all the rest is the broker's")]
     fn happen(&mut self, event: Event) -> Result<(), String> {
         match event {
             Event::Wake { client } => {
@@ -389,6 +390,7 @@ pub(crate) fn clock<E>(schedule: &Schedule<E>) -> Timestamp {
     Timestamp(1_000_000_000 + i64::try_from(millis).expect("not that late"))
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the rest says enough by itself")]
 fn kind_of(request: &Request) -> String {
     let mut text = match request {
         Request::Produce(produce) => {
@@ -405,6 +407,7 @@ fn kind_of(request: &Request) -> String {
     text
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the rest says enough by itself")]
 fn kind_of_reply(reply: &Reply<MemoryDisk>) -> String {
     let mut text = match reply {
         Reply::Produced(results) => {

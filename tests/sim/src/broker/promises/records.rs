@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use brooklet_log::validate::ValidatedBatch;
-use brooklet_types::{Offset, ProducerEpoch, ProducerId, Timestamp, TopicPartition};
+use brooklet_types::{Offset, ProducerEpoch, ProducerId, Timestamp, TopicId, TopicPartition};
 use brooklet_wire::batch::{self, BatchBuilder};
 use brooklet_wire::compress::Codec;
 use bytes::Bytes;
@@ -23,6 +23,9 @@ pub(crate) type RecordId = u64;
 pub(crate) struct Records {
     sent: BTreeMap<RecordId, Sent>,
     ledgers: BTreeMap<TopicPartition, Ledger>,
+    /// Topics whose files went bad: what is read there is true, and nothing else is promised. With the power lost
+    /// at the same time a log may be cut at the damage, and its offsets given out again.
+    damaged: BTreeSet<TopicId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -157,6 +160,9 @@ impl Records {
         if sent.partition != partition {
             return Err(format!("record {id} of {} is in {here}", place(sent.partition)));
         }
+        if self.damaged.contains(&partition.topic) {
+            return Ok(());
+        }
         let ledger = self.ledgers.entry(partition).or_default();
         if let Some(other) = ledger.places.insert(id, offset)
             && other != offset
@@ -210,6 +216,9 @@ impl Records {
     ) -> Result<(), String> {
         let ledger = self.ledgers.entry(partition).or_default();
         let here = place(partition);
+        if self.damaged.contains(&partition.topic) {
+            return Ok(());
+        }
         if start.value() < ledger.start {
             return Err(format!("{here} starts at {start}, was at {}", ledger.start));
         }
@@ -266,6 +275,11 @@ impl Records {
             }
         }
         Ok(())
+    }
+
+    /// A bit has flipped.
+    pub(crate) fn damaged(&mut self, topic: TopicId) {
+        self.damaged.insert(topic);
     }
 
     /// The power went.
