@@ -96,7 +96,7 @@ pub(crate) enum Waiting<D: Disk> {
     /// A reply that may leave once its batches are durable.
     Reply { ticket: Ticket, reply: Reply<D> },
     /// A group coordinator's records.
-    Group { partition: PartitionIndex, token: AppendToken },
+    Group { id: TopicPartition, token: AppendToken },
     /// A change of the metadata.
     Metadata(Change),
 }
@@ -381,7 +381,7 @@ impl<D: Disk> Shard<D> {
     ) {
         let Some(partition) = self.partitions.remove(&id) else { return };
         self.syncs.forget(id);
-        self.groups.remove(id);
+        self.end_groups(id, outbox);
         self.compaction.changed(id);
         self.release_readers(id, outbox);
         if id.partition == PartitionIndex(0) {
@@ -408,7 +408,7 @@ impl<D: Disk> Shard<D> {
             outbox.push(Output::Event(Event::PartitionFailed { folder, problem }));
         }
         self.syncs.forget(id);
-        self.groups.remove(id);
+        self.end_groups(id, outbox);
         self.release_readers(id, outbox);
     }
 

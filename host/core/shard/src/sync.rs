@@ -237,8 +237,8 @@ impl<D: Disk> Shard<D> {
         while let Some((_, waiting)) = self.syncs.waiting.pop_front_if(|(needs, _)| *needs <= id) {
             match waiting {
                 Waiting::Reply { ticket, reply } => outbox.push(Output::Reply { ticket, reply }),
-                Waiting::Group { partition, token } => {
-                    self.group_appended(now, clock, (partition, token), outbox);
+                Waiting::Group { id, token } => {
+                    self.group_appended(now, clock, (id, token), outbox);
                 }
                 Waiting::Metadata(change) => self.metadata_appended(change, outbox),
             }

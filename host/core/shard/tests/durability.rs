@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use brooklet_group as group;
 use brooklet_log::disk::memory::MemoryDisk;
 use brooklet_log::validate::ValidatedBatch;
 use brooklet_log::{Buffers, Dirty, Disk};
@@ -12,10 +13,12 @@ use brooklet_meta::{Cluster, Decision, MetaRecord};
 use brooklet_shard::input::{Acks, Fetch, FetchPartition, Input, Produce, Request, Ticket};
 use brooklet_shard::output::{Output, Reply};
 use brooklet_shard::start::{self, ShardPlan};
-use brooklet_shard::{CompactionSettings, MetadataRequest, Shard, ShardSettings, SyncJob};
+use brooklet_shard::{
+    CompactionSettings, GROUPS_TOPIC, MetadataRequest, Shard, ShardSettings, SyncJob,
+};
 use brooklet_types::{
-    BrokerId, ByteSize, Instant, Offset, PartitionIndex, ProducerEpoch, ProducerId, Timestamp,
-    TopicId, TopicName, TopicPartition,
+    BrokerId, ByteSize, ErrorCode, Instant, Offset, PartitionIndex, ProducerEpoch, ProducerId,
+    Timestamp, TopicId, TopicName, TopicPartition,
 };
 use brooklet_wire::batch::{self, BatchBuilder};
 use brooklet_wire::compress::Codec;
@@ -280,4 +283,49 @@ fn a_change_of_the_cluster_survives_among_many_writes() {
     broker.change(MetaRecord::TopicDeleted { id: TOPIC });
     let broker = broker.lose_power(|| false);
     assert_eq!(broker.disk.list("topics").unwrap(), ["__cluster_metadata-0"]);
+}
+
+#[test]
+fn who_waits_for_a_group_is_told_when_its_topic_goes() {
+    let mut broker = Broker::start(&MemoryDisk::default());
+    let created = |id| MetaRecord::TopicCreated {
+        id,
+        name: TopicName::new(GROUPS_TOPIC).unwrap(),
+        partitions: 1,
+        settings: Vec::new(),
+    };
+    broker.change(created(TOPIC));
+    let commit = group::CommitRequest {
+        group: Arc::from("pilots"),
+        generation: None,
+        member_id: Arc::from(""),
+        instance_id: None,
+        retention_ms: None,
+        knows_group_id_not_found: true,
+        offsets: vec![group::CommitOffset {
+            topic: TopicName::new("flights").unwrap(),
+            topic_id: None,
+            partition: PartitionIndex(0),
+            offset: Offset::new(7).into(),
+            leader_epoch: None,
+            metadata: Arc::from(""),
+        }],
+    };
+    let request = group::Request::CommitOffsets(commit);
+    let partition = PartitionIndex(0);
+    let ticket = broker.ask(Request::Group { partition, request, entropy: [0; 16] });
+    // Before the commit is durable there is another topic of that name.
+    let mut newer = Cluster::default();
+    for _ in 0..100 {
+        newer.apply(&MetaRecord::BrokerStarted { broker: BrokerId(1), clean: true });
+    }
+    newer.apply(&created(TopicId([8; 16])));
+    broker.follow(Arc::new(newer));
+    broker.finish_syncs();
+    let answers = broker.replies.iter().filter(|(of, _)| *of == ticket);
+    let answers: Vec<_> = answers.map(|(_, reply)| reply).collect();
+    let [Reply::Group(group::Reply::CommitOffsets(codes))] = answers[..] else {
+        panic!("{answers:?}")
+    };
+    assert_eq!(codes[..], [ErrorCode::NotCoordinator]);
 }
