@@ -78,6 +78,9 @@ impl Admin {
     }
 
     fn meddle(&mut self, ctx: &mut Context<'_>) {
+        if ctx.prng.chance(5) {
+            return self.delete_groups(ctx);
+        }
         let all = ctx.partitions(|name| name.starts_with("data"));
         let Some(partition) = pick(ctx.prng, &all).copied() else { return };
         let here = place(partition);
@@ -111,6 +114,17 @@ impl Admin {
                 self.change(ctx, asked, MetadataRequest::new(decide));
             }
         }
+    }
+
+    /// With their topic groups and what they have committed are gone.
+    fn delete_groups(&mut self, ctx: &mut Context<'_>) {
+        let Some(topic) = ctx.cluster.topic(GROUPS_TOPIC).map(|topic| topic.id) else { return };
+        ctx.promises.topics.may_be_deleted(topic);
+        ctx.promises.commits.may_be_forgotten();
+        ctx.promises.generations.may_be_forgotten();
+        ctx.notes.push("groups are deleted".to_owned());
+        let decide = move |cluster: &Cluster| delete_topics(cluster, &[TopicRef::Id(topic)]);
+        self.change(ctx, Asked::Topics, MetadataRequest::new(decide));
     }
 
     fn change(&mut self, ctx: &mut Context<'_>, asked: Asked, request: MetadataRequest) {

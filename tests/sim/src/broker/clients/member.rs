@@ -267,7 +267,9 @@ impl Member {
         #[expect(clippy::wildcard_enum_match_arm, reason = "no other is expected")]
         match code {
             ErrorCode::None => return Ok(()),
-            ErrorCode::UnknownMemberId | ErrorCode::FencedInstanceId => {
+            ErrorCode::UnknownMemberId
+            | ErrorCode::FencedInstanceId
+            | ErrorCode::GroupIdNotFound => {
                 self.member_id = Arc::from("");
             }
             ErrorCode::RebalanceInProgress

@@ -15,6 +15,8 @@ pub(crate) type Key = (String, String, u32);
 #[derive(Debug, Default)]
 pub(crate) struct Commits {
     next: i64,
+    /// Somebody has asked that all be forgotten.
+    forgotten: bool,
     by_key: BTreeMap<Key, Vec<Commit>>,
 }
 
@@ -44,6 +46,11 @@ impl Commits {
         value
     }
 
+    /// Somebody asks to delete the topic of all commits: nothing is promised any more.
+    pub(crate) fn may_be_forgotten(&mut self) {
+        self.forgotten = true;
+    }
+
     /// The commit of `value` is answered.
     pub(crate) fn answered(&mut self, key: &Key, value: i64, now: Instant, stored: bool) {
         let commits = self.by_key.entry(key.clone()).or_default();
@@ -67,6 +74,9 @@ impl Commits {
         asked: Instant,
         value: Option<i64>,
     ) -> Result<(), String> {
+        if self.forgotten {
+            return Ok(());
+        }
         let nothing = Vec::new();
         let commits = self.by_key.get(key).unwrap_or(&nothing);
         // Acknowledged before anybody asked.

@@ -18,6 +18,8 @@ pub(crate) struct Generations {
     /// Whose plan was handed out.
     plans: BTreeMap<Key, u64>,
     next_plan: u64,
+    /// Somebody has asked that all groups be forgotten: generations come again.
+    forgotten: bool,
 }
 
 impl Generations {
@@ -37,12 +39,17 @@ impl Generations {
         let leader = leader.get(..leader.len().saturating_sub(UUID_LENGTH)).unwrap_or(leader);
         let key = (self.run, group.to_owned(), generation);
         let known = self.leaders.entry(key).or_insert_with(|| leader.to_owned());
-        if known != leader {
+        if known != leader && !self.forgotten {
             return Err(format!(
                 "generation {generation} of {group} has leaders {known}, {leader}"
             ));
         }
         Ok(())
+    }
+
+    /// Somebody asks to delete the topic of all groups.
+    pub(crate) fn may_be_forgotten(&mut self) {
+        self.forgotten = true;
     }
 
     /// A leader makes a plan. Gives its number.
@@ -77,7 +84,7 @@ impl Generations {
         let plan = plan.parse().map_err(|_| "not an assignment")?;
         let key = (self.run, group.to_owned(), generation);
         let known = *self.plans.entry(key).or_insert(plan);
-        if known != plan {
+        if known != plan && !self.forgotten {
             return Err(format!("generation {generation} of {group} has plans {known} and {plan}"));
         }
         Ok(())
