@@ -1,4 +1,8 @@
-//! One log, one producer of each kind, one disk, and what a seed does to them.
+//! One log, one producer of each kind, one disk, and what a seed does to them: appends, syncs, cleaning, cuts
+//! and lost power.
+
+pub mod invariants;
+pub mod oracle;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -13,8 +17,9 @@ use brooklet_wire::batch::{self, BatchBuilder};
 use brooklet_wire::compress::Codec;
 use bytes::Bytes;
 
-use crate::invariants::{nothing_acknowledged_is_lost, reads_return_what_was_written};
-use crate::oracle::{Oracle, Written};
+use crate::Outcome;
+use crate::log::invariants::{nothing_acknowledged_is_lost, reads_return_what_was_written};
+use crate::log::oracle::{Oracle, Written};
 use crate::prng::Prng;
 
 const FOLDER: &str = "topics/t-0";
@@ -31,15 +36,6 @@ pub enum Bug {
     AcknowledgeBeforeSync,
     /// The cleaner's clock gains an hour with each cleaning, and tombstones go too early.
     CleanTooEarly,
-}
-
-/// How a history went.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// Every step and what came of it; equal for equal seeds.
-    pub history: String,
-    /// The invariant that was broken, if one was.
-    pub violation: Option<String>,
 }
 
 struct World {
