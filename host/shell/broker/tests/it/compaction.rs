@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use brooklet_hook::{Hooks, Place, VerdictFuture};
+use brooklet_hook::{Answer, FetchHook, Hooks, NoHooks, ProduceHook, TopicPlugins};
 use brooklet_log::compaction::{Entry, Pass, Policy, PolicyError, Scope, Verdict};
 use brooklet_types::{PartitionIndex, TopicName};
 
@@ -61,16 +61,20 @@ impl Hooks for Policies {
         }
     }
 
-    fn concern(&self, topic: &TopicName) -> bool {
-        NoHooks.concern(topic)
+    fn on_produce(&self, topic: &TopicName) -> Option<Arc<dyn ProduceHook>> {
+        NoHooks.on_produce(topic)
     }
 
-    fn on_produce<'a>(&'a self, place: Place<'a>, batch: &'a Bytes) -> VerdictFuture<'a> {
-        NoHooks.on_produce(place, batch)
+    fn on_fetch(&self, topic: &TopicName) -> Option<Arc<dyn FetchHook>> {
+        NoHooks.on_fetch(topic)
     }
 
-    fn on_fetch<'a>(&'a self, place: Place<'a>, batches: &'a Bytes) -> VerdictFuture<'a> {
-        NoHooks.on_fetch(place, batches)
+    fn check<'a>(&'a self, topic: &'a TopicPlugins) -> Answer<'a, Result<(), String>> {
+        Box::pin(async move { NoHooks.check(topic).await })
+    }
+
+    fn follow(&self, _topics: Vec<TopicPlugins>) -> Answer<'_, ()> {
+        Box::pin(std::future::ready(()))
     }
 }
 
