@@ -1,16 +1,20 @@
-//! Simulation of a log: one seed is one history of appends, syncs, cleaning, cuts and lost power.
+//! Simulation: one seed is one history, of a log or of a whole broker, on a disk that loses what was not
+//! synced, tears, flips bits and fills up.
 //!
-//! **Where it sits.** Above `brooklet-log`, whose every line it runs unchanged, on a disk in memory
-//! that keeps an arbitrary prefix of each file's unsynced writes when the power goes, the last of
-//! them torn, or flips a bit.
+//! **Where it sits.** Above the cores, whose every line it runs unchanged. [`log`] has one log and looks at
+//! it closely; [`broker`] has shards, with their journals and groups, and clients.
 //!
 //! **What it decides.** Everything random, from one generator; settings too, small ones.
-//!
-//! **What it never does.** Simulate what is not there yet: groups, and shards with their journal.
 
-pub mod invariants;
-pub mod oracle;
+pub mod broker;
+pub mod log;
 pub mod prng;
-pub mod world;
 
-pub use world::{Bug, Outcome, simulate};
+/// How a history went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Everything that happened; equal for equal seeds.
+    pub history: String,
+    /// The promise that was broken, if one was.
+    pub violation: Option<String>,
+}

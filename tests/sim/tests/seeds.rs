@@ -1,14 +1,25 @@
-//! A few seconds of seeds with every test run; `bin/sim` runs them for as long as wanted.
+//! Some seconds of seeds with every test run; `bin/sim` runs them for as long as wanted.
 
-use brooklet_sim::{Bug, simulate};
+use brooklet_sim::{broker, log};
 
 #[test]
-fn no_seed_breaks_a_promise() {
+fn no_seed_breaks_a_log() {
     for seed in 0..600 {
-        let outcome = simulate(seed, Bug::None);
+        let outcome = log::simulate(seed, log::Bug::None);
         assert_eq!(
             outcome.violation, None,
-            "repeat with: cargo run -p brooklet-sim --bin sim -- --seed {seed}"
+            "repeat with: cargo run -p brooklet-sim --bin sim -- --world log --seed {seed}"
+        );
+    }
+}
+
+#[test]
+fn no_seed_breaks_a_broker() {
+    for seed in 0..100 {
+        let outcome = broker::simulate(seed, broker::Bug::None);
+        assert_eq!(
+            outcome.violation, None,
+            "repeat with: cargo run -p brooklet-sim --bin sim -- --world broker --seed {seed}"
         );
     }
 }
@@ -16,14 +27,36 @@ fn no_seed_breaks_a_promise() {
 #[test]
 fn a_seed_is_a_history() {
     for seed in 0..20 {
-        assert_eq!(simulate(seed, Bug::None), simulate(seed, Bug::None), "seed {seed}");
+        let lives = [0, 1].map(|_| log::simulate(seed, log::Bug::None));
+        assert_eq!(lives[0], lives[1], "the log of seed {seed}");
+        let lives = [0, 1].map(|_| broker::simulate(seed, broker::Bug::None));
+        assert_eq!(lives[0], lives[1], "the broker of seed {seed}");
     }
 }
 
 #[test]
-fn planted_bugs_are_found() {
-    for bug in [Bug::AcknowledgeBeforeSync, Bug::CleanTooEarly] {
-        let found = (0..100).any(|seed| simulate(seed, bug).violation.is_some());
+fn bugs_planted_in_a_log_are_found() {
+    for bug in [log::Bug::AcknowledgeBeforeSync, log::Bug::CleanTooEarly] {
+        let found = (0..100).any(|seed| log::simulate(seed, bug).violation.is_some());
+        assert!(found, "the simulation is blind to {bug:?}");
+    }
+}
+
+#[test]
+fn bugs_planted_in_a_broker_are_found() {
+    // By what is said of them, where there is one promise that they break.
+    let table = [
+        (broker::Bug::AcknowledgeBeforeSync, ""),
+        (broker::Bug::ForgetProducers, " twice, at "),
+        (broker::Bug::LoseLastBatch, ""),
+        (broker::Bug::LoseReply, "has no answer"),
+        (broker::Bug::LoseCommit, "was acknowledged"),
+        (broker::Bug::MixUpAssignments, "was given what is"),
+        (broker::Bug::ServeChangedRecords, "was changed"),
+    ];
+    for (bug, said) in table {
+        let mut violations = (0..60).filter_map(|seed| broker::simulate(seed, bug).violation);
+        let found = violations.any(|violation| violation.contains(said));
         assert!(found, "the simulation is blind to {bug:?}");
     }
 }

@@ -36,7 +36,7 @@ pub struct Effects {
 #[derive(Debug)]
 pub(crate) struct Append {
     pub(crate) records: Vec<GroupRecord>,
-    after: Vec<After>,
+    pub(crate) after: Vec<After>,
 }
 
 /// All groups of one partition of `__consumer_offsets`.

@@ -27,6 +27,7 @@
 //! 5. Without members, and with nothing left to expire, there is no deadline: idle means asleep.
 
 mod coordinator;
+mod end;
 mod group;
 mod join;
 mod member;

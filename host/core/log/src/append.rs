@@ -26,7 +26,7 @@ use crate::validate::ValidatedBatch;
 /// No snapshot is longer: a hundred thousand producers with five batches each.
 const SNAPSHOT_BYTES_MAX: usize = 32 << 20;
 
-/// Snapshots kept: the newest may have been torn by the crash that makes us want it.
+/// Snapshots kept: the newest may have gone bad.
 const SNAPSHOTS_KEPT: usize = 2;
 
 /// Bytes read at a time while producers are rebuilt.
@@ -79,6 +79,17 @@ pub(crate) struct Remembered {
     pub(crate) producers: Producers,
     /// Whether a start has come to where it hears of every batch.
     pub(crate) loaded: bool,
+    /// Batches before this are known already.
+    known_until: Offset,
+}
+
+impl Remembered {
+    /// A start has come by the batch at `base`.
+    pub(crate) fn found(&mut self, header: &BatchHeader, base: Offset) {
+        if self.loaded && base >= self.known_until {
+            self.producers.record(header, base);
+        }
+    }
 }
 
 impl<D: Disk> Log<D> {
@@ -112,21 +123,48 @@ impl<D: Disk> Log<D> {
         self.remembered.producers.expire(now, self.settings.producer_expiration_ms);
     }
 
-    /// Writes the producers down for a recovery point, none of them included: without a snapshot a
-    /// start reads the whole log. Not synced: a torn one is noticed, and the one before serves.
-    pub(crate) fn write_snapshot(&self) -> io::Result<()> {
-        let file = self.disk.create(&segment::path(&self.folder, self.end, "snapshot"))?;
+    /// Writes the producers down for a recovery point, none of them included: without a snapshot a start
+    /// reads the whole log, and of what was deleted it hears nothing. To be synced before the point is
+    /// stored, file and name.
+    pub(crate) fn write_snapshot(&self) -> io::Result<D::File> {
+        let path = segment::path(&self.folder, self.end, "snapshot");
+        if self.read_snapshot(self.end)?.is_some() {
+            // Nothing has come since, and there is not always another for when it tears.
+            return self.disk.open(&path);
+        }
+        let file = self.disk.create(&path)?;
         file.write_at(&[&self.remembered.producers.to_snapshot()], 0)?;
+        Ok(file)
+    }
+
+    fn read_snapshot(&self, offset: Offset) -> io::Result<Option<Producers>> {
+        let path = segment::path(&self.folder, offset, "snapshot");
+        let bytes = read_small(&self.disk, &path, SNAPSHOT_BYTES_MAX)?;
+        Ok(bytes.and_then(|bytes| Producers::from_snapshot(&bytes)))
+    }
+
+    /// Whether a durable snapshot knows everything before `offset`.
+    pub(crate) fn has_snapshot_of(&self, offset: Offset) -> io::Result<bool> {
+        let durable = offset..=self.checkpoint.recovered;
+        Ok(self.snapshots()?.iter().any(|snapshot| durable.contains(snapshot)))
+    }
+
+    /// Removes the oldest snapshots, once a newer one is durable.
+    pub(crate) fn remove_old_snapshots(&self) -> io::Result<()> {
         let offsets = self.snapshots()?;
         let old = offsets.len().saturating_sub(SNAPSHOTS_KEPT);
         offsets.iter().take(old).try_for_each(|offset| self.remove_snapshot(*offset))
     }
 
-    /// Removes snapshots of what the log does not hold any more: other records may come there.
-    pub(crate) fn remove_snapshots_behind(&self, end: Offset) -> io::Result<()> {
+    /// Removes snapshots of what the log does not hold any more, durably: other records may come there.
+    fn remove_snapshots_behind(&self, end: Offset) -> io::Result<()> {
         let offsets = self.snapshots()?;
-        let mut behind = offsets.iter().filter(|offset| **offset > end);
-        behind.try_for_each(|offset| self.remove_snapshot(*offset))
+        let behind: Vec<&Offset> = offsets.iter().filter(|offset| **offset > end).collect();
+        if behind.is_empty() {
+            return Ok(());
+        }
+        behind.into_iter().try_for_each(|offset| self.remove_snapshot(*offset))?;
+        self.disk.sync_folder(&self.folder)
     }
 
     fn remove_snapshot(&self, offset: Offset) -> io::Result<()> {
@@ -143,17 +181,16 @@ impl<D: Disk> Log<D> {
         Ok(offsets.collect())
     }
 
-    /// Remembers the producers again, up to where the log ends now: the newest snapshot that holds,
-    /// and what the log says since.
+    /// Remembers the producers again, up to where the log ends now: the newest snapshot that holds, and what
+    /// the log says since. A start that walks again what was durable may take a snapshot from further on: what
+    /// compaction took is nowhere else.
     pub(crate) fn load_producers(&mut self) -> io::Result<()> {
-        self.remove_snapshots_behind(self.end)?;
-        self.remembered = Remembered { producers: Producers::default(), loaded: true };
+        self.remove_snapshots_behind(self.end.max(self.checkpoint.recovered))?;
+        self.remembered = Remembered { loaded: true, ..Remembered::default() };
         let mut from = self.start;
         for offset in self.snapshots()?.into_iter().rev() {
-            let path = segment::path(&self.folder, offset, "snapshot");
-            let bytes = read_small(&self.disk, &path, SNAPSHOT_BYTES_MAX)?;
-            if let Some(producers) = bytes.and_then(|bytes| Producers::from_snapshot(&bytes)) {
-                self.remembered.producers = producers;
+            if let Some(producers) = self.read_snapshot(offset)? {
+                (self.remembered.producers, self.remembered.known_until) = (producers, offset);
                 from = offset.max(self.start);
                 break;
             }

@@ -256,7 +256,7 @@ impl<D: Disk> Log<D> {
                     if self.remembered.loaded
                         && let Some(header) = walk.header(&frame)?
                     {
-                        self.remembered.producers.record(&header, frame.base);
+                        self.remembered.found(&header, frame.base);
                     }
                 }
                 Step::Bad { position, end, next } => {

@@ -63,15 +63,20 @@ impl<D: Disk> Log<D> {
         if offset <= self.start {
             return Ok(());
         }
-        // The log must not end before its start, whatever is lost with the power.
+        // The log must not end before its start, whatever is lost with the power; and what is deleted may be
+        // all that tells of a producer, so that a recovery point has to know it.
+        if !self.has_snapshot_of(offset)? {
+            self.sync()?;
+        }
         self.sync_up_to(offset)?;
-        self.start = offset;
-        self.epochs.delete_before(offset);
         let serial = self.checkpoint.serial + 1;
         let epochs = self.epochs.fingerprint(offset, self.checkpoint.recovered);
-        self.checkpoint = Checkpoint { serial, log_start: offset, epochs, ..self.checkpoint };
-        self.checkpoint.store(&self.disk, &self.folder)?.sync()?;
+        let checkpoint = Checkpoint { serial, log_start: offset, epochs, ..self.checkpoint };
+        // Nobody is told of a start that the disk refuses.
+        checkpoint.store(&self.disk, &self.folder)?.sync()?;
         self.disk.sync_folder(&self.folder)?;
+        (self.checkpoint, self.start) = (checkpoint, offset);
+        self.epochs.delete_before(offset);
         let bases: Vec<Offset> = self.closed.keys().copied().collect();
         for base in bases {
             if self.next_base(base) > offset {

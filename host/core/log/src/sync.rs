@@ -51,6 +51,8 @@ pub(crate) struct Unsynced<F> {
     point_wanted: bool,
     /// A [`Dirty`] with a recovery point was handed out.
     point_under_way: bool,
+    /// A sync failed here: nobody knows what is on the disk, so that no later one may say that it does.
+    failed: bool,
 }
 
 /// How much of a log was synced, and what recovery wants to know of the active segment then.
@@ -69,6 +71,7 @@ pub struct Dirty<D: Disk> {
     disk: D,
     folder: Option<String>,
     files: Vec<D::File>,
+    failed: bool,
     /// What to hand to [`Log::synced`] afterwards.
     pub token: SyncToken,
 }
@@ -86,6 +89,9 @@ pub struct SyncToken {
 impl<D: Disk> Dirty<D> {
     /// Syncs everything. An error means that nobody knows what is on the disk: end the process.
     pub fn sync(&self) -> io::Result<()> {
+        if self.failed {
+            return Err(io::Error::other("an earlier sync of the same files failed"));
+        }
         self.files.iter().try_for_each(DiskFile::sync)?;
         self.folder.iter().try_for_each(|folder| self.disk.sync_folder(folder))
     }
@@ -109,6 +115,7 @@ impl<F> Unsynced<F> {
             segments: Offset::ZERO,
             point_wanted: false,
             point_under_way: false,
+            failed: false,
         }
     }
 
@@ -140,14 +147,24 @@ impl<D: Disk> Log<D> {
         let folder = std::mem::take(&mut self.unsynced.folder).then(|| self.folder.clone());
         let (serial, generation) = (self.unsynced.serial, self.unsynced.generation);
         let token = SyncToken { synced: self.point(), storable, serial, generation };
-        Some(Dirty { disk: self.disk.clone(), folder, files, token })
+        let (disk, failed) = (self.disk.clone(), self.unsynced.failed);
+        Some(Dirty { disk, folder, files, failed, token })
+    }
+
+    /// What was handed out and has not been synced is handed out again: whoever asks from now on waits for
+    /// everything before.
+    pub fn take_back(&mut self) {
+        let handed_out = std::mem::take(&mut self.unsynced.handed_out);
+        self.unsynced.files.extend(handed_out);
+        (self.unsynced.active, self.unsynced.folder) = (true, true);
     }
 
     /// Whether there is anything to sync.
     pub fn is_dirty(&self) -> bool {
         let unsynced = &self.unsynced;
         let due = unsynced.point_wanted && !unsynced.point_under_way;
-        unsynced.active || unsynced.folder || due || !unsynced.files.is_empty()
+        let files = unsynced.active || !unsynced.files.is_empty();
+        files || unsynced.folder || due || unsynced.failed
     }
 
     /// The syncs of a [`Dirty`] are done.
@@ -201,11 +218,14 @@ impl<D: Disk> Log<D> {
     fn prepare_point(&mut self) -> io::Result<()> {
         let epochs = self.write_epochs()?;
         let indexes = self.active.store_indexes(&self.disk, &self.folder)?;
-        self.write_snapshot()?;
-        // The first time, their names are new.
-        self.unsynced.folder |= self.active.base != self.checkpoint.segment
-            || self.checkpoint.position == 0
-            || epochs.is_some();
+        // The point before this one is durable by then, and nothing older is needed any more.
+        let before = self.checkpoint.serial > 0;
+        let before = before.then(|| Checkpoint::open(&self.disk, &self.folder)).transpose()?;
+        let snapshot = self.write_snapshot()?;
+        self.unsynced.files.extend(before);
+        // The snapshot's name is new each time.
+        self.unsynced.folder = true;
+        self.unsynced.files.push(snapshot);
         self.unsynced.files.extend(epochs);
         self.unsynced.files.extend(indexes);
         Ok(())
@@ -239,7 +259,9 @@ impl<D: Disk> Log<D> {
         };
         // The first time, its name is new.
         self.unsynced.folder |= self.checkpoint.serial == 1;
-        self.checkpoint.store(&self.disk, &self.folder)
+        let file = self.checkpoint.store(&self.disk, &self.folder)?;
+        self.remove_old_snapshots()?;
+        Ok(file)
     }
 
     /// Makes the segments durable up to `offset`, here and now, where they are not.
@@ -247,7 +269,8 @@ impl<D: Disk> Log<D> {
         if offset > self.unsynced.segments { self.sync() } else { Ok(()) }
     }
 
-    /// Syncs everything here and now, and stores a recovery point.
+    /// Syncs everything here and now, and stores a recovery point. After an error every [`Dirty`] fails, so
+    /// that whoever carries out syncs ends the process.
     pub fn sync(&mut self) -> io::Result<()> {
         self.sync_as(false)
     }
@@ -260,7 +283,9 @@ impl<D: Disk> Log<D> {
         unsynced.files.extend(handed_out);
         (unsynced.active, unsynced.folder) = (true, true);
         let dirty = self.take_dirty().expect("just marked");
-        dirty.sync()?;
+        let synced = dirty.sync();
+        self.unsynced.failed = synced.is_err();
+        synced?;
         let point = self.synced_as(dirty.token, clean)?;
         point.filter(|_| clean).map_or(Ok(()), |file| file.sync())
     }

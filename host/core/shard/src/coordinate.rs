@@ -37,10 +37,9 @@ impl GroupCoordinators {
         GroupCoordinators { settings, by_partition: BTreeMap::new() }
     }
 
-    pub(crate) fn remove(&mut self, id: TopicPartition) {
-        if self.by_partition.get(&id.partition).is_some_and(|placed| placed.topic == id.topic) {
-            self.by_partition.remove(&id.partition);
-        }
+    fn remove(&mut self, id: TopicPartition) -> Option<Coordinator> {
+        self.by_partition.get(&id.partition).filter(|placed| placed.topic == id.topic)?;
+        self.by_partition.remove(&id.partition).map(|placed| placed.coordinator)
     }
 
     /// Whether a coordinator writes to this partition.
@@ -83,6 +82,14 @@ impl<D: Disk> Shard<D> {
         let placed = Placed { topic: id.topic, coordinator };
         self.groups.by_partition.insert(id.partition, placed);
         Ok(())
+    }
+
+    /// The partition is gone, and with it its coordinator: whoever waits for one is told so.
+    pub(crate) fn end_groups(&mut self, id: TopicPartition, outbox: &mut Vec<Output<D>>) {
+        let Some(coordinator) = self.groups.remove(id) else { return };
+        for (ticket, reply) in coordinator.end() {
+            outbox.push(Output::Reply { ticket, reply: Reply::Group(reply) });
+        }
     }
 
     pub(crate) fn group_request(
@@ -158,9 +165,14 @@ impl<D: Disk> Shard<D> {
         &mut self,
         now: Instant,
         clock: Timestamp,
-        (partition, token): (PartitionIndex, AppendToken),
+        (id, token): (TopicPartition, AppendToken),
         outbox: &mut Vec<Output<D>>,
     ) {
+        if !self.groups.holds(id) {
+            // It has ended since, and its successor knows nothing of this.
+            return;
+        }
+        let partition = id.partition;
         let Some(coordinator) = self.groups.get(partition) else { return };
         let effects = coordinator.appended(now, clock, token, Ok(()));
         self.carry_out(now, clock, partition, effects, outbox);
@@ -188,7 +200,7 @@ impl<D: Disk> Shard<D> {
             let batch = stored::batch_of(&records, clock);
             let outcome = match self.store_records(clock, id, &batch, outbox) {
                 Ok(true) => {
-                    self.syncs.park(Waiting::Group { partition, token });
+                    self.syncs.park(Waiting::Group { id, token });
                     return;
                 }
                 Ok(false) => Ok(()),

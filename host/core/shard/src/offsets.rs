@@ -52,11 +52,13 @@ impl<D: Disk> Shard<D> {
         if target > partition.high_watermark {
             return Err(ErrorCode::OffsetOutOfRange);
         }
-        if target > partition.log.start_offset() {
-            let deleted = partition.log.delete_before(target);
-            deleted.map_err(|_| ErrorCode::KafkaStorageError)?;
+        let deleted = partition.log.delete_before(target);
+        let start = partition.log.start_offset();
+        if deleted.is_err() && partition.log.is_dirty() {
+            // If it was a sync that failed, the next one has to say so.
+            self.syncs.touched(*id);
         }
-        Ok(partition.log.start_offset())
+        deleted.map(|()| start).map_err(|_| ErrorCode::KafkaStorageError)
     }
 
     /// Answers which producers the partitions remember (Kafka's DescribeProducers).

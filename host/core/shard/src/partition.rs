@@ -84,21 +84,27 @@ const IDENTITY: &str = "partition.metadata";
 const IDENTITY_BYTES_MAX: usize = 4096;
 
 /// Makes sure that what is in `folder` belongs to `topic` and not to a deleted topic of the same
-/// name, whose files a crash may have left behind.
-pub(crate) fn claim_folder<D: Disk>(disk: &D, folder: &str, topic: TopicId) -> io::Result<()> {
-    let identity = format!("version: 0\ntopic_id: {topic}\n");
+/// name, whose files a crash may have left behind. Says whether it is to be signed.
+pub(crate) fn claim_folder<D: Disk>(disk: &D, folder: &str, topic: TopicId) -> io::Result<bool> {
     let found = read_small(disk, &format!("{folder}/{IDENTITY}"), IDENTITY_BYTES_MAX)?;
     let other = found.as_deref().and_then(|found| {
         let found = std::str::from_utf8(found).ok()?;
         found.lines().find_map(|line| line.strip_prefix("topic_id: ")).map(str::to_owned)
     });
     match other {
-        Some(other) if other == topic.to_string() => return Ok(()),
+        Some(other) if other == topic.to_string() => return Ok(false),
         // A file that says nothing is damaged, and no reason to throw records away.
         None if found.is_some() => {}
         Some(_) | None => disk.remove(folder)?,
     }
     disk.create_folder(folder)?;
+    Ok(true)
+}
+
+/// Writes down that `folder` belongs to `topic`, with the names that are in it by now: if that of the first
+/// segment were lost and a later one's not, the log would begin where nobody has asked it to.
+pub(crate) fn sign_folder<D: Disk>(disk: &D, folder: &str, topic: TopicId) -> io::Result<()> {
+    let identity = format!("version: 0\ntopic_id: {topic}\n");
     replace(disk, folder, IDENTITY, identity.as_bytes())?;
     disk.sync_folder(TOPICS)
 }

@@ -1,7 +1,6 @@
 //! The shard itself: its state, its one door, and the end of a turn.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use crate::fetch::WaitingFetches;
 use crate::input::{Input, Request, Ticket};
 use crate::metadata::{Change, METADATA, Metadata};
 use crate::output::{Event, Output, Reply};
-use crate::partition::{Partition, claim_folder, folder};
+use crate::partition::{Partition, claim_folder, folder, sign_folder};
 use crate::sync::Syncs;
 
 /// What is added to the name of a partition's folder before it is removed. A topic of such a name there
@@ -96,7 +95,7 @@ pub(crate) enum Waiting<D: Disk> {
     /// A reply that may leave once its batches are durable.
     Reply { ticket: Ticket, reply: Reply<D> },
     /// A group coordinator's records.
-    Group { partition: PartitionIndex, token: AppendToken },
+    Group { id: TopicPartition, token: AppendToken },
     /// A change of the metadata.
     Metadata(Change),
 }
@@ -158,8 +157,14 @@ impl<D: Disk> Shard<D> {
             }
             Input::Abandoned { ticket } => self.abandon(ticket),
             Input::Cluster { ticket, cluster } => {
-                self.follow_cluster(now, clock, cluster, outbox);
-                outbox.push(Output::Reply { ticket, reply: Reply::ClusterApplied });
+                let has_found = self.follow_cluster(now, clock, cluster, outbox);
+                let reply = Reply::ClusterApplied;
+                if has_found {
+                    // What a start finds is shown to nobody before it is on the disk.
+                    self.syncs.park(Waiting::Reply { ticket, reply });
+                } else {
+                    outbox.push(Output::Reply { ticket, reply });
+                }
             }
             Input::Synced { id } => self.synced(now, clock, id, outbox),
             Input::WrittenBack { partition, token } => self.written_back(partition, token, outbox),
@@ -246,23 +251,25 @@ impl<D: Disk> Shard<D> {
 
 impl<D: Disk> Shard<D> {
     /// Opens the partitions that are new in `cluster`, drops those that are gone, and gives the
-    /// others their new settings.
+    /// others their new settings. Says whether records were found that may be in the page cache only.
     fn follow_cluster(
         &mut self,
         now: Instant,
         clock: Timestamp,
         cluster: Arc<Cluster>,
         outbox: &mut Vec<Output<D>>,
-    ) {
+    ) -> bool {
+        let mut has_found = false;
         if cluster.version() < self.cluster.version() {
-            return;
+            return has_found;
         }
         let is_gone = |id: &&TopicPartition| **id != METADATA && !cluster.has(**id);
         let gone: Vec<TopicPartition> = self.partitions.keys().filter(is_gone).copied().collect();
         for id in gone {
             self.drop_partition(now, clock, id, outbox);
         }
-        for topic in cluster.topics() {
+        let stored = cluster.topics().filter(|topic| topic.view_of.is_none());
+        for topic in stored {
             let settings = cluster.effective(self.identity.broker, topic);
             for (index, placed) in topic.indexed() {
                 let id = TopicPartition { topic: topic.id, partition: index };
@@ -270,17 +277,23 @@ impl<D: Disk> Shard<D> {
                     continue;
                 }
                 if !self.partitions.contains_key(&id) {
-                    self.open_partition(now, clock, id, topic, outbox);
+                    has_found |= self.open_partition(now, clock, id, topic, outbox);
                 }
                 let reserve = self.reserve(id);
-                if let Some(partition) = self.partitions.get_mut(&id)
-                    && partition.configure(&settings, placed.leader_epoch, reserve)
-                {
+                let Some(partition) = self.partitions.get_mut(&id) else { continue };
+                let before = partition.flush;
+                if partition.configure(&settings, placed.leader_epoch, reserve) {
                     self.compaction.changed(id);
+                }
+                if before == Flush::Os && partition.flush == Flush::Sync {
+                    // From now on a sync stands for everything before it, too.
+                    partition.log.take_back();
+                    self.syncs.touched(id);
                 }
             }
         }
         self.cluster = cluster;
+        has_found
     }
 
     fn open_partition(
@@ -290,19 +303,20 @@ impl<D: Disk> Shard<D> {
         id: TopicPartition,
         topic: &Topic,
         outbox: &mut Vec<Output<D>>,
-    ) {
+    ) -> bool {
         let folder = folder(&topic.name, id.partition);
         let opened = self.open_log(id, &folder, outbox);
         let log = match opened {
             Ok(log) => log,
             Err(problem) => {
                 outbox.push(Output::Event(Event::PartitionFailed { folder, problem }));
-                return;
+                return false;
             }
         };
         // What was found may be in the page cache only. Of an empty log there is nothing to lose:
         // the metadata knows that it is there, and its first batch brings the folder along.
-        if log.start_offset() < log.end_offset() {
+        let has_found = log.start_offset() < log.end_offset();
+        if has_found {
             self.syncs.touched(id);
         }
         let partition = Partition::new(id, topic.name.clone(), log, LeaderEpoch::default());
@@ -315,6 +329,7 @@ impl<D: Disk> Shard<D> {
             let problem = error.to_string();
             outbox.push(Output::Event(Event::PartitionFailed { folder, problem }));
         }
+        has_found
     }
 
     /// What an append to this partition must leave free. Groups may use what producers may not.
@@ -329,11 +344,15 @@ impl<D: Disk> Shard<D> {
         folder: &str,
         outbox: &mut Vec<Output<D>>,
     ) -> Result<Log<D>, String> {
-        claim_folder(&self.disk, folder, id.topic).map_err(|error| error.to_string())?;
+        let is_new = claim_folder(&self.disk, folder, id.topic);
+        let is_new = is_new.map_err(|error| error.to_string())?;
         let (disk, tail) = (self.disk.clone(), self.tail.clone());
         let settings = LogSettings { disk_reserve: self.reserve(id), ..LogSettings::default() };
         let log = Log::open(disk, folder, settings, tail);
         let mut log = log.map_err(|error| error.to_string())?;
+        if is_new {
+            sign_folder(&self.disk, folder, id.topic).map_err(|error| error.to_string())?;
+        }
         if let Some(entries) = self.recovered.remove(&id) {
             let taken = log.take_journal(&entries).map_err(|error| error.to_string())?;
             if taken > 0 {
@@ -362,7 +381,7 @@ impl<D: Disk> Shard<D> {
     ) {
         let Some(partition) = self.partitions.remove(&id) else { return };
         self.syncs.forget(id);
-        self.groups.remove(id);
+        self.end_groups(id, outbox);
         self.compaction.changed(id);
         self.release_readers(id, outbox);
         if id.partition == PartitionIndex(0) {
@@ -389,7 +408,7 @@ impl<D: Disk> Shard<D> {
             outbox.push(Output::Event(Event::PartitionFailed { folder, problem }));
         }
         self.syncs.forget(id);
-        self.groups.remove(id);
+        self.end_groups(id, outbox);
         self.release_readers(id, outbox);
     }
 
@@ -417,11 +436,9 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    /// Ends every log in good order, so that the next start has nothing to recover.
-    pub fn close(self) -> io::Result<()> {
-        for partition in self.partitions.into_values() {
-            partition.log.close()?;
-        }
-        Ok(())
+    /// Ends, and hands over its logs. Closed in good order, in whatever order and on whatever threads,
+    /// they leave the next start nothing to recover.
+    pub fn into_logs(self) -> Vec<Log<D>> {
+        self.partitions.into_values().map(|partition| partition.log).collect()
     }
 }

@@ -60,7 +60,8 @@ impl<D: Disk> SyncJob<D> {
 enum Covered {
     /// The files.
     Files(SyncToken, Offset),
-    /// The journal holds everything before this offset that the files may not.
+    /// The journal holds everything before this offset that the files may not; or there is nothing of the
+    /// kind, because the log has synced by itself.
     Journal(Offset),
 }
 
@@ -153,7 +154,9 @@ impl<D: Disk> Shard<D> {
     /// Ends a turn: what was written since the last sync is handed to the next one, unless one is
     /// under way, which is then followed by another. To be called after each run of inputs.
     pub fn end_turn(&mut self, outbox: &mut Vec<Output<D>>) {
-        if self.syncs.dirty.is_empty() || self.syncs.running.is_some() {
+        // Who waits is answered, also when what was written is gone with its partition.
+        let is_wanted = !self.syncs.dirty.is_empty() || !self.syncs.waiting.is_empty();
+        if self.syncs.running.is_some() || !is_wanted {
             return;
         }
         let through_journal = self.syncs.wants_journal() && self.write_journal();
@@ -191,9 +194,14 @@ impl<D: Disk> Shard<D> {
         for id in ids {
             let Some(partition) = self.partitions.get_mut(&id) else { continue };
             let end = partition.log.end_offset();
-            if let Some(dirty) = partition.log.take_dirty() {
-                covered.insert(id, Covered::Files(dirty.token, end));
-                logs.push(dirty);
+            match partition.log.take_dirty() {
+                Some(dirty) => {
+                    covered.insert(id, Covered::Files(dirty.token, end));
+                    logs.push(dirty);
+                }
+                None => {
+                    covered.insert(id, Covered::Journal(partition.log.durable_end()));
+                }
             }
         }
         SyncJob { id: self.begin_sync(covered), logs, journal: None }
@@ -229,8 +237,8 @@ impl<D: Disk> Shard<D> {
         while let Some((_, waiting)) = self.syncs.waiting.pop_front_if(|(needs, _)| *needs <= id) {
             match waiting {
                 Waiting::Reply { ticket, reply } => outbox.push(Output::Reply { ticket, reply }),
-                Waiting::Group { partition, token } => {
-                    self.group_appended(now, clock, (partition, token), outbox);
+                Waiting::Group { id, token } => {
+                    self.group_appended(now, clock, (id, token), outbox);
                 }
                 Waiting::Metadata(change) => self.metadata_appended(change, outbox),
             }

@@ -4,13 +4,13 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use brooklet_sim::{Bug, simulate};
-use clap::Parser;
+use brooklet_sim::{Outcome, broker, log};
+use clap::{Parser, ValueEnum};
 
-/// Simulates logs on a disk that loses power.
+/// Simulates logs, and whole brokers, on a disk that loses power.
 #[derive(Parser)]
 struct Arguments {
-    /// Lives this seed's history, and prints it.
+    /// Lives this seed's histories, and prints them.
     #[arg(long)]
     seed: Option<u64>,
     /// Goes on for so long, from seed 0 or the given one on.
@@ -19,6 +19,34 @@ struct Arguments {
     /// Lives each history twice and compares them.
     #[arg(long)]
     twice: bool,
+    /// What is simulated.
+    #[arg(long, value_enum, default_value_t = World::Both)]
+    world: World,
+}
+
+/// What is simulated.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum World {
+    /// One log.
+    Log,
+    /// Shards with groups and clients.
+    Broker,
+    /// Each in turn.
+    Both,
+}
+
+impl World {
+    /// Its histories of one seed, with their names.
+    fn simulate(self, seed: u64) -> Vec<(&'static str, Outcome)> {
+        let mut outcomes = Vec::new();
+        if self != World::Broker {
+            outcomes.push(("log", log::simulate(seed, log::Bug::None)));
+        }
+        if self != World::Log {
+            outcomes.push(("broker", broker::simulate(seed, broker::Bug::None)));
+        }
+        outcomes
+    }
 }
 
 fn main() -> ExitCode {
@@ -29,20 +57,24 @@ fn main() -> ExitCode {
     let began = Instant::now();
     let mut lived = 0;
     for seed in first.. {
-        let outcome = simulate(seed, Bug::None);
-        if single {
-            print!("{}", outcome.history);
+        let outcomes = arguments.world.simulate(seed);
+        for (world, Outcome { history, violation }) in &outcomes {
+            if single || violation.is_some() {
+                print!("{history}");
+            }
+            if let Some(violation) = violation {
+                println!("seed {seed}: {violation}");
+                println!(
+                    "repeat with: cargo run -p brooklet-sim --bin sim -- --world {world} --seed {seed}"
+                );
+                return ExitCode::FAILURE;
+            }
         }
-        if let Some(violation) = &outcome.violation {
-            println!("seed {seed}: {violation}");
-            println!("repeat with: cargo run -p brooklet-sim --bin sim -- --seed {seed}");
-            return ExitCode::FAILURE;
-        }
-        if arguments.twice && simulate(seed, Bug::None) != outcome {
+        if arguments.twice && arguments.world.simulate(seed) != outcomes {
             println!("seed {seed}: two lives of one seed differ");
             return ExitCode::FAILURE;
         }
-        lived += 1;
+        lived += outcomes.len();
         if single || began.elapsed() >= limit {
             break;
         }

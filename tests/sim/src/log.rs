@@ -1,10 +1,14 @@
-//! One log, one producer of each kind, one disk, and what a seed does to them.
+//! One log, one producer of each kind, one disk, and what a seed does to them: appends, syncs, cleaning, cuts
+//! and lost power.
+
+pub mod invariants;
+pub mod oracle;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use brooklet_log::compaction::{Cleaning, CompactError, Job, LatestByKey};
+use brooklet_log::compaction::{Cleaning, CompactError, Job, Keys};
 use brooklet_log::disk::memory::MemoryDisk;
 use brooklet_log::validate::ValidatedBatch;
 use brooklet_log::{AppendError, Buffers, Disk, DiskFile, Log, LogSettings, TailBudget};
@@ -13,8 +17,9 @@ use brooklet_wire::batch::{self, BatchBuilder};
 use brooklet_wire::compress::Codec;
 use bytes::Bytes;
 
-use crate::invariants::{nothing_acknowledged_is_lost, reads_return_what_was_written};
-use crate::oracle::{Oracle, Written};
+use crate::Outcome;
+use crate::log::invariants::{nothing_acknowledged_is_lost, reads_return_what_was_written};
+use crate::log::oracle::{Oracle, Written};
 use crate::prng::Prng;
 
 const FOLDER: &str = "topics/t-0";
@@ -31,15 +36,6 @@ pub enum Bug {
     AcknowledgeBeforeSync,
     /// The cleaner's clock gains an hour with each cleaning, and tombstones go too early.
     CleanTooEarly,
-}
-
-/// How a history went.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// Every step and what came of it; equal for equal seeds.
-    pub history: String,
-    /// The invariant that was broken, if one was.
-    pub violation: Option<String>,
 }
 
 struct World {
@@ -271,7 +267,7 @@ impl World {
                 }
             }
             Some(Stage::Done(cleaning)) => {
-                let removed = cleaning.records_removed;
+                let removed = cleaning.cleaned.records_removed;
                 let next = self.log().advance_compaction(*cleaning);
                 let next = next.map_err(|error| format!("advance a compaction: {error}"))?;
                 self.note(format_args!("compact {removed}"));
@@ -289,7 +285,7 @@ impl World {
             Bug::None | Bug::AcknowledgeBeforeSync => 0,
         };
         let now = Timestamp(self.clock).plus_millis(i64::try_from(ahead).expect("small"));
-        let job = self.log().begin_compaction(now, LatestByKey::within(keys))?;
+        let job = self.log().begin_compaction(now, Keys::within(keys, [7; 32]))?;
         self.oracle.cleanings.insert(self.clock);
         self.note(format_args!("begin to compact"));
         Some(Stage::Job(Box::new(job)))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::oracle::{Oracle, Written};
+use crate::log::oracle::{Oracle, Written};
 
 /// Says which acknowledged record is missing from everything that can be read.
 pub fn check(

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::oracle::{Oracle, Written};
+use crate::log::oracle::{Oracle, Written};
 
 /// Says which record nobody wrote, or not there.
 pub fn check(oracle: &Oracle, read: &BTreeMap<u64, Written>) -> Result<(), String> {

@@ -1,0 +1,45 @@
+//! Whole shards with everything above the disk but the network: one seed is one history of clients who
+//! produce, read, join groups and administer, and of what goes wrong meanwhile.
+//!
+//! **Where it sits.** In place of the broker's shell: it drives `brooklet-shard` as `seat`, `shard_thread`
+//! and `start` do, with other threads (none), another clock (virtual) and another disk (in memory).
+//!
+//! **What it decides.** Everything random, from one generator: who asks what and when, how long a message
+//! or a sync takes, what happens at the same time, what goes wrong.
+//!
+//! **What it never does.** Look into a shard: promises are checked against what clients see.
+
+mod audit;
+mod bug;
+mod client;
+mod clients;
+mod driver;
+mod faults;
+mod plan;
+mod promises;
+mod schedule;
+mod world;
+
+pub use bug::Bug;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::Outcome;
+
+/// Lives one history.
+pub fn simulate(seed: u64, bug: Bug) -> Outcome {
+    let mut world = world::World::new(seed, bug);
+    let lived = catch_unwind(AssertUnwindSafe(|| world.live()));
+    let violation = match lived {
+        Ok(Ok(())) => None,
+        Ok(Err(violation)) => Some(violation),
+        Err(panic) => Some(format!("panic: {}", text_of(panic.as_ref()))),
+    };
+    Outcome { history: world.into_history(), violation }
+}
+
+fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+    text.unwrap_or_else(|| "something that is no text".to_owned())
+}
