@@ -8,6 +8,8 @@
 mod command;
 mod failure;
 mod output;
+#[cfg_attr(not(test), expect(dead_code, reason = "installing brings it in"))]
+mod stock;
 
 use std::process::ExitCode;
 use std::time::Duration;
