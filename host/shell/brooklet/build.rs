@@ -101,7 +101,8 @@ fn ensure_target() -> Result<(), String> {
     if asked.status.success() && Path::new(&folder).is_dir() {
         return Ok(());
     }
-    let added = Command::new("rustup").args(["target", "add", TARGET]).stdout(Stdio::null()).status();
+    let added =
+        Command::new("rustup").args(["target", "add", TARGET]).stdout(Stdio::null()).status();
     match added {
         Ok(status) if status.success() => Ok(()),
         Ok(_) | Err(_) => Err(format!(
@@ -118,8 +119,13 @@ fn cargo_build(plugins: &Path, target: &Path) -> Result<(), String> {
         cargo.env_remove(name);
     }
     // What a build script prints is read by the outer cargo.
-    let done = cargo.stdout(Stdio::null()).status().map_err(|error| format!("run cargo: {error}"))?;
-    if done.success() { Ok(()) } else { Err("cargo build failed in plugins/, see above".to_owned()) }
+    let done =
+        cargo.stdout(Stdio::null()).status().map_err(|error| format!("run cargo: {error}"))?;
+    if done.success() {
+        Ok(())
+    } else {
+        Err("cargo build failed in plugins/, see above".to_owned())
+    }
 }
 
 /// Variables that say how the broker is built. Those that say where cargo lives, what it may download and how

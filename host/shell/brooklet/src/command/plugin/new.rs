@@ -60,7 +60,9 @@ impl Kind {
     fn rust(self) -> &'static str {
         match self {
             Kind::Transform => include_str!("../../../../../../sdk/rust/templates/transform.rs"),
-            Kind::Partitioner => include_str!("../../../../../../sdk/rust/templates/partitioner.rs"),
+            Kind::Partitioner => {
+                include_str!("../../../../../../sdk/rust/templates/partitioner.rs")
+            }
             Kind::Serde => include_str!("../../../../../../sdk/rust/templates/serde.rs"),
             Kind::Compaction => include_str!("../../../../../../sdk/rust/templates/compaction.rs"),
             Kind::Source => include_str!("../../../../../../sdk/rust/templates/source.rs"),
@@ -165,9 +167,14 @@ mod tests {
         for kind in Kind::value_variants() {
             let name = format!("my-{}", kind.name());
             let commands = make(parent.path(), &arguments(&name, *kind)).unwrap();
-            assert!(commands[2].ends_with(&format!("release/my_{}.wasm", kind.name())), "{commands:?}");
-            let read = |file: &str| fs::read_to_string(parent.path().join(&name).join(file)).unwrap();
-            let (cargo, readme, source) = (read("Cargo.toml"), read("README.md"), read("src/lib.rs"));
+            assert!(
+                commands[2].ends_with(&format!("release/my_{}.wasm", kind.name())),
+                "{commands:?}"
+            );
+            let read =
+                |file: &str| fs::read_to_string(parent.path().join(&name).join(file)).unwrap();
+            let (cargo, readme, source) =
+                (read("Cargo.toml"), read("README.md"), read("src/lib.rs"));
             assert!(!cargo.contains('@') && !readme.contains('@'), "{cargo}{readme}");
             assert!(cargo.contains(&format!("name = \"{name}\"")));
             assert!(source.contains(&format!("roles: {{ {}: ", kind.name())), "{source}");
