@@ -30,6 +30,7 @@ impl Parse for Json {
         }
         let minus = input.parse::<Option<Token![-]>>()?.map_or("", |_| "-");
         let literal: Lit = input.parse()?;
+        #[expect(clippy::wildcard_enum_match_arm, reason = "Rust may get more kinds of literals")]
         match &literal {
             Lit::Str(text) => Ok(Json(Value::String(text.value()))),
             Lit::Bool(truth) => Ok(Json(Value::Bool(truth.value))),

@@ -324,26 +324,7 @@ fn functions(role: &str, slot: &Ident) -> TokenStream {
                 }));
             }
         },
-        "source" => quote! {
-            fn plan(max_tasks: u32) -> Result<Vec<wire::Split>, PluginError> {
-                #call(|slot| slot.call(|it, _| role::plan(it, max_tasks)))
-            }
-            fn start(splits: Vec<wire::Split>, position: Option<Vec<u8>>) -> Result<(), PluginError> {
-                #call(|slot| slot.call(|it, _| role::start(it, splits, position.as_deref())))
-            }
-            fn poll(l: wire::Limits) -> Result<wire::Polled, PluginError> {
-                #call(|slot| slot.call(|it, _| role::poll(it, l)))
-            }
-            fn committed(position: Vec<u8>) -> Result<(), PluginError> {
-                #call(|slot| slot.call(|it, _| role::committed(it, &position)))
-            }
-            fn aborted(position: Vec<u8>) {
-                let _aborted = #call(|slot| slot.call(|it, _| {
-                    role::aborted(it, &position);
-                    Result::Ok(())
-                }));
-            }
-        },
+        "source" => source_functions(slot),
         _ => quote! {
             fn start(assigned: Vec<wire::Assignment>) -> Result<Vec<wire::Progress>, PluginError> {
                 #call(|slot| slot.call(|it, _| it.start(assigned)))
@@ -355,5 +336,29 @@ fn functions(role: &str, slot: &Ident) -> TokenStream {
                 #call(|slot| slot.call(|it, _| it.flush()))
             }
         },
+    }
+}
+
+fn source_functions(slot: &Ident) -> TokenStream {
+    let call = quote!(#slot.with);
+    quote! {
+        fn plan(max_tasks: u32) -> Result<Vec<wire::Split>, PluginError> {
+            #call(|slot| slot.call(|it, _| role::plan(it, max_tasks)))
+        }
+        fn start(splits: Vec<wire::Split>, position: Option<Vec<u8>>) -> Result<(), PluginError> {
+            #call(|slot| slot.call(|it, _| role::start(it, splits, position.as_deref())))
+        }
+        fn poll(l: wire::Limits) -> Result<wire::Polled, PluginError> {
+            #call(|slot| slot.call(|it, _| role::poll(it, l)))
+        }
+        fn committed(position: Vec<u8>) -> Result<(), PluginError> {
+            #call(|slot| slot.call(|it, _| role::committed(it, &position)))
+        }
+        fn aborted(position: Vec<u8>) {
+            let _aborted = #call(|slot| slot.call(|it, _| {
+                role::aborted(it, &position);
+                Result::Ok(())
+            }));
+        }
     }
 }

@@ -133,7 +133,9 @@ fn bytes(raw: &RawValue) -> Option<Vec<u8>> {
             let hex = members["hex"].as_str().expect("`hex` is a string");
             Some(unhex(hex).unwrap_or_else(|| panic!("{hex:?} is not hexadecimal")))
         }
-        _ => Some(raw.get().as_bytes().to_vec()),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Some(raw.get().as_bytes().to_vec())
+        }
     }
 }
 
