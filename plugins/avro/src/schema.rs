@@ -50,6 +50,7 @@ fn full(name: &Name, namespace: &Namespace) -> String {
     name.fully_qualified_name(namespace).fullname(None)
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library may get more of them")]
 fn collect(schema: &Schema, namespace: &Namespace, names: &mut BTreeMap<String, Schema>) {
     if let (Some(name), false) = (schema.name(), matches!(schema, Schema::Ref { .. })) {
         names.insert(full(name, namespace), schema.clone());

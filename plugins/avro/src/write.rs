@@ -110,11 +110,11 @@ fn leaf_of(schema: &Schema, json: &Json) -> Result<Value, String> {
         number.ok_or_else(|| wrong("a whole number of 32 bits"))
     };
     let long = || json.as_i64().ok_or_else(|| wrong("a whole number of 64 bits"));
-    let double = || match json {
-        Json::String(text) if text == "NaN" => Ok(f64::NAN),
-        Json::String(text) if text == "Infinity" => Ok(f64::INFINITY),
-        Json::String(text) if text == "-Infinity" => Ok(f64::NEG_INFINITY),
-        _ => json.as_f64().ok_or_else(|| wrong("a number")),
+    let double = || match json.as_str() {
+        Some("NaN") => Ok(f64::NAN),
+        Some("Infinity") => Ok(f64::INFINITY),
+        Some("-Infinity") => Ok(f64::NEG_INFINITY),
+        Some(_) | None => json.as_f64().ok_or_else(|| wrong("a number")),
     };
     let text = || json.as_str().ok_or_else(|| wrong("a string"));
     Ok(match schema {

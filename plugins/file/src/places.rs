@@ -151,10 +151,10 @@ impl Places {
 
     fn unreadable(&self, error: &io::Error) -> Error {
         let problem = format!("{}: {error}", self.path.display());
-        match error.kind() {
-            io::ErrorKind::PermissionDenied => Error::Denied(problem),
-            _ => Error::retriable(problem),
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            return Error::Denied(problem);
         }
+        Error::retriable(problem)
     }
 }
 

@@ -166,10 +166,10 @@ fn text(bytes: Option<&[u8]>) -> Value {
 
 fn failed(path: &str, error: &std::io::Error) -> Error {
     let problem = format!("{path}: {error}");
-    match error.kind() {
-        std::io::ErrorKind::PermissionDenied => Error::Denied(problem),
-        _ => Error::retriable(problem),
+    if error.kind() == std::io::ErrorKind::PermissionDenied {
+        return Error::Denied(problem);
     }
+    Error::retriable(problem)
 }
 
 #[cfg(test)]

@@ -105,7 +105,13 @@ impl Kind {
             Kind::Boolean { probability } if !(0.0..=1.0).contains(probability) => {
                 "a probability is between 0 and 1"
             }
-            _ => return Ok(kind),
+            Kind::Choice(_) | Kind::Integer { .. } | Kind::Number { .. } | Kind::Text { .. } => {
+                return Ok(kind);
+            }
+            Kind::Boolean { .. } | Kind::Constant(_) | Kind::Sequence { .. } | Kind::Uuid => {
+                return Ok(kind);
+            }
+            Kind::Timestamp => return Ok(kind),
         };
         Err(problem.to_owned())
     }

@@ -103,10 +103,7 @@ fn what_lies_beyond_the_end_is_not_merged() {
 /// The RFC's pseudocode, once more and independently.
 fn merge_patch(target: Value, patch: &Value) -> Value {
     let Value::Object(patch) = patch else { return patch.clone() };
-    let mut target = match target {
-        Value::Object(members) => members,
-        _ => Map::new(),
-    };
+    let mut target = if let Value::Object(members) = target { members } else { Map::new() };
     for (name, value) in patch {
         if *value == Value::Null {
             target.remove(name);

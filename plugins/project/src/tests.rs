@@ -90,7 +90,10 @@ fn without(value: &mut serde_json::Value, path: &[&str]) {
             }
             [] => {}
         },
-        _ => {}
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_) => {}
     }
 }
 
