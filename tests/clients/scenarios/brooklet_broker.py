@@ -7,7 +7,8 @@ import sys
 import time
 
 SKIPPED = 77
-STOP_MAX_S = 30
+# What the broker promises for a stop.
+STOP_MAX_S = 5
 
 # A script that runs out of time ends by its `finally`s: nothing stays mounted, no broker stays behind.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit("out of time"))
@@ -62,7 +63,7 @@ class Broker:
         self.start()
 
     def stop(self):
-        """Asks it to stop, and says how many seconds that took: all logs are synced on whatever disk this is."""
+        """Asks it to stop, and says how many seconds that took."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(STOP_MAX_S) == 0, f"it ended with {self.process.returncode}"

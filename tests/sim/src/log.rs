@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use brooklet_log::compaction::{Cleaning, CompactError, Job, LatestByKey};
+use brooklet_log::compaction::{Cleaning, CompactError, Job, Keys};
 use brooklet_log::disk::memory::MemoryDisk;
 use brooklet_log::validate::ValidatedBatch;
 use brooklet_log::{AppendError, Buffers, Disk, DiskFile, Log, LogSettings, TailBudget};
@@ -267,7 +267,7 @@ impl World {
                 }
             }
             Some(Stage::Done(cleaning)) => {
-                let removed = cleaning.records_removed;
+                let removed = cleaning.cleaned.records_removed;
                 let next = self.log().advance_compaction(*cleaning);
                 let next = next.map_err(|error| format!("advance a compaction: {error}"))?;
                 self.note(format_args!("compact {removed}"));
@@ -285,7 +285,7 @@ impl World {
             Bug::None | Bug::AcknowledgeBeforeSync => 0,
         };
         let now = Timestamp(self.clock).plus_millis(i64::try_from(ahead).expect("small"));
-        let job = self.log().begin_compaction(now, LatestByKey::within(keys))?;
+        let job = self.log().begin_compaction(now, Keys::within(keys, [7; 32]))?;
         self.oracle.cleanings.insert(self.clock);
         self.note(format_args!("begin to compact"));
         Some(Stage::Job(Box::new(job)))

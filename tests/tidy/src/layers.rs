@@ -13,7 +13,11 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         &["brooklet-types", "brooklet-wire", "brooklet-log", "brooklet-meta", "brooklet-group"],
     ),
     ("brooklet-io", &["brooklet-types", "brooklet-log"]),
-    ("brooklet-hook", &["brooklet-types", "brooklet-wire"]),
+    ("brooklet-hook", &["brooklet-types", "brooklet-wire", "brooklet-log"]),
+    (
+        "brooklet-plugin",
+        &["brooklet-types", "brooklet-wire", "brooklet-log", "brooklet-hook", "brooklet-io"],
+    ),
     (
         "brooklet-broker",
         &[
@@ -40,6 +44,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "brooklet-io",
             "brooklet-hook",
             "brooklet-broker",
+            "brooklet-plugin",
             "brooklet-client",
         ],
     ),

@@ -1,11 +1,11 @@
-//! Compaction: of each key the latest record stays, and nothing that stays moves.
+//! Compaction: of each key the latest record stays, or what a policy says, and nothing that stays moves.
 //!
 //! **Where it sits.** Beside a log. The shard asks [`Log::begin_compaction`] for a [`Job`], any thread
 //! runs it over closed segments, and [`Log::advance_compaction`] takes what came of it and says what
 //! is next, until nothing is. Whatever waits for the disk is in the job.
 //!
 //! **What it decides.** Whether there is enough to clean, and when what a job made takes the place of
-//! what it read. Which records survive is the [policy](LatestByKey)'s and [`batch`]'s.
+//! what it read. Which records survive is the [policy](Policy)'s and [`batch`]'s.
 //!
 //! **What it never does.** Touch the active segment or a control batch, change an offset, or clean a
 //! segment with damage in it: a [`Hole`](crate::Hole) is for people, not for a cleaner.
@@ -21,22 +21,30 @@
 //! which names reach the disk without a sync.
 //!
 //! **Passes.** One job learns keys in a bounded memory. What does not fit waits for the next, and what is
-//! cleaned at a time is at most a segment long, which is the space that it needs.
+//! cleaned at a time is at most a segment long, which is the space that it needs. Not so where a policy
+//! has to see everything, or merges: [`Scope::All`], [`Policy::merges`].
 
 mod batch;
+mod error;
 mod job;
+mod judge;
+mod keys;
 mod policy;
 mod record;
+mod rewrite;
 
 use std::io;
 
 use brooklet_types::{Offset, ProducerId, Timestamp};
 
-pub use self::job::{Cleaning, CompactError, Job};
-pub use self::policy::LatestByKey;
+pub use self::error::CompactError;
+pub use self::job::{Cleaned, Cleaning, Job};
+pub use self::keys::Keys;
+pub use self::policy::{Entry, Latest, Pass, Policy, PolicyError, Scope, Verdict};
 pub(crate) use self::record::Compacted;
 
 use self::job::{Step, Swap};
+use self::judge::Judge;
 use crate::disk::Disk;
 use crate::log::Log;
 use crate::producer::Producer;
@@ -114,8 +122,9 @@ impl<D: Disk> Log<D> {
     }
 
     /// Begins a cleaning of the closed segments, if the log wants one. The job is to be run, and what
-    /// comes of it handed to [`Log::advance_compaction`], or an error to [`Log::abandon_compaction`].
-    pub fn begin_compaction(&mut self, now: Timestamp, policy: LatestByKey) -> Option<Job<D>> {
+    /// comes of it handed to [`Log::advance_compaction`], or an error to [`Log::abandon_compaction`]. Kafka's
+    /// own policy judges, unless the job is given another: [`Job::choose`].
+    pub fn begin_compaction(&mut self, now: Timestamp, keys: Keys) -> Option<Job<D>> {
         let Cleanable::Now { .. } = self.cleanable(now) else { return None };
         let (count, _) = self.assess(now);
         let last = |(id, producer): (ProducerId, &Producer)| {
@@ -127,14 +136,15 @@ impl<D: Disk> Log<D> {
             settings: self.settings.clone(),
             segments: segments.map(|it| (it.clone(), self.next_base(it.base))).collect(),
             dirty_from: self.compacted.clean_until,
+            start: self.start,
             producers: self.producers().iter().filter_map(last).collect(),
-            policy,
+            judge: Some(Judge::new(keys)),
             learnt_until: None,
             now,
             generation: self.unsynced.generation,
             compacted: self.compacted.clone(),
             step: Step::Clean,
-            records_removed: 0,
+            cleaned: Cleaned::default(),
         };
         self.compaction_under_way = Some(self.unsynced.generation);
         Some(Job { disk: self.disk.clone(), cleaning })
@@ -189,37 +199,43 @@ impl<D: Disk> Log<D> {
         let is_explained = match error {
             CompactError::Outdated { .. } | CompactError::Interrupted { .. } => true,
             CompactError::Damaged { .. } | CompactError::Batch { .. } => was_cut,
-            CompactError::Disk { .. } | CompactError::Full { .. } | CompactError::Sync { .. } => {
-                false
-            }
+            CompactError::Disk { .. }
+            | CompactError::Full { .. }
+            | CompactError::Sync { .. }
+            | CompactError::Policy { .. } => false,
         };
         (!is_explained).then_some(error)
     }
 
-    /// Whether the segments that a replacement was made of are still here.
+    /// Whether the segments that replacements were made of are still here.
     fn holds(&self, swap: &Swap) -> bool {
-        swap.old.iter().all(|old| self.closed.get(&old.base) == Some(old))
+        let mut old = swap.parts.iter().flat_map(|part| &part.old);
+        old.all(|old| self.closed.get(&old.base) == Some(old))
     }
 
     fn put_in_place(&mut self, swap: Swap) -> io::Result<()> {
-        swap.replacement.put_in_place(&self.disk, &self.folder, swap.record.serial)?;
-        for old in &swap.old {
-            // Readers at the head see what others see.
-            self.tail.forget_before(self.next_base(old.base));
-            self.closed.remove(&old.base);
+        for part in swap.parts {
+            part.replacement.put_in_place(&self.disk, &self.folder, swap.record.serial)?;
+            for old in &part.old {
+                // Readers at the head see what others see.
+                self.tail.forget_before(self.next_base(old.base));
+                self.closed.remove(&old.base);
+            }
+            self.closed.extend(part.new.map(|new| (new.base, new)));
         }
-        self.closed.extend(swap.new.map(|new| (new.base, new)));
         self.unsynced.folder = true;
         Ok(())
     }
 
     fn discard(&self, swap: &Swap) -> io::Result<()> {
-        swap.replacement.discard(&self.disk, &self.folder, swap.record.serial)
+        let mut parts = swap.parts.iter();
+        parts
+            .try_for_each(|it| it.replacement.discard(&self.disk, &self.folder, swap.record.serial))
     }
 
     /// Sees to it that the next start carries out no replacement.
     fn withdraw_replacement(&mut self) -> io::Result<()> {
-        self.compacted.replacement = None;
+        self.compacted.replacements.clear();
         self.compacted.serial += 1;
         self.compacted.store(&self.disk, &self.folder)
     }

@@ -17,6 +17,7 @@ pub mod memory;
 
 use std::fmt::Debug;
 use std::io;
+use std::ops::Range;
 
 use brooklet_types::ByteSize;
 
@@ -74,6 +75,13 @@ pub trait DiskFile: Clone + Debug + Send + Sync + 'static {
 
     /// Makes everything written so far survive a loss of power.
     fn sync(&self) -> io::Result<()>;
+
+    /// The first stretch at or behind `position` that was ever written to, as far as is known without
+    /// reading: what lies before it and, when there is none, everything behind `position`, reads as zeroes.
+    fn written_from(&self, position: u64) -> io::Result<Option<Range<u64>>> {
+        let end = self.len()?;
+        Ok((position < end).then_some(position..end))
+    }
 
     /// Whether nothing is in the file.
     fn is_empty(&self) -> io::Result<bool> {

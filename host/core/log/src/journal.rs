@@ -26,6 +26,7 @@
 //!    so starting over needs no write of its own.
 
 use std::io;
+use std::ops::Range;
 
 use brooklet_types::{ByteSize, Offset, PartitionIndex, TopicId, TopicPartition};
 use brooklet_wire::checksum;
@@ -86,13 +87,13 @@ impl<D: Disk> Journal<D> {
         capacity: ByteSize,
     ) -> Result<(Journal<D>, Vec<Entry>), JournalError> {
         let failed = |source| JournalError::Disk { path: path.to_owned(), source };
-        let (file, bytes) = match disk.open(path) {
+        let (file, written) = match disk.open(path) {
             Ok(file) => {
-                let bytes = read_whole(&file).map_err(failed)?;
-                (file, bytes)
+                let written = Written::read(&file).map_err(failed)?;
+                (file, written)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                (disk.create(path).map_err(failed)?, Bytes::new())
+                (disk.create(path).map_err(failed)?, Written::default())
             }
             Err(error) => return Err(failed(error)),
         };
@@ -101,7 +102,7 @@ impl<D: Disk> Journal<D> {
         if let Some((folder, _)) = path.rsplit_once('/') {
             disk.sync_folder(folder).map_err(failed)?;
         }
-        let mut frames = scan(&bytes, path)?;
+        let mut frames = scan(&written, path)?;
         frames.sort_by_key(|frame| (frame.generation, frame.turn));
         let generation = frames.last().map_or(1, |frame| frame.generation + 1);
         let entries = frames.into_iter().flat_map(|frame| frame.entries).collect();
@@ -173,13 +174,16 @@ struct Frame {
     entries: Vec<Entry>,
 }
 
-/// Every whole frame in `bytes`. After a frame that is not whole the search goes on at the next
-/// place where one could begin.
-fn scan(bytes: &Bytes, path: &str) -> Result<Vec<Frame>, JournalError> {
+/// Every whole frame. After a frame that is not whole the search goes on at the next place where one
+/// could begin.
+fn scan(written: &Written, path: &str) -> Result<Vec<Frame>, JournalError> {
     let step = usize::try_from(ALIGNMENT).expect("a sector");
+    let bytes = &written.bytes;
     let mut frames = Vec::new();
     let mut position = 0;
-    while let Some(head) = bytes.get(position..position + HEADER_BYTES) {
+    while let Some(begin) = written.next(position) {
+        position = begin;
+        let Some(head) = bytes.get(position..position + HEADER_BYTES) else { break };
         let Some(length) = frame_length(head, path)? else {
             position += step;
             continue;
@@ -249,12 +253,43 @@ fn frame_bytes(entries: &[Entry]) -> u64 {
     ((HEADER_BYTES + batches) as u64).next_multiple_of(ALIGNMENT)
 }
 
-fn read_whole<F: DiskFile>(file: &F) -> io::Result<Bytes> {
-    let length = usize::try_from(file.len()?).unwrap_or(usize::MAX).min(BYTES_MAX);
-    let mut bytes = vec![0; length];
-    let read = file.read_at(&mut bytes, 0)?;
-    bytes.truncate(read);
-    Ok(bytes.into())
+/// What stands in a journal's file. Most of one is space that was reserved and never written to: it is
+/// not read, which would have the system make zeroes of it, and not looked at.
+#[derive(Debug, Default)]
+struct Written {
+    /// From the file's beginning on, zeroes where nothing was written.
+    bytes: Bytes,
+    stretches: Vec<Range<usize>>,
+}
+
+impl Written {
+    fn read<F: DiskFile>(file: &F) -> io::Result<Written> {
+        let length = usize::try_from(file.len()?).unwrap_or(usize::MAX).min(BYTES_MAX);
+        let mut bytes = vec![0; length];
+        let mut stretches = Vec::new();
+        let mut position = 0;
+        while let Some(stretch) = file.written_from(position as u64)? {
+            let within = |position: u64| usize::try_from(position).unwrap_or(length).min(length);
+            let (start, end) = (within(stretch.start), within(stretch.end));
+            if end <= position {
+                break;
+            }
+            file.read_at(&mut bytes[start..end], start as u64)?;
+            stretches.push(start..end);
+            position = end;
+        }
+        Ok(Written { bytes: bytes.into(), stretches })
+    }
+
+    /// The first place at or behind `position`, which is one, where a frame could begin. A frame may
+    /// reach over what was never written: zeroes are what it had there.
+    fn next(&self, position: usize) -> Option<usize> {
+        let step = usize::try_from(ALIGNMENT).expect("a sector");
+        let passed = self.stretches.partition_point(|stretch| stretch.end <= position);
+        // The page of a file system is longer than a sector, but who knows.
+        let start = self.stretches.get(passed)?.start;
+        Some(position.max(start / step * step))
+    }
 }
 
 /// No journal is ever made larger; what lies beyond this was not written by us.

@@ -15,7 +15,7 @@
 
 use brooklet_types::{ErrorCode, Offset, Timestamp};
 use brooklet_wire::batch::{
-    self, Attributes, BatchBuilder, BatchError, BatchHeader, HEADER_BYTES, Headers, TimestampType,
+    self, Attributes, BatchBuilder, BatchError, BatchHeader, HEADER_BYTES, TimestampType,
 };
 use brooklet_wire::compress::Codec;
 use bytes::{Bytes, BytesMut};
@@ -324,7 +324,7 @@ fn rewrite(
         if recompress {
             let offset = record.offset.distance_from(header.base_offset);
             let offset = Offset::new(offset);
-            let count = usize::try_from(Headers::count(&record.headers)).unwrap_or_default();
+            let count = usize::try_from(record.header_count()).unwrap_or_default();
             let (key, value, headers) = (record.key, record.value, record.headers);
             builder.push_at(offset, record.timestamp, key, value, count, headers)?;
         }

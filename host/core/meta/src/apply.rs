@@ -9,6 +9,7 @@ use brooklet_types::{BrokerId, LeaderEpoch, TopicId};
 
 use crate::cluster::{Broker, Cluster, Partition, Settings, Topic};
 use crate::record::{MetaRecord, SettingChange};
+use crate::setting::topic::VIEW_OF;
 
 impl Cluster {
     /// Folds one fact into the state.
@@ -17,12 +18,13 @@ impl Cluster {
         match record {
             MetaRecord::BrokerStarted { broker, clean } => self.broker_started(*broker, *clean),
             MetaRecord::TopicCreated { id, name, partitions, settings } => {
-                let created = Topic {
-                    id: *id,
-                    name: name.clone(),
-                    partitions: self.placed(*partitions),
-                    settings: settings.iter().cloned().collect(),
-                };
+                let settings: Settings = settings.iter().cloned().collect();
+                let base = settings.get(VIEW_OF).and_then(|base| self.topics.get(base.as_str()));
+                let view_of = base.map(|base| base.id);
+                // What a view shows is where its records are, term for term.
+                let shown = base.map(|base| base.partitions.clone());
+                let partitions = shown.unwrap_or_else(|| self.placed(*partitions));
+                let created = Topic { id: *id, name: name.clone(), partitions, settings, view_of };
                 let topics = Arc::make_mut(&mut self.topics);
                 if let Some(replaced) = topics.insert(name.clone(), Arc::new(created)) {
                     Arc::make_mut(&mut self.names).remove(&replaced.id);
@@ -31,10 +33,13 @@ impl Cluster {
             }
             MetaRecord::PartitionsAdded { id, total } => {
                 let placed = self.placed(*total);
-                self.change_topic(*id, |topic| {
-                    let old = topic.partitions.len();
-                    topic.partitions.extend(placed.into_iter().skip(old));
-                });
+                let views: Vec<TopicId> = self.views_of(*id).map(|view| view.id).collect();
+                for id in std::iter::once(*id).chain(views) {
+                    self.change_topic(id, |topic| {
+                        let old = topic.partitions.len();
+                        topic.partitions.extend(placed.iter().skip(old).cloned());
+                    });
+                }
             }
             MetaRecord::TopicDeleted { id } => {
                 if let Some(name) = Arc::make_mut(&mut self.names).remove(id) {

@@ -53,6 +53,9 @@ pub struct Topic {
     pub partitions: Vec<Partition>,
     /// What was set for this topic and nothing else.
     pub settings: Settings,
+    /// The topic whose records this one shows, if it is a view: it has that topic's partitions and none of
+    /// its own.
+    pub view_of: Option<TopicId>,
 }
 
 /// Who keeps one partition.
@@ -127,9 +130,15 @@ impl Cluster {
         self.partition(id).is_some()
     }
 
-    /// Partitions of all topics.
+    /// Partitions of all topics, without those that views only show.
     pub fn partition_count(&self) -> usize {
-        self.topics.values().map(|topic| topic.partitions.len()).sum()
+        let stored = self.topics.values().filter(|topic| topic.view_of.is_none());
+        stored.map(|topic| topic.partitions.len()).sum()
+    }
+
+    /// The views of a topic.
+    pub fn views_of(&self, id: TopicId) -> impl Iterator<Item = &Arc<Topic>> {
+        self.topics.values().filter(move |topic| topic.view_of == Some(id))
     }
 
     /// Every broker that has been up.
@@ -162,6 +171,11 @@ impl Topic {
     /// The partition of that number.
     pub fn partition(&self, index: PartitionIndex) -> Option<&Partition> {
         self.partitions.get(usize::try_from(index.0).ok()?)
+    }
+
+    /// The topic whose log holds this one's records: its own, or that of the topic it is a view of.
+    pub fn stored_in(&self) -> TopicId {
+        self.view_of.unwrap_or(self.id)
     }
 
     /// Partitions with their numbers.

@@ -8,14 +8,15 @@
 //! done, a look costs nothing until something is written, or a log has said when its time comes.
 //!
 //! **What it never does.** Wait for a job. A log whose cleaning failed is left alone: with damage until
-//! its settings or its start change, else for a while, so that it keeps no other from its turn.
+//! its settings or its start change, else for a while, so that it keeps no other from its turn. A policy
+//! that fails again and again is asked less and less often.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use brooklet_log::Disk;
-use brooklet_log::compaction::{Cleanable, Cleaning, CompactError, Job, LatestByKey};
-use brooklet_types::{Instant, Offset, Timestamp, TopicPartition};
+use brooklet_log::compaction::{Cleanable, Cleaning, CompactError, Job, Keys, PolicyError};
+use brooklet_types::{Instant, Offset, Timestamp, TopicName, TopicPartition};
 
 use crate::output::{Event, Output};
 use crate::shard::Shard;
@@ -23,7 +24,13 @@ use crate::shard::Shard;
 /// How long a log is left alone whose cleaning the disk refused, as when it is full.
 const RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// What an operator may set about compaction.
+/// How long a log is left alone whose policy has failed; twice as long each time it fails again.
+const POLICY_RETRY_AFTER: Duration = Duration::from_secs(15);
+
+/// No longer than this, so that a policy that is mended is found out about within the hour.
+const POLICY_RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+
+/// What an operator may set about compaction, and what it needs of chance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompactionSettings {
     /// Where nothing was to be cleaned, the next look is no sooner than this. Kafka's
@@ -31,12 +38,15 @@ pub struct CompactionSettings {
     pub backoff: Duration,
     /// Memory for the keys of one cleaning. Kafka's `log.cleaner.dedupe.buffer.size`.
     pub key_bytes_max: usize,
+    /// Random: what keeps clients from making two keys that are taken for one.
+    pub key_seed: [u8; 32],
 }
 
 /// Kafka's interval, and memory for the keys of a few hundred thousand devices.
 impl Default for CompactionSettings {
     fn default() -> CompactionSettings {
-        CompactionSettings { backoff: Duration::from_secs(15), key_bytes_max: 32 << 20 }
+        let (backoff, key_bytes_max) = (Duration::from_secs(15), 32 << 20);
+        CompactionSettings { backoff, key_bytes_max, key_seed: [0; 32] }
     }
 }
 
@@ -56,10 +66,12 @@ pub(crate) struct Compaction {
 /// A log that could not be cleaned.
 #[derive(Clone, Copy, Debug)]
 struct Refused {
-    /// Where it began then.
-    start: Offset,
+    /// Where it began then, if it is a reason to look again that it begins elsewhere.
+    start: Option<Offset>,
     /// When it has another turn; none for not as it is.
     until: Option<Instant>,
+    /// How often its policy has failed, one time after the other.
+    failures: u32,
 }
 
 impl Compaction {
@@ -87,8 +99,44 @@ impl Compaction {
 
     /// Whether the log of `id`, which begins at `start`, is left alone, and until when.
     fn refuses(&self, id: TopicPartition, start: Offset, now: Instant) -> Option<Refused> {
-        let refused = self.refused.get(&id).filter(|refused| refused.start == start);
+        let same = |refused: &&Refused| refused.start.is_none_or(|then| then == start);
+        let refused = self.refused.get(&id).filter(same);
         refused.filter(|refused| refused.until.is_none_or(|until| until > now)).copied()
+    }
+}
+
+impl Compaction {
+    /// Leaves a log alone; says for how long, if not for good.
+    fn refuse(
+        &mut self,
+        now: Instant,
+        id: TopicPartition,
+        start: Offset,
+        error: &CompactError,
+    ) -> Option<Duration> {
+        let before = self.refused.get(&id).map_or(0, |refused| refused.failures);
+        let (start, again, failures) = match error {
+            CompactError::Damaged { .. } | CompactError::Batch { .. } => (Some(start), None, 0),
+            CompactError::Policy { source, .. } => {
+                let wait = POLICY_RETRY_AFTER.saturating_mul(2_u32.saturating_pow(before));
+                let asked = match source {
+                    PolicyError::Failed { retry_after, .. } => *retry_after,
+                    PolicyError::Verdict { .. }
+                    | PolicyError::NoRoom { .. }
+                    | PolicyError::TooManySegments { .. } => Duration::ZERO,
+                };
+                let wait = wait.max(asked).min(POLICY_RETRY_AFTER_MAX);
+                (None, Some(wait), before.saturating_add(1))
+            }
+            CompactError::Disk { .. }
+            | CompactError::Full { .. }
+            | CompactError::Sync { .. }
+            | CompactError::Outdated { .. }
+            | CompactError::Interrupted { .. } => (Some(start), Some(RETRY_AFTER), 0),
+        };
+        let until = again.map(|again| now + again);
+        self.refused.insert(id, Refused { start, until, failures });
+        again
     }
 }
 
@@ -120,15 +168,23 @@ impl<D: Disk> Shard<D> {
         self.compaction.wanted = wanted;
         let Some((_, id)) = dirtiest else { return };
         let partition = self.partitions.get_mut(&id).expect("looked at just now");
-        let policy = LatestByKey::within(self.compaction.settings.key_bytes_max);
-        let job = partition.log.begin_compaction(clock, policy);
+        let settings = &self.compaction.settings;
+        let keys = Keys::within(settings.key_bytes_max, settings.key_seed);
+        let job = partition.log.begin_compaction(clock, keys);
         let job = job.expect("a log that wants to be cleaned can be");
-        self.hand_out(id, job, outbox);
+        let topic = partition.topic.clone();
+        self.hand_out(id, topic, job, outbox);
     }
 
-    fn hand_out(&mut self, partition: TopicPartition, job: Job<D>, outbox: &mut Vec<Output<D>>) {
+    fn hand_out(
+        &mut self,
+        partition: TopicPartition,
+        topic: TopicName,
+        job: Job<D>,
+        outbox: &mut Vec<Output<D>>,
+    ) {
         self.compaction.under_way = Some(partition);
-        outbox.push(Output::Compact { partition, job: Box::new(job) });
+        outbox.push(Output::Compact { partition, topic, job: Box::new(job) });
     }
 
     /// A job is done, or cannot be.
@@ -143,24 +199,26 @@ impl<D: Disk> Shard<D> {
         // Others may have waited for this one.
         self.compaction.wanted = Some(now);
         let Some(partition) = self.partitions.get_mut(&id) else { return };
-        let folder = partition.log.folder().to_owned();
+        let (folder, topic) = (partition.log.folder().to_owned(), partition.topic.clone());
         let cleaning = match outcome {
             Ok(cleaning) => cleaning,
             Err(error) => {
                 let start = partition.log.start_offset();
                 if let Some(error) = partition.log.abandon_compaction(error) {
-                    self.refuse(now, id, start, &error);
-                    outbox.push(Output::Event(Event::NotCompacted { folder, error }));
+                    let again = self.compaction.refuse(now, id, start, &error);
+                    let event = Event::NotCompacted { folder, topic, error, again };
+                    outbox.push(Output::Event(event));
                 }
                 return;
             }
         };
-        let records_removed = cleaning.records_removed;
+        let cleaned = cleaning.cleaned;
         match partition.log.advance_compaction(*cleaning) {
-            Ok(Some(job)) => self.hand_out(id, job, outbox),
+            Ok(Some(job)) => self.hand_out(id, topic, job, outbox),
             Ok(None) => {
                 self.compaction.earliest = now;
-                outbox.push(Output::Event(Event::Compacted { folder, records_removed }));
+                self.compaction.refused.remove(&id);
+                outbox.push(Output::Event(Event::Compacted { folder, topic, cleaned }));
             }
             Err(error) => {
                 // Which files are in place is for the next start to find out.
@@ -169,17 +227,5 @@ impl<D: Disk> Shard<D> {
                 outbox.push(Output::Event(Event::PartitionFailed { folder, problem }));
             }
         }
-    }
-
-    fn refuse(&mut self, now: Instant, id: TopicPartition, start: Offset, error: &CompactError) {
-        let until = match error {
-            CompactError::Damaged { .. } | CompactError::Batch { .. } => None,
-            CompactError::Disk { .. }
-            | CompactError::Full { .. }
-            | CompactError::Sync { .. }
-            | CompactError::Outdated { .. }
-            | CompactError::Interrupted { .. } => Some(now + RETRY_AFTER),
-        };
-        self.compaction.refused.insert(id, Refused { start, until });
     }
 }

@@ -1,9 +1,10 @@
 //! Everything a shard can ask the shell to do, and everything it can answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use brooklet_group as group;
-use brooklet_log::compaction::{CompactError, Job};
+use brooklet_log::compaction::{Cleaned, CompactError, Job};
 use brooklet_log::plan::ReadPlan;
 use brooklet_log::{Dirty, Disk};
 use brooklet_meta::Cluster;
@@ -27,7 +28,7 @@ pub enum Output<D: Disk> {
     WriteBack { partition: TopicPartition, dirty: Dirty<D> },
     /// Run this, whenever convenient, and come back with `Input::Compacted`. At most one at a time, and
     /// nobody waits for it.
-    Compact { partition: TopicPartition, job: Box<Job<D>> },
+    Compact { partition: TopicPartition, topic: TopicName, job: Box<Job<D>> },
     /// The metadata changed and the change is durable: tell every shard and every connection.
     ClusterChanged(Arc<Cluster>),
     /// Worth a line in the log.
@@ -175,9 +176,10 @@ pub enum Event {
     /// The disk has reached its reserve; producers are refused until there is room.
     DiskFull { folder: String },
     /// A log was compacted.
-    Compacted { folder: String, records_removed: u64 },
-    /// A log could not be compacted, and is left alone.
-    NotCompacted { folder: String, error: CompactError },
+    Compacted { folder: String, topic: TopicName, cleaned: Cleaned },
+    /// A log could not be compacted, and is left alone for so long; if for no time, until it is another or
+    /// treated otherwise.
+    NotCompacted { folder: String, topic: TopicName, error: CompactError, again: Option<Duration> },
     /// A group coordinator has read its log.
     GroupsLoaded { partition: u32 },
 }

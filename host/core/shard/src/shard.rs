@@ -1,7 +1,6 @@
 //! The shard itself: its state, its one door, and the end of a turn.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -269,7 +268,8 @@ impl<D: Disk> Shard<D> {
         for id in gone {
             self.drop_partition(now, clock, id, outbox);
         }
-        for topic in cluster.topics() {
+        let stored = cluster.topics().filter(|topic| topic.view_of.is_none());
+        for topic in stored {
             let settings = cluster.effective(self.identity.broker, topic);
             for (index, placed) in topic.indexed() {
                 let id = TopicPartition { topic: topic.id, partition: index };
@@ -436,11 +436,9 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    /// Ends every log in good order, so that the next start has nothing to recover.
-    pub fn close(self) -> io::Result<()> {
-        for partition in self.partitions.into_values() {
-            partition.log.close()?;
-        }
-        Ok(())
+    /// Ends, and hands over its logs. Closed in good order, in whatever order and on whatever threads,
+    /// they leave the next start nothing to recover.
+    pub fn into_logs(self) -> Vec<Log<D>> {
+        self.partitions.into_values().map(|partition| partition.log).collect()
     }
 }

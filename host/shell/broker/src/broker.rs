@@ -106,9 +106,8 @@ pub async fn run(
     let cluster_id = cluster_id(&disk)?;
     let mut registry = Registry::default();
     let metrics = Arc::new(Metrics::register(&mut registry));
-    let synced = Arc::clone(&metrics);
-    let observe = Arc::new(move |took| synced.synced(took));
-    let running = start::start(disk.clone(), plan(&config), clock.clone(), observe).await?;
+    let (counting, asked) = (Arc::clone(&metrics), Arc::clone(&hooks));
+    let running = start::start(disk.clone(), plan(&config), clock.clone(), counting, asked).await?;
     let context = Arc::new(Context {
         shards: running.shards.clone(),
         hooks,
@@ -125,6 +124,7 @@ pub async fn run(
         sessions: Mutex::new(Sessions::default()),
         shutdown: stop.clone(),
     });
+    context.follow_plugins().await;
     let addresses = listeners.iter().map(Listener::local).collect();
     let admin_address = admin.as_ref().map(Listener::local);
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -293,6 +293,7 @@ fn plan(config: &Config) -> ShardPlan {
                 backoff: config.cleaner.backoff,
                 // Each shard may have a cleaning that knows its keys and waits for its turn.
                 key_bytes_max: keys / shards.max(1),
+                key_seed: brooklet_io::entropy::bytes(),
             },
             groups: brooklet_group::Settings {
                 session_timeout_ms_min: millis(groups.session_timeout_min),

@@ -3,6 +3,8 @@
 //! **Where it sits.** Between the shards, which hand it jobs and never wait for one, and their disk. A
 //! cleaning has several jobs; between two of them the shard decides how it goes on.
 //!
+//! **What it decides.** Whose policy judges a topic's records: what the hook has for it, or else Kafka's own.
+//!
 //! **What it never does.** Take more than one stream of the disk from those who wait for replies, or hold up
 //! a stop: a job that is interrupted has changed nothing.
 
@@ -12,10 +14,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as blocking;
 use std::thread::JoinHandle;
 
+use brooklet_hook::Hooks;
 use brooklet_log::Disk;
 use brooklet_log::compaction::{CompactError, Job};
 use brooklet_shard::input::Input;
-use brooklet_types::TopicPartition;
+use brooklet_types::{TopicName, TopicPartition};
 use tokio::sync::mpsc;
 
 use crate::seat::end_process_on_panic;
@@ -24,6 +27,7 @@ use crate::shard_thread::{Envelope, end_process};
 /// A job, and where to say what has come of it.
 pub(crate) struct Cleaning<D: Disk> {
     pub(crate) partition: TopicPartition,
+    pub(crate) topic: TopicName,
     pub(crate) job: Box<Job<D>>,
     pub(crate) inbox: mpsc::Sender<Envelope<D>>,
 }
@@ -37,12 +41,14 @@ pub(crate) struct Cleaner {
 
 impl Cleaner {
     /// Starts the thread; it takes jobs from the other end of the channel it gives.
-    pub(crate) fn start<D: Disk>() -> io::Result<(Cleaner, blocking::Sender<Cleaning<D>>)> {
+    pub(crate) fn start<D: Disk>(
+        hooks: Arc<dyn Hooks>,
+    ) -> io::Result<(Cleaner, blocking::Sender<Cleaning<D>>)> {
         let (sender, jobs) = blocking::channel();
         let stopping = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stopping);
         let thread = std::thread::Builder::new().name("cleaner".into()).spawn(move || {
-            end_process_on_panic(move || run(jobs, &seen));
+            end_process_on_panic(move || run(jobs, &*hooks, &seen));
         })?;
         Ok((Cleaner { stopping, thread }, sender))
     }
@@ -59,8 +65,13 @@ impl Cleaner {
     }
 }
 
-fn run<D: Disk>(jobs: blocking::Receiver<Cleaning<D>>, stopping: &AtomicBool) {
-    for Cleaning { partition, job, inbox } in jobs {
+fn run<D: Disk>(jobs: blocking::Receiver<Cleaning<D>>, hooks: &dyn Hooks, stopping: &AtomicBool) {
+    for Cleaning { partition, topic, mut job, inbox } in jobs {
+        if job.is_first()
+            && let Some(policy) = hooks.compaction(&topic, partition.partition)
+        {
+            job.choose(policy);
+        }
         let outcome = job.run(&|| !stopping.load(Ordering::Relaxed));
         if let Err(CompactError::Sync { source, .. }) = &outcome {
             end_process(source);

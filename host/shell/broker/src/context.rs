@@ -19,6 +19,7 @@ use brooklet_wire::version::Api;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
+use crate::request::plugins;
 use crate::request::produce::rules_of;
 use crate::request::session::Sessions;
 
@@ -93,6 +94,14 @@ impl Context {
     }
 }
 
+impl Context {
+    /// Has the hook follow which topics have which plugins.
+    pub(crate) async fn follow_plugins(&self) {
+        let topics = plugins::of_cluster(&self.shards.cluster());
+        self.hooks.follow(topics).await;
+    }
+}
+
 impl Call {
     /// The cluster as of now. A handler takes it once, so that one answer is of one version.
     pub(crate) fn cluster(&self) -> Arc<Cluster> {
@@ -113,7 +122,10 @@ impl Call {
         decide: impl FnOnce(&Cluster) -> Decision<Decided> + Send + 'static,
     ) -> Result<Decided, ErrorCode> {
         let decided = self.context.shards.change(decide).await;
-        decided.map_err(|_stopping| ErrorCode::NotController)?
+        let decided = decided.map_err(|_stopping| ErrorCode::NotController)??;
+        // What is answered from now on is answered under the plugins that are bound now.
+        self.context.follow_plugins().await;
+        Ok(decided)
     }
 
     /// The time of the day.

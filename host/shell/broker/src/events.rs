@@ -1,5 +1,6 @@
 //! What shards report, as lines of the log.
 
+use brooklet_log::compaction::Cleaned;
 use brooklet_shard::output::Event;
 
 /// Writes one event down, at the level of who has to do something about it.
@@ -13,11 +14,15 @@ pub(crate) fn log(event: &Event) {
                 "disk is at its reserve: producers are refused until there is room"
             );
         }
-        Event::Compacted { folder, records_removed } => {
-            tracing::debug!(folder, records_removed, "compacted");
+        Event::Compacted { folder, topic: _, cleaned } => {
+            let Cleaned { records_removed, bytes_before, bytes_after } = cleaned;
+            tracing::debug!(folder, records_removed, bytes_before, bytes_after, "compacted");
         }
-        Event::NotCompacted { folder, error } => {
+        Event::NotCompacted { folder, topic: _, error, again: None } => {
             tracing::error!(folder, %error, "not compacted until the cause is mended");
+        }
+        Event::NotCompacted { folder, topic: _, error, again: Some(wait) } => {
+            tracing::error!(folder, %error, again_in_s = wait.as_secs(), "not compacted");
         }
         Event::GroupsLoaded { partition } => tracing::debug!(partition, "groups loaded"),
     }

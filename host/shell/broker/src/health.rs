@@ -138,7 +138,7 @@ impl Health {
         }
         for one in committed {
             let Some(topic) = cluster.topic(one.topic.as_str()) else { continue };
-            let place = TopicPartition { topic: topic.id, partition: one.partition };
+            let place = TopicPartition { topic: topic.stored_in(), partition: one.partition };
             let Some(end) = ends.get(&place) else { continue };
             let lag = end.distance_from(one.offset);
             let labels = LagLabels {

@@ -8,6 +8,7 @@
 mod broker;
 pub mod budget;
 mod cleaner;
+mod closing;
 pub mod config;
 pub mod connection;
 mod context;

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use brooklet_types::{ErrorCode, TopicName};
+use brooklet_shard::output::Event;
+use brooklet_types::{ErrorCode, Timestamp, TopicName};
 use brooklet_wire::version::Api;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -16,6 +17,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+
+mod compaction;
+
+use compaction::CompactionMetrics;
 
 /// Topics that are counted by name.
 const TOPICS_MAX: usize = 1000;
@@ -48,6 +53,7 @@ pub struct Metrics {
     produced_records: Family<TopicLabels, Counter>,
     fetched_bytes: Family<TopicLabels, Counter>,
     sync_latency: Histogram,
+    compaction: CompactionMetrics,
     /// Protects the names that have a label; held for a look-up, never over an await.
     topics: Mutex<BTreeSet<TopicName>>,
 }
@@ -70,6 +76,7 @@ impl Metrics {
             produced_records: Family::default(),
             fetched_bytes: Family::default(),
             sync_latency: latency(),
+            compaction: CompactionMetrics::register(registry.sub_registry_with_prefix("brooklet")),
             topics: Mutex::default(),
         };
         metrics.register_requests(registry.sub_registry_with_prefix("brooklet"));
@@ -171,6 +178,20 @@ impl Metrics {
         self.sync_latency.observe(took.as_secs_f64());
     }
 
+    /// A shard has reported something.
+    pub fn happened(&self, event: &Event, now: Timestamp) {
+        match event {
+            Event::Compacted { topic, cleaned, .. } => {
+                self.compaction.ran(&self.topic(topic), cleaned, now);
+            }
+            Event::NotCompacted { topic, .. } => self.compaction.failed(&self.topic(topic)),
+            Event::Recovered { .. }
+            | Event::PartitionFailed { .. }
+            | Event::DiskFull { .. }
+            | Event::GroupsLoaded { .. } => {}
+        }
+    }
+
     fn topic(&self, topic: &TopicName) -> TopicLabels {
         let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
         if !topics.contains(topic) {
@@ -197,6 +218,7 @@ impl Drop for Connected {
 
 #[cfg(test)]
 mod tests {
+    use brooklet_log::compaction::{Cleaned, CompactError};
     use prometheus_client::encoding::text::encode;
 
     use super::*;
@@ -212,6 +234,14 @@ mod tests {
         metrics.answered(Api::Fetch, Duration::from_millis(1));
         metrics.refused(Api::Fetch, ErrorCode::OffsetOutOfRange);
         metrics.synced(Duration::from_micros(90));
+        let folder = || "topics/flights-0".to_owned();
+        let cleaned = Cleaned { records_removed: 4, bytes_before: 500, bytes_after: 300 };
+        let ran = Event::Compacted { folder: folder(), topic: topic.clone(), cleaned };
+        metrics.happened(&ran, Timestamp(7_000));
+        metrics.happened(&ran, Timestamp(9_999));
+        let error = CompactError::Full { folder: folder() };
+        let failed = Event::NotCompacted { folder: folder(), topic, error, again: None };
+        metrics.happened(&failed, Timestamp(20_000));
         let _connected = metrics.connected();
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
@@ -225,6 +255,12 @@ mod tests {
             "brooklet_topic_produced_records_total{topic=\"flights\"} 3",
             "brooklet_topic_fetched_bytes_total{topic=\"flights\"} 200",
             "brooklet_log_sync_latency_seconds_count 1",
+            "brooklet_compaction_runs_total{topic=\"flights\"} 2",
+            "brooklet_compaction_failures_total{topic=\"flights\"} 1",
+            "brooklet_compaction_in_bytes_total{topic=\"flights\"} 1000",
+            "brooklet_compaction_out_bytes_total{topic=\"flights\"} 600",
+            "brooklet_compaction_removed_records_total{topic=\"flights\"} 8",
+            "brooklet_compaction_last_run_timestamp_seconds{topic=\"flights\"} 9",
         ] {
             assert!(text.lines().any(|it| it == line), "{line} is missing in\n{text}");
         }

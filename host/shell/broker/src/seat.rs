@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use brooklet_log::Disk;
+use brooklet_log::{Disk, Log};
 use brooklet_meta::Cluster;
 use brooklet_shard::Shard;
 use brooklet_shard::input::{Input, Request, Ticket};
@@ -120,8 +120,8 @@ impl<D: Disk> Seat<D> {
         Ok(answer)
     }
 
-    /// Has the shard write everything down and end, in turn. Says whether it could.
-    pub(crate) async fn stop(&self) -> Result<oneshot::Receiver<bool>, Stopping> {
+    /// Has the shard end, in turn, and hand over its logs, which are to be closed.
+    pub(crate) async fn stop(&self) -> Result<oneshot::Receiver<Vec<Log<D>>>, Stopping> {
         let (done, answer) = oneshot::channel();
         self.enqueue(Envelope::Stop { done }).await?;
         Ok(answer)
@@ -185,7 +185,9 @@ impl<D: Disk> Seat<D> {
         match last {
             Some(Envelope::Stop { done }) => {
                 let machine = lock.take().expect("looked at above");
-                end_process_on_panic(|| machine.stop(done));
+                // Requests that still wait for a sync are covered when the logs are closed, but are not
+                // answered: their connections are gone by now.
+                let _ = done.send(machine.shard.into_logs());
                 Turned::Stopped
             }
             _ => Turned::Due(wakes),
@@ -297,25 +299,18 @@ impl<D: Disk> Machine<D> {
                 let job = WriteBack { partition, dirty, inbox: self.inbox.clone() };
                 self.outside.leisure.send(job).expect("its thread outlives the shards");
             }
-            Output::Compact { partition, job } => {
-                let job = Cleaning { partition, job, inbox: self.inbox.clone() };
+            Output::Compact { partition, topic, job } => {
+                let job = Cleaning { partition, topic, job, inbox: self.inbox.clone() };
                 self.outside.cleaner.send(job).expect("its thread outlives the shards");
             }
             Output::ClusterChanged(cluster) => {
                 self.outside.decided.send_replace(cluster);
             }
-            Output::Event(event) => events::log(&event),
+            Output::Event(event) => {
+                self.outside.metrics.happened(&event, self.outside.clock.timestamp());
+                events::log(&event);
+            }
         }
-    }
-
-    /// Ends in good order. Requests that are still waiting for a sync are covered by this one, but
-    /// are not answered: their connections are closed by now.
-    fn stop(self, done: oneshot::Sender<bool>) {
-        let closed = self.shard.close();
-        if let Err(error) = &closed {
-            tracing::error!(%error, "close: the next start will recover");
-        }
-        let _ = done.send(closed.is_ok());
     }
 }
 

@@ -10,10 +10,9 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc as blocking;
-use std::time::Duration;
 
 use brooklet_io::Clock;
-use brooklet_log::{Dirty, Disk};
+use brooklet_log::{Dirty, Disk, Log};
 use brooklet_meta::Cluster;
 use brooklet_shard::SyncJob;
 use brooklet_shard::input::{Input, Request, Ticket};
@@ -23,6 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::cleaner::Cleaning;
+use crate::metrics::Metrics;
 use crate::seat::{Seat, Turned, end_process_on_panic};
 
 /// Inputs taken into one turn. Enough to amortise a sync, few enough to keep a turn short.
@@ -37,8 +37,8 @@ pub(crate) enum Envelope<D: Disk> {
     Cluster { cluster: Arc<Cluster>, reply: oneshot::Sender<Reply<D>>, ticket: Ticket },
     /// Something happened that nobody waits for.
     Tell(Input),
-    /// Write everything down and end the thread; says whether all of it could be.
-    Stop { done: oneshot::Sender<bool> },
+    /// End the thread and hand over the logs, to be closed.
+    Stop { done: oneshot::Sender<Vec<Log<D>>> },
 }
 
 impl<D: Disk> Envelope<D> {
@@ -47,9 +47,6 @@ impl<D: Disk> Envelope<D> {
         !matches!(self, Envelope::Tell(_))
     }
 }
-
-/// Told how long each sync took.
-pub(crate) type ObserveSync = Arc<dyn Fn(Duration) + Send + Sync>;
 
 /// What a shard needs of the world.
 pub(crate) struct Outside<D: Disk> {
@@ -62,6 +59,7 @@ pub(crate) struct Outside<D: Disk> {
     pub(crate) cleaner: blocking::Sender<Cleaning<D>>,
     /// Where the metadata's shard says what has been decided.
     pub(crate) decided: watch::Sender<Arc<Cluster>>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// One partition's closed files, and where to say that they are on the disk.
@@ -77,7 +75,7 @@ pub(crate) fn spawn_syncs<D: Disk>(
     seat: Arc<Seat<D>>,
     jobs: blocking::Receiver<SyncJob<D>>,
     clock: Clock,
-    observe: ObserveSync,
+    metrics: Arc<Metrics>,
 ) -> io::Result<()> {
     let run = move || {
         for job in jobs {
@@ -85,7 +83,7 @@ pub(crate) fn spawn_syncs<D: Disk>(
             if let Err(error) = job.run() {
                 end_process(&error);
             }
-            observe(clock.now().since(began));
+            metrics.synced(clock.now().since(began));
             seat.tell(Input::Synced { id: job.id });
         }
     };

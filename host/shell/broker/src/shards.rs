@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use brooklet_group as group;
-use brooklet_log::Disk;
 use brooklet_log::validate::ValidatedBatch;
+use brooklet_log::{Disk, Log};
 use brooklet_meta::Cluster;
 use brooklet_meta::decide::Decision;
 use brooklet_shard::input::{Acks, EpochQuery, Fetch, OffsetQuery, Produce, Request, Slot, Ticket};
@@ -312,17 +312,17 @@ impl<D: Disk> Shards<D> {
         Ok(())
     }
 
-    /// Has every shard write everything down and end. Says whether all could.
-    pub(crate) async fn stop(&self) -> bool {
+    /// Has every shard end, and hand over its logs, which are to be closed.
+    pub(crate) async fn stop(&self) -> Result<Vec<Log<D>>, Stopping> {
         let mut stopped = Vec::new();
         for seat in &self.inner.seats {
-            stopped.extend(seat.stop().await.ok());
+            stopped.push(seat.stop().await?);
         }
-        let mut clean = stopped.len() == self.inner.seats.len();
-        for answer in stopped {
-            clean &= answer.await.unwrap_or(false);
+        let mut logs = Vec::new();
+        for handed_over in stopped {
+            logs.extend(handed_over.await.map_err(|_| Stopping)?);
         }
-        clean
+        Ok(logs)
     }
 
     /// Sends each item to the shard that holds its partition and puts the answers together.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc as blocking;
 use std::thread::JoinHandle;
 
+use brooklet_hook::Hooks;
 use brooklet_io::Clock;
 use brooklet_log::Disk;
 use brooklet_meta::Cluster;
@@ -19,8 +20,10 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::cleaner::Cleaner;
+use crate::closing;
+use crate::metrics::Metrics;
 use crate::seat::Seat;
-use crate::shard_thread::{self, ObserveSync, Outside};
+use crate::shard_thread::{self, Outside};
 use crate::shards::Shards;
 
 /// Why the shards do not run.
@@ -52,7 +55,8 @@ pub async fn start<D: Disk>(
     disk: D,
     plan: ShardPlan,
     clock: Clock,
-    observe_sync: ObserveSync,
+    metrics: Arc<Metrics>,
+    hooks: Arc<dyn Hooks>,
 ) -> Result<Running<D>, StartError> {
     let Started { shards: machines, cluster, orphans } =
         start::start(&disk, plan, clock.now(), clock.timestamp())?;
@@ -65,7 +69,7 @@ pub async fn start<D: Disk>(
     std::thread::Builder::new().name("write-back".into()).spawn(move || {
         shard_thread::write_back(jobs);
     })?;
-    let (cleaner, cleanings) = Cleaner::start()?;
+    let (cleaner, cleanings) = Cleaner::start(hooks)?;
     let mut seats = Vec::new();
     let mut threads = Vec::new();
     for (shard, machine) in machines.into_iter().enumerate() {
@@ -77,16 +81,17 @@ pub async fn start<D: Disk>(
             leisure: leisure.clone(),
             cleaner: cleanings.clone(),
             decided: decided.clone(),
+            metrics: Arc::clone(&metrics),
         };
         let seat = Seat::new(machine, sender, outside);
-        let (name, observe) = (format!("shard-{shard}"), Arc::clone(&observe_sync));
+        let (name, counting) = (format!("shard-{shard}"), Arc::clone(&metrics));
         let sitting = Arc::clone(&seat);
         shard_thread::spawn_syncs(
             format!("{name}-sync"),
             sitting,
             sync_jobs,
             clock.clone(),
-            observe,
+            counting,
         )?;
         let sitting = Arc::clone(&seat);
         threads.push(shard_thread::spawn(
@@ -109,13 +114,15 @@ impl<D: Disk> Running<D> {
     /// Writes everything down and ends the threads. The next start has nothing to recover.
     pub async fn stop(self) -> io::Result<()> {
         self.cleaner.interrupt();
-        let clean = self.shards.stop().await;
+        let logs = self.shards.stop().await;
         for thread in self.threads {
             // A panic on a shard has ended the process long ago.
             let _ = thread.join();
         }
         self.cleaner.join();
-        if clean {
+        // Without its shard nobody knows what a log is.
+        let Ok(logs) = logs else { return Ok(()) };
+        if tokio::task::spawn_blocking(|| closing::close(logs)).await.unwrap_or(false) {
             start::mark_clean(&self.disk)?;
         }
         Ok(())

@@ -9,13 +9,14 @@
 
 use std::fs::{self, File};
 use std::io::{self, IoSlice, IoSliceMut};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use brooklet_log::{Disk, DiskFile};
 use brooklet_types::ByteSize;
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::{FallocateFlags, FlockOperation, SeekFrom};
 use rustix::io::ReadWriteFlags;
 
 /// The data folder of this broker. Cheap to clone. While one is held, no other broker can have
@@ -210,6 +211,22 @@ impl DiskFile for DataFile {
         Ok(done)
     }
 
+    fn written_from(&self, position: u64) -> io::Result<Option<Range<u64>>> {
+        let end = self.len()?;
+        // All reads and writes name their position: that the file's own moves means nothing.
+        let seek = |to| rustix::fs::seek(&*self.file, to);
+        match seek(SeekFrom::Data(position)) {
+            Ok(start) => Ok(Some(start..seek(SeekFrom::Hole(start)).unwrap_or(end))),
+            // Behind the end, or nothing but zeroes before it.
+            Err(rustix::io::Errno::NXIO) => Ok(None),
+            // A file system that cannot say.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::OPNOTSUPP) => {
+                Ok((position < end).then_some(position..end))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn write_at(&self, parts: &[&[u8]], position: u64) -> io::Result<()> {
         // An append has two parts: no list of slices is allocated for so few.
         if let [first, second] = parts {
@@ -250,7 +267,7 @@ impl DiskFile for DataFile {
 
 #[cfg(test)]
 mod tests {
-    use brooklet_log::compaction::{CompactError, LatestByKey};
+    use brooklet_log::compaction::{CompactError, Keys};
     use brooklet_log::{Log, LogSettings, TailBudget};
     use brooklet_types::{LeaderEpoch, Timestamp};
     use brooklet_wire::batch::BatchBuilder;
@@ -304,6 +321,35 @@ mod tests {
     }
 
     #[test]
+    fn what_was_reserved_and_never_written_to_is_known_without_reading() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = DataFolder::open(folder.path()).unwrap();
+        let file = disk.create("journal").unwrap();
+        assert_eq!(file.written_from(0).unwrap(), None);
+        file.allocate(16 << 20).unwrap();
+        file.write_at(&[b"one"], 4 << 20).unwrap();
+        file.write_at(&[b"two"], 8 << 20).unwrap();
+        for sync in [false, true] {
+            if sync {
+                file.sync().unwrap();
+            }
+            let mut stretches = Vec::new();
+            let mut position = 0;
+            while let Some(stretch) = file.written_from(position).unwrap() {
+                assert!(stretch.start >= position && stretch.end > stretch.start);
+                position = stretch.end;
+                stretches.push(stretch);
+            }
+            let holds = |at: u64| stretches.iter().any(|it| it.contains(&at));
+            assert!(holds(4 << 20) && holds(8 << 20), "{stretches:?}");
+            let mut before = vec![7; usize::try_from(stretches[0].start).unwrap()];
+            assert_eq!(file.read_at(&mut before, 0).unwrap(), before.len());
+            assert!(before.iter().all(|byte| *byte == 0), "{stretches:?}");
+        }
+        assert_eq!(file.written_from(17 << 20).unwrap(), None);
+    }
+
+    #[test]
     fn a_log_may_be_gone_before_it_is_compacted() {
         let folder = tempfile::tempdir().unwrap();
         let disk = DataFolder::open(folder.path()).unwrap();
@@ -315,7 +361,7 @@ mod tests {
             log.write(&builder.build().unwrap(), LeaderEpoch(0)).unwrap();
         }
         log.sync().unwrap();
-        let job = log.begin_compaction(Timestamp(1), LatestByKey::within(100)).unwrap();
+        let job = log.begin_compaction(Timestamp(1), Keys::within(100, [7; 32])).unwrap();
         disk.remove("topics/t-0").unwrap();
         let error = job.run(&|| true).unwrap_err();
         assert!(matches!(error, CompactError::Outdated { .. }), "{error}");

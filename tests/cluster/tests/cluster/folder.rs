@@ -94,6 +94,45 @@ fn a_clean_stop_leaves_no_padding() {
     assert!(batches.iter().all(Result::is_ok), "nothing but batches, so Kafka's tools read it");
 }
 
+/// What a partition's `brooklet-checkpoint` says that counts: whether the log was closed in good order, and
+/// how long its active segment was.
+fn checkpoint(folder: &Path) -> (bool, u64) {
+    const SLOT_DISTANCE: usize = 512;
+    let bytes = fs::read(folder.join("brooklet-checkpoint")).unwrap();
+    let number = |slot: &[u8], at: usize| u64::from_be_bytes(slot[at..at + 8].try_into().unwrap());
+    let slots = [0, SLOT_DISTANCE].into_iter().filter_map(|at| bytes.get(at..));
+    let slots = slots.filter(|slot| slot.starts_with(b"brkckpt1"));
+    let newest = slots.max_by_key(|slot| number(slot, 8)).unwrap();
+    (newest[75] == 1, number(newest, 40))
+}
+
+#[test]
+fn a_stop_with_many_partitions_leaves_the_next_start_nothing_to_recover() {
+    const PARTITIONS: i32 = 300;
+    let data = tempfile::tempdir().unwrap();
+    let broker = Broker::builder().data(data.path()).start();
+    let mut raw = Raw::connect(broker.address()).unwrap();
+    raw.create_topic(TOPIC, PARTITIONS);
+    for partition in 0..PARTITIONS {
+        assert_eq!(raw.produce(TOPIC, partition, &value(0)), Ok(0));
+    }
+    assert!(broker.stop().success());
+    assert!(data.path().join("journal/clean").exists());
+    for partition in 0..PARTITIONS {
+        let folder = data.path().join(format!("topics/{TOPIC}-{partition}"));
+        let length = fs::metadata(folder.join("00000000000000000000.log")).unwrap().len();
+        assert!((1..4096).contains(&length), "no padding in partition {partition}: {length}");
+        assert_eq!(checkpoint(&folder), (true, length), "partition {partition}");
+    }
+    let broker = Broker::builder().data(data.path()).start();
+    let mut raw = Raw::connect(broker.address()).unwrap();
+    for partition in 0..PARTITIONS {
+        assert_eq!(raw.produce(TOPIC, partition, &value(1)), Ok(1));
+    }
+    broker.kill();
+    assert!(!data.path().join("journal/clean").exists(), "a kill is no clean stop");
+}
+
 #[test]
 fn a_flipped_bit_is_never_served_and_what_lies_behind_it_is() {
     let data = tempfile::tempdir().unwrap();

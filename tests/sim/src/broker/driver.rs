@@ -294,7 +294,7 @@ impl World {
                 let (after, dirty) = (broker.leisure - now, Box::new(dirty));
                 self.schedule.after(after, Event::WriteBack { run, shard, partition, dirty });
             }
-            Output::Compact { partition, job } => {
+            Output::Compact { partition, job, topic: _ } => {
                 let after = self.prng.below(100_000);
                 self.schedule.after(after, Event::Clean { run, shard, partition, job });
             }

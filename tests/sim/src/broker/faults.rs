@@ -151,7 +151,9 @@ impl World {
         let broker = self.broker.take().expect("it runs");
         let mut clean = true;
         for Seat { shard, .. } in broker.into_seats() {
-            clean &= shard.close().is_ok();
+            for log in shard.into_logs() {
+                clean &= log.close().is_ok();
+            }
         }
         if clean {
             clean = start::mark_clean(&self.disk).is_ok();

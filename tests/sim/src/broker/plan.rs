@@ -42,6 +42,7 @@ impl Plan {
             compaction: CompactionSettings {
                 backoff: Duration::from_millis(20 + prng.below(300)),
                 key_bytes_max: usize::try_from(200 + prng.below(20_000)).expect("small"),
+                key_seed: [7; 32],
             },
         };
         let shard = ShardPlan {

@@ -3,17 +3,20 @@
 //! **Where it sits.** Between a policy, which says which records have no successor, and the job, which
 //! puts batches into a file.
 //!
-//! **What it decides.** What the policy has no say in: how long a tombstone stays (KIP-534: the first
-//! cleaning that keeps one writes the time from which it may go into its batch), that a producer's
-//! last batch stays, and that nothing beyond what the policy has seen goes.
+//! **What it decides.** What the policy has no say in: how long the latest tombstone of a key stays (KIP-534:
+//! the first cleaning that keeps one writes the time from which it may go into its batch), that a
+//! producer's last batch stays, and that nothing beyond what the policy has seen goes or changes.
 //!
 //! **Invariant.** A batch keeps its base offset, last offset, sequences, epoch and flags, whatever is
-//! left of it, and its codec unless nothing is left.
+//! left of it, and its codec unless nothing is left. A record that stays keeps its offset, time, key and
+//! headers.
 
 use brooklet_types::{Offset, Timestamp};
-use brooklet_wire::batch::{self, BatchBuilder, BatchError, BatchHeader, Headers, Record};
+use brooklet_wire::batch::{self, BatchBuilder, BatchError, BatchHeader, Record};
 use brooklet_wire::compress::Codec;
 use bytes::Bytes;
+
+use super::judge::Judged;
 
 /// What holds for all batches of a job.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +46,16 @@ pub(crate) enum What {
     Nothing,
 }
 
+impl What {
+    /// How long new bytes are.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            What::Rewritten(bytes) => bytes.len(),
+            What::Whole | What::Nothing => 0,
+        }
+    }
+}
+
 /// The records of a batch that a policy may judge; none of a control batch, nor of one that cannot be
 /// read, which is its producer's affair: those stay.
 pub(crate) fn with_records<T>(batch: &[u8], judge: impl FnOnce(&[Record<'_>]) -> T) -> Option<T> {
@@ -61,18 +74,13 @@ impl Rules {
         &self,
         header: &BatchHeader,
         records: &[Record<'_>],
-        survives: &[bool],
+        judged: &Judged,
         is_last_of_producer: bool,
     ) -> Result<Kept, BatchError> {
-        assert_eq!(records.len(), survives.len(), "a policy judges each record");
         let horizon = header.attributes.has_delete_horizon().then_some(header.base_timestamp);
         let expired = horizon.is_some_and(|horizon| self.now >= horizon);
-        let stays = |(record, survives): &(&Record<'_>, &bool)| {
-            let seen = record.offset < self.learnt_until;
-            !seen || (**survives && (record.value.is_some() || !expired))
-        };
-        let staying = records.iter().zip(survives).filter(stays).map(|(record, _)| record);
-        let staying: Vec<&Record<'_>> = staying.collect();
+        let Staying { records: staying, changed, young, new } =
+            self.staying(records, judged, expired);
         let removed = (records.len() - staying.len()) as u64;
         let what = if staying.is_empty() {
             match is_last_of_producer {
@@ -81,16 +89,66 @@ impl Rules {
                 false => What::Nothing,
             }
         } else {
-            let is_young = |it: &&&Record<'_>| it.value.is_none() && it.offset < self.learnt_until;
-            let begins_horizon = horizon.is_none() && staying.iter().any(|it| is_young(&it));
+            // One horizon is for all of a batch: with a new tombstone the others stay as long.
+            let begins_horizon = new || (horizon.is_none() && young);
             let horizon = begins_horizon.then(|| self.now.plus_millis(self.delete_retention_ms));
             match horizon {
-                None if removed == 0 => What::Whole,
+                None if removed == 0 && !changed => What::Whole,
                 horizon => What::Rewritten(rewritten(header, horizon, &staying)?),
             }
         };
         Ok(Kept { what, removed })
     }
+
+    /// The records that stay, with the values that they have from now on.
+    fn staying<'r>(
+        &self,
+        records: &[Record<'r>],
+        judged: &'r Judged,
+        expired: bool,
+    ) -> Staying<'r> {
+        let Judged { verdict, latest } = judged;
+        assert_eq!(records.len(), verdict.keep.len(), "a policy judges each record");
+        let mut replace = verdict.replace.iter().peekable();
+        let mut staying =
+            Staying { records: Vec::with_capacity(records.len()), ..Staying::default() };
+        for (index, record) in records.iter().enumerate() {
+            let replaced = replace.next_if(|(of, _)| *of == index);
+            let mut record = record.clone();
+            if record.offset >= self.learnt_until {
+                staying.records.push(record);
+                continue;
+            }
+            let before = record.value;
+            if let Some((_, value)) = replaced {
+                record.value = value.as_deref();
+            }
+            let new = before.is_some() && record.value.is_none();
+            let stays = match record.value {
+                Some(_) => verdict.keep[index],
+                None => new || (!expired && (verdict.keep[index] || latest[index])),
+            };
+            if stays {
+                staying.changed |= record.value != before;
+                staying.young |= record.value.is_none();
+                staying.new |= new;
+                staying.records.push(record);
+            }
+        }
+        staying
+    }
+}
+
+/// What stays of a batch's records.
+#[derive(Default)]
+struct Staying<'r> {
+    records: Vec<Record<'r>>,
+    /// One has another value than before.
+    changed: bool,
+    /// There is a tombstone that the policy has seen.
+    young: bool,
+    /// One has become a tombstone now.
+    new: bool,
 }
 
 /// The batch without its records, as Kafka leaves one.
@@ -104,7 +162,7 @@ fn emptied(header: &BatchHeader) -> Result<Bytes, BatchError> {
 fn rewritten(
     header: &BatchHeader,
     horizon: Option<Timestamp>,
-    records: &[&Record<'_>],
+    records: &[Record<'_>],
 ) -> Result<Bytes, BatchError> {
     let mut wanted = header.clone();
     if let Some(horizon) = horizon {
@@ -114,7 +172,7 @@ fn rewritten(
     let mut builder = BatchBuilder::replacing(&wanted)?;
     for record in records {
         let headers = record.headers.clone();
-        let count = usize::try_from(Headers::count(&headers)).unwrap_or(usize::MAX);
+        let count = usize::try_from(record.header_count()).unwrap_or(usize::MAX);
         let (offset, timestamp) = (record.offset, record.timestamp);
         builder.push_at(offset, timestamp, record.key, record.value, count, headers)?;
     }

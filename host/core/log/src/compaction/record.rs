@@ -7,13 +7,14 @@
 //! **What it decides.** Whether a replacement happened. Cleaned files have names of their own until a
 //! record that names them is durable; from then on the replacement is carried out, by the log or, after
 //! a crash, by the next start: [`Compacted::recover`]. It does so again at each start, which changes
-//! nothing.
+//! nothing. Of several replacements in one record all happen or none.
 //!
 //! **What it never does.** Bring back a segment that retention removed meanwhile.
 //!
 //! ```text
-//! "brkcomp1" · serial u64 · clean until u64 · gaps until u64
-//!  · segments replaced u32 · base u64 · size u64 · for each: its base u64 · crc32c u32, all big-endian
+//! "brkcomp2" · serial u64 · clean until u64 · gaps until u64 · replacements u32 · for each of them
+//!  · base u64 · size u64 · segments replaced u32 · for each of these: its base u64
+//!  · crc32c u32, all big-endian
 //! ```
 
 use std::io;
@@ -25,13 +26,18 @@ use crate::frame::crc;
 use crate::segment::{self, UNFINISHED};
 
 const NAME: &str = "brooklet-compaction";
-const MAGIC: &[u8; 8] = b"brkcomp1";
-const HEAD_BYTES: usize = 52;
+const MAGIC: &[u8; 8] = b"brkcomp2";
+const HEAD_BYTES: usize = 36;
+const REPLACEMENT_BYTES: usize = 20;
 
 /// The most segments that one replaces: what keeps a record to a few pages.
 pub(crate) const REPLACED_MAX: usize = 1024;
 
-const RECORD_BYTES_MAX: usize = HEAD_BYTES + REPLACED_MAX * 8 + 4;
+/// The most segments that one record replaces, where several have to happen together. A record is a
+/// quarter of a megabyte then, and the partition has a terabyte in segments of Kafka's size.
+pub(crate) const REPLACED_TOGETHER_MAX: usize = 8 * REPLACED_MAX;
+
+const RECORD_BYTES_MAX: usize = HEAD_BYTES + REPLACED_TOGETHER_MAX * (REPLACEMENT_BYTES + 8) + 4;
 
 /// The files of a segment that compaction replaces.
 const EXTENSIONS: [&str; 3] = ["log", "index", "timeindex"];
@@ -45,8 +51,8 @@ pub(crate) struct Compacted {
     pub(crate) clean_until: Offset,
     /// Behind this offset no record was ever taken out.
     pub(crate) gaps_until: Offset,
-    /// What the last cleaning has put in the place of what.
-    pub(crate) replacement: Option<Replacement>,
+    /// What the last cleaning has put in the place of what, last.
+    pub(crate) replacements: Vec<Replacement>,
 }
 
 /// Segments side by side that became one.
@@ -66,13 +72,14 @@ impl Compacted {
         for number in [self.serial, self.clean_until.value(), self.gaps_until.value()] {
             bytes.extend(number.to_be_bytes());
         }
-        let none = Replacement { base: Offset::ZERO, size: 0, replaced: Vec::new() };
-        let replacement = self.replacement.as_ref().unwrap_or(&none);
-        let count = u32::try_from(replacement.replaced.len()).expect("bounded when it was made");
-        bytes.extend(count.to_be_bytes());
-        bytes.extend(replacement.base.value().to_be_bytes());
-        bytes.extend(replacement.size.to_be_bytes());
-        bytes.extend(replacement.replaced.iter().flat_map(|base| base.value().to_be_bytes()));
+        let count = |of: usize| u32::try_from(of).expect("bounded when it was made").to_be_bytes();
+        bytes.extend(count(self.replacements.len()));
+        for Replacement { base, size, replaced } in &self.replacements {
+            bytes.extend(base.value().to_be_bytes());
+            bytes.extend(size.to_be_bytes());
+            bytes.extend(count(replaced.len()));
+            bytes.extend(replaced.iter().flat_map(|base| base.value().to_be_bytes()));
+        }
         bytes.extend(crc(&bytes).to_be_bytes());
         bytes
     }
@@ -82,24 +89,21 @@ impl Compacted {
         if crc(body) != u32::from_be_bytes(*sum) {
             return None;
         }
-        let (head, listed) = body.split_at_checked(HEAD_BYTES)?;
-        let field = |at: usize| head.get(at..at + 8)?.try_into().ok().map(i64::from_be_bytes);
-        let number = |at| u64::try_from(field(at)?).ok();
-        let offset = |at| Offset::from_wire(field(at)?);
-        let count = u32::from_be_bytes(head.get(32..36)?.try_into().ok()?);
-        let listed = listed.chunks_exact(8).map(|base| base.try_into().ok());
-        let listed = listed.map(|base| Offset::from_wire(i64::from_be_bytes(base?)));
-        let replaced: Vec<Offset> = listed.collect::<Option<_>>()?;
-        if &head[..8] != MAGIC || usize::try_from(count) != Ok(replaced.len()) {
+        let mut fields = Fields(body);
+        if fields.take::<8>()? != *MAGIC {
             return None;
         }
-        let replacement = Replacement { base: offset(36)?, size: number(44)?, replaced };
-        Some(Compacted {
-            serial: number(8)?,
-            clean_until: offset(16)?,
-            gaps_until: offset(24)?,
-            replacement: (count > 0).then_some(replacement),
-        })
+        let (serial, clean_until) = (fields.number()?, fields.offset()?);
+        let (gaps_until, count) = (fields.offset()?, fields.count()?);
+        // Not believed as a size: each takes some bytes, or there is none.
+        let mut replacements = Vec::new();
+        for _ in 0..count {
+            let (base, size, replaced) = (fields.offset()?, fields.number()?, fields.count()?);
+            let replaced = (0..replaced).map(|_| fields.offset()).collect::<Option<_>>()?;
+            replacements.push(Replacement { base, size, replaced });
+        }
+        let is_whole = fields.0.is_empty();
+        is_whole.then_some(Compacted { serial, clean_until, gaps_until, replacements })
     }
 
     /// Writes the record beside the one that counts; gives back the file, to be synced.
@@ -124,13 +128,36 @@ impl Compacted {
     pub(crate) fn recover<D: Disk>(disk: &D, folder: &str) -> io::Result<Compacted> {
         let bytes = read_small(disk, &format!("{folder}/{NAME}"), RECORD_BYTES_MAX)?;
         let compacted = bytes.and_then(|bytes| Compacted::parse(&bytes)).unwrap_or_default();
-        if let Some(replacement) = &compacted.replacement {
+        for replacement in &compacted.replacements {
             replacement.resume(disk, folder, compacted.serial)?;
         }
         for name in disk.list(folder)?.iter().filter(|name| name.ends_with(UNFINISHED)) {
             disk.remove(&format!("{folder}/{name}"))?;
         }
         Ok(compacted)
+    }
+}
+
+/// What is left of a record's fields.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn take<const BYTES: usize>(&mut self) -> Option<[u8; BYTES]> {
+        let (field, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*field)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        u64::try_from(i64::from_be_bytes(self.take()?)).ok()
+    }
+
+    fn offset(&mut self) -> Option<Offset> {
+        Offset::from_wire(i64::from_be_bytes(self.take()?))
+    }
+
+    fn count(&mut self) -> Option<u32> {
+        self.take().map(u32::from_be_bytes)
     }
 }
 

@@ -3,6 +3,7 @@
 mod damage;
 mod histories;
 mod interrupted;
+mod policies;
 
 use std::collections::BTreeMap;
 
@@ -91,8 +92,8 @@ fn lines(log: &Log<MemoryDisk>) -> Vec<Line> {
     lines
 }
 
-fn compact(log: &mut Log<MemoryDisk>, now: i64, policy: LatestByKey) -> Option<u64> {
-    let job = log.begin_compaction(Timestamp(now), policy)?;
+fn compact(log: &mut Log<MemoryDisk>, now: i64, keys: Keys) -> Option<u64> {
+    let job = log.begin_compaction(Timestamp(now), keys)?;
     Some(clean(log, Some(job)).unwrap())
 }
 
@@ -101,14 +102,18 @@ fn clean(log: &mut Log<MemoryDisk>, mut job: Option<Job<MemoryDisk>>) -> Result<
     let mut removed = 0;
     while let Some(next) = job {
         let cleaning = next.run(&|| true).map_err(|error| error.to_string())?;
-        removed = cleaning.records_removed;
+        removed = cleaning.cleaned.records_removed;
         job = log.advance_compaction(cleaning).map_err(|error| error.to_string())?;
     }
     Ok(removed)
 }
 
-fn everything() -> LatestByKey {
-    LatestByKey::within(1 << 20)
+fn within(bytes_max: usize) -> Keys {
+    Keys::within(bytes_max, [7; 32])
+}
+
+fn everything() -> Keys {
+    within(1 << 20)
 }
 
 /// The newest record of each key.
@@ -144,7 +149,7 @@ fn several_small_jobs_do_what_one_large_does() {
     let (mut one, mut many) = (filled(&one), filled(&many));
     compact(&mut one, 500, everything()).unwrap();
     let mut jobs = 0;
-    while compact(&mut many, 500, LatestByKey::within(100)).is_some() {
+    while compact(&mut many, 500, within(100)).is_some() {
         jobs += 1;
         assert!(jobs < 1000, "every job gets further");
         many.settings.min_cleanable_dirty_permille = 0;

@@ -22,7 +22,9 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use brooklet_types::ByteSize;
 
-use super::{Disk, DiskFile};
+use super::Disk;
+
+mod file;
 
 /// A folder tree in memory. Clones share it.
 #[derive(Clone)]
@@ -440,67 +442,10 @@ impl Disk for MemoryDisk {
     }
 }
 
-impl MemoryFile {
-    fn tree(&self) -> MutexGuard<'_, Tree> {
-        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl DiskFile for MemoryFile {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.tree().nodes.get(&self.node).map_or(0, |node| node.bytes.len() as u64))
-    }
-
-    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        let tree = self.tree();
-        let Some(node) = tree.nodes.get(&self.node) else { return Ok(0) };
-        let start = usize::try_from(position).unwrap_or(usize::MAX).min(node.bytes.len());
-        let count = buffer.len().min(node.bytes.len() - start);
-        buffer[..count].copy_from_slice(&node.bytes[start..start + count]);
-        Ok(count)
-    }
-
-    fn read_ready_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        self.read_at(buffer, position)
-    }
-
-    fn write_at(&self, parts: &[&[u8]], position: u64) -> io::Result<()> {
-        let mut tree = self.tree();
-        let bytes = parts.concat();
-        let position = usize::try_from(position).expect("tests stay within memory");
-        tree.reserve(self.node, position + bytes.len())?;
-        tree.change(self.node, Change::Write { position, bytes })
-    }
-
-    fn allocate(&self, end: u64) -> io::Result<()> {
-        let mut tree = self.tree();
-        let end = usize::try_from(end).expect("tests stay within memory");
-        tree.reserve(self.node, end)?;
-        if tree.nodes.get(&self.node).is_some_and(|node| node.bytes.len() >= end) {
-            return Ok(());
-        }
-        tree.change(self.node, Change::Resize { len: end })
-    }
-
-    fn truncate(&self, len: u64) -> io::Result<()> {
-        let len = usize::try_from(len).expect("tests stay within memory");
-        self.tree().change(self.node, Change::Resize { len })
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        let mut tree = self.tree();
-        tree.burn()?;
-        if let Some(node) = tree.nodes.get_mut(&self.node) {
-            node.durable = node.bytes.clone();
-            node.pending.clear();
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::DiskFile;
 
     #[test]
     fn what_was_not_synced_is_gone_after_a_crash() {

@@ -105,6 +105,25 @@ fn a_frame_cut_anywhere_is_not_believed() {
 }
 
 #[test]
+fn zeroes_that_were_never_written_are_left_out_and_those_in_a_frame_are_not() {
+    let disk = MemoryDisk::default();
+    let (mut journal, _) = open(&disk);
+    let zeroes = entry(1, 0, &"\0".repeat(20_000));
+    journal.write(std::slice::from_ref(&zeroes)).unwrap();
+    let behind = entry(2, 0, "behind");
+    journal.write(std::slice::from_ref(&behind)).unwrap();
+    // A frame that was lost leaves a hole, and what lies behind it is found.
+    journal.position = CAPACITY.0 - ALIGNMENT;
+    let last = entry(3, 0, "last");
+    journal.write(std::slice::from_ref(&last)).unwrap();
+    let written = Written::read(&journal.file()).unwrap();
+    let bytes: usize = written.stretches.iter().map(ExactSizeIterator::len).sum();
+    assert!(bytes <= 4 * 4096, "read {:?}", written.stretches);
+    let (_, after) = open(&disk);
+    assert_eq!(after, [zeroes, behind, last]);
+}
+
+#[test]
 fn a_full_journal_says_so() {
     let disk = MemoryDisk::default();
     let (mut journal, _) = open(&disk);

@@ -51,6 +51,9 @@ pub enum CreatePartitionsError {
     /// The request names it twice.
     #[error("Duplicate topic in request.")]
     Duplicate,
+    /// It has the partitions of what it shows.
+    #[error("Topic {0} is a view: it has the partitions of the topic it shows.")]
+    View(TopicName),
     /// It is just that large.
     #[error("Topic already has {0} partition(s).")]
     Same(usize),
@@ -81,7 +84,8 @@ impl CreatePartitionsError {
         match self {
             CreatePartitionsError::UnknownTopic => ErrorCode::UnknownTopicOrPartition,
             CreatePartitionsError::Duplicate => ErrorCode::InvalidRequest,
-            CreatePartitionsError::Same(_)
+            CreatePartitionsError::View(_)
+            | CreatePartitionsError::Same(_)
             | CreatePartitionsError::NoIncrease { .. }
             | CreatePartitionsError::TooMany(_) => ErrorCode::InvalidPartitions,
             CreatePartitionsError::Assignment(error) => error.code(),
@@ -109,6 +113,9 @@ pub fn create_partitions(
 
 fn grow(draft: &mut Draft, wanted: &MorePartitions) -> Result<(), CreatePartitionsError> {
     let topic = draft.cluster.topic(&wanted.name).ok_or(CreatePartitionsError::UnknownTopic)?;
+    if topic.view_of.is_some() {
+        return Err(CreatePartitionsError::View(topic.name.clone()));
+    }
     let (id, current) = (topic.id, topic.partitions.len());
     let no_increase = || CreatePartitionsError::NoIncrease {
         name: topic.name.clone(),

@@ -96,6 +96,9 @@ pub enum AlterError {
          remote log storage."
     )]
     NoTieredStorage,
+    /// What a view shows is settled when it is created.
+    #[error("{name} is given when a view is created, and not changed afterwards.", name = topic::VIEW_OF)]
+    ViewOf,
     /// Records could never be compacted in time.
     #[error(
         "conflict topic config setting min.compaction.lag.ms ({min}) > max.compaction.lag.ms \
@@ -124,6 +127,7 @@ impl AlterError {
             | AlterError::NotAList { .. }
             | AlterError::Value(_)
             | AlterError::NoTieredStorage
+            | AlterError::ViewOf
             | AlterError::CompactionLags { .. } => ErrorCode::InvalidConfig,
         }
     }
@@ -159,7 +163,10 @@ pub fn replace_settings(
         let target = Target::find(&draft.cluster, resource)?;
         refuse_duplicates(settings.iter().map(|(name, _)| name.as_str()))?;
         let current = target.settings(&draft.cluster);
-        let gone = current.keys().filter(|name| settings.iter().all(|(kept, _)| kept != *name));
+        let is_gone = |name: &&String| {
+            *name != topic::VIEW_OF && settings.iter().all(|(kept, _)| kept != *name)
+        };
+        let gone = current.keys().filter(is_gone);
         let mut changes: Vec<SettingChange> = gone.map(|name| (name.clone(), None)).collect();
         for (name, value) in settings {
             let Some(value) = value else { return Err(AlterError::NoValue(name.clone())) };
@@ -326,6 +333,10 @@ impl Target {
         }
         match self {
             Target::Topic(id) => {
+                let before = self.settings(&draft.cluster);
+                if before.get(topic::VIEW_OF) != after.get(topic::VIEW_OF) {
+                    return Err(AlterError::ViewOf);
+                }
                 check_together(&after)?;
                 draft.push(MetaRecord::TopicSettingsChanged { id, changes });
             }

@@ -21,6 +21,7 @@ fn wanted(name: &str, id: u8) -> NewTopic {
         replication_factor: 1,
         assignments: Vec::new(),
         settings: Vec::new(),
+        refused: None,
     }
 }
 
@@ -409,4 +410,45 @@ proptest! {
         live(&mut replayed, &log);
         prop_assert_eq!(replayed, lived);
     }
+}
+
+#[test]
+fn a_view_has_the_partitions_of_what_it_shows_and_goes_before_it() {
+    let mut cluster = Cluster::default();
+    let started = MetaRecord::BrokerStarted { broker: BrokerId(1), clean: true };
+    cluster.apply(&started);
+    let base = NewTopic { partitions: 3, ..wanted("base", 1) };
+    let view_of = |base: &str| vec![("brooklet.view.of".to_owned(), Some(base.to_owned()))];
+    let view =
+        |base: &str| NewTopic { partitions: -1, settings: view_of(base), ..wanted("view", 2) };
+    let refused = |cluster: &Cluster, topic: NewTopic| {
+        create_topics(cluster, &[topic], false).reply.remove(0).is_err()
+    };
+    assert!(refused(&cluster, view("base")), "there is nothing to show yet");
+    let apply = |cluster: &mut Cluster, records: &[MetaRecord]| {
+        records.iter().for_each(|record| cluster.apply(record));
+    };
+    let decided = create_topics(&cluster, &[base], false);
+    apply(&mut cluster, &decided.records);
+    assert!(refused(&cluster, NewTopic { partitions: 2, ..view("base") }));
+    let decided = create_topics(&cluster, &[view("base")], false);
+    apply(&mut cluster, &decided.records);
+    let shown = |cluster: &Cluster| cluster.topic("view").unwrap().partitions.clone();
+    assert_eq!(shown(&cluster), cluster.topic("base").unwrap().partitions);
+    assert_eq!(cluster.partition_count(), 3, "a view stores nothing");
+    assert!(refused(&cluster, NewTopic { settings: view_of("view"), ..wanted("again", 3) }));
+
+    // A crash ends terms: those of the view with those of what it shows.
+    cluster.apply(&MetaRecord::BrokerStarted { broker: BrokerId(1), clean: false });
+    cluster.apply(&MetaRecord::PartitionsAdded { id: TopicId([1; 16]), total: 5 });
+    assert_eq!(shown(&cluster), cluster.topic("base").unwrap().partitions);
+    assert_eq!(shown(&cluster).len(), 5);
+
+    let name = |name: &str| TopicRef::Name(name.to_owned());
+    assert!(delete_topics(&cluster, &[name("base")]).reply.remove(0).is_err());
+    let both = delete_topics(&cluster, &[name("view"), name("base")]);
+    assert!(both.reply.iter().all(Result::is_ok));
+    let resource = Resource::Topic("view".to_owned());
+    let moved = [(resource, vec![alteration("brooklet.view.of", Operation::Set, "other")])];
+    assert!(alter_settings(&cluster, &moved, false).reply.remove(0).is_err());
 }

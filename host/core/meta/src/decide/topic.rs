@@ -9,6 +9,7 @@ use super::setting::{AlterError, check_topic_settings};
 use super::{Decision, Draft};
 use crate::cluster::{Cluster, Topic};
 use crate::record::MetaRecord;
+use crate::setting::topic;
 
 /// One topic somebody wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct NewTopic {
     pub assignments: Vec<(i32, Vec<i32>)>,
     /// Its own settings.
     pub settings: Vec<(String, Option<String>)>,
+    /// Why its plugins can't be used, if they can't.
+    pub refused: Option<String>,
 }
 
 /// Which topic is meant.
@@ -80,6 +83,12 @@ pub enum CreateTopicError {
     /// Its settings make no sense.
     #[error(transparent)]
     Setting(#[from] AlterError),
+    /// Its plugins can't be used.
+    #[error("{name}: {0}", name = topic::PLUGINS)]
+    Plugins(String),
+    /// It would show what can't be shown.
+    #[error("{name}: {0}", name = topic::VIEW_OF)]
+    View(String),
 }
 
 /// Why a topic was not deleted.
@@ -94,6 +103,9 @@ pub enum DeleteTopicError {
     /// The request names it twice, by name, id or both.
     #[error("The provided topic name maps to an ID that was already supplied.")]
     Duplicate,
+    /// Others show its records.
+    #[error("Topic {name} is shown by the views {views}: delete them first.")]
+    HasViews { name: TopicName, views: String },
     /// A name and an id, or neither.
     #[error("You may not specify both topic name and topic id, nor neither.")]
     Unclear,
@@ -125,6 +137,7 @@ impl CreateTopicError {
             CreateTopicError::NumbersAndAssignment { .. } => ErrorCode::InvalidRequest,
             CreateTopicError::Assignment(error) => error.code(),
             CreateTopicError::Setting(error) => error.code(),
+            CreateTopicError::Plugins(_) | CreateTopicError::View(_) => ErrorCode::InvalidConfig,
         }
     }
 }
@@ -136,6 +149,7 @@ impl DeleteTopicError {
             DeleteTopicError::UnknownName => ErrorCode::UnknownTopicOrPartition,
             DeleteTopicError::UnknownId => ErrorCode::UnknownTopicId,
             DeleteTopicError::Duplicate | DeleteTopicError::Unclear => ErrorCode::InvalidRequest,
+            DeleteTopicError::HasViews { .. } => ErrorCode::PolicyViolation,
         }
     }
 }
@@ -191,11 +205,41 @@ fn create_topic(draft: &mut Draft, wanted: &NewTopic) -> Result<CreatedTopic, Cr
     if let Some(other) = colliding(&draft.cluster, &name) {
         return Err(CreateTopicError::Collides { name, other });
     }
-    let partitions = partition_count(&draft.cluster, wanted)?;
     let settings = check_topic_settings(&wanted.settings)?;
+    let base = settings.iter().find(|(name, _)| name == topic::VIEW_OF).map(|(_, base)| base);
+    let partitions = match base {
+        Some(base) => shown_partitions(&draft.cluster, base, wanted)?,
+        None => partition_count(&draft.cluster, wanted)?,
+    };
+    if let Some(problem) = &wanted.refused {
+        return Err(CreateTopicError::Plugins(problem.clone()));
+    }
     draft.push(MetaRecord::TopicCreated { id: wanted.id, name, partitions, settings });
     let topic = draft.cluster.topic_by_id(wanted.id).expect("it was just created");
     Ok(CreatedTopic { topic: topic.as_ref().clone() })
+}
+
+/// How many partitions a view has: as many as what it shows.
+fn shown_partitions(
+    cluster: &Cluster,
+    base: &str,
+    wanted: &NewTopic,
+) -> Result<u32, CreateTopicError> {
+    let refuse = |problem: String| Err(CreateTopicError::View(problem));
+    let Some(shown) = cluster.topic(base) else {
+        return refuse(format!("there is no topic {base:?} to show"));
+    };
+    if shown.view_of.is_some() || shown.name.is_internal() {
+        return refuse(format!(
+            "{base:?} can't be shown: it is a view itself, or the broker's own"
+        ));
+    }
+    let partitions = shown.partitions.len();
+    let fits = wanted.partitions == -1 || usize::try_from(wanted.partitions) == Ok(partitions);
+    if !fits || !wanted.assignments.is_empty() {
+        return refuse(format!("a view of {base:?} has its {partitions} partitions"));
+    }
+    Ok(u32::try_from(partitions).expect("partitions are limited"))
 }
 
 fn asked_partitions(cluster: &Cluster, topic: &NewTopic) -> u64 {
@@ -310,6 +354,12 @@ fn delete_topic(
         TopicRef::Unclear { .. } => (None, DeleteTopicError::Unclear),
     };
     let topic = found.ok_or(unknown)?;
+    // Views that the same request deletes before it are no hindrance.
+    let views: Vec<&str> = draft.cluster.views_of(topic.id).map(|it| it.name.as_str()).collect();
+    if !views.is_empty() {
+        let (name, views) = (topic.name.clone(), views.join(", "));
+        return Err(DeleteTopicError::HasViews { name, views });
+    }
     draft.push(MetaRecord::TopicDeleted { id: topic.id });
     Ok((topic.name.clone(), topic.id))
 }

@@ -31,11 +31,20 @@ const fn inert(
     Setting { name, kind, default: Some(default), change, synonym, effective: false, text }
 }
 
+/// The plugins of a topic.
+pub const PLUGINS: &str = "brooklet.plugins";
+/// The topic that a view shows.
+pub const VIEW_OF: &str = "brooklet.view.of";
+
 /// Every topic setting, by name.
 #[rustfmt::skip] // A table is read by columns.
 pub static SETTINGS: &[Setting] = &[
     works("brooklet.flush", Kind::OneOf(&["sync", "os"]), "sync", None,
         "What acks=all waits for: 'sync', until the records are on the disk; 'os', until they are in the page cache, which survives the broker but not the machine."),
+    works(PLUGINS, Kind::Text, "", None,
+        "The plugins of this topic, as a list in RON or JSON: partitioner, serdes and compaction policy of a topic, transforms and serdes of a view."),
+    works(VIEW_OF, Kind::Text, "", None,
+        "The topic whose records this one shows, through its plugins. Given when the view is created, and never changed."),
     works("cleanup.policy", Kind::List(&["compact", "delete"]), "delete", Some("log.cleanup.policy"),
         "What happens to old segments: 'delete' removes them by retention time and size, 'compact' keeps only the newest record of each key. Both may be combined, and an empty list keeps everything."),
     works("compression.gzip.level", Kind::GzipLevel, "-1", Some("compression.gzip.level"),

@@ -4,7 +4,7 @@ use brooklet_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 use bytes::Bytes;
 
 use super::{
-    Attributes, BatchError, BatchHeader, HEADER_BYTES, LENGTH_MIN, TimestampType, crc, put,
+    Attributes, BatchError, BatchHeader, HEADER_BYTES, LENGTH_MIN, Record, TimestampType, crc, put,
 };
 use crate::compress::{Codec, compress};
 
@@ -16,6 +16,8 @@ pub struct BatchBuilder {
     level: Option<i32>,
     /// Whether the last offset and the timestamps are an older batch's rather than the records'.
     keeps_header: bool,
+    /// Whether times are counted from where an older batch counted them, so that its records fit as they are.
+    keeps_base_timestamp: bool,
     body: Vec<u8>,
     scratch: Vec<u8>,
 }
@@ -38,7 +40,15 @@ impl BatchBuilder {
             record_count: 0,
         };
         let (body, scratch) = (Vec::new(), Vec::new());
-        BatchBuilder { header, codec, level: None, keeps_header: false, body, scratch }
+        BatchBuilder {
+            header,
+            codec,
+            level: None,
+            keeps_header: false,
+            keeps_base_timestamp: false,
+            body,
+            scratch,
+        }
     }
 
     /// A batch in place of another one, as compaction makes it: offsets spanned, epoch, producer and
@@ -49,6 +59,25 @@ impl BatchBuilder {
         builder.header = BatchHeader { record_count: 0, ..header.clone() };
         builder.keeps_header = true;
         Ok(builder)
+    }
+
+    /// As [`replacing`](BatchBuilder::replacing), for records of that batch of which most stay as they
+    /// are: [`keep`](BatchBuilder::keep) takes them over without taking them apart.
+    pub fn editing(header: &BatchHeader) -> Result<BatchBuilder, BatchError> {
+        let mut builder = BatchBuilder::replacing(header)?;
+        builder.keeps_base_timestamp = true;
+        Ok(builder)
+    }
+
+    /// Takes over a record of the batch that is edited.
+    pub fn keep(&mut self, record: &Record<'_>) -> Result<(), BatchError> {
+        if !self.keeps_base_timestamp {
+            return Err(BatchError::Build { problem: "a record of another batch" });
+        }
+        self.note_timestamp(record.timestamp);
+        self.body.extend_from_slice(record.raw);
+        self.header.record_count = self.header.record_count.saturating_add(1);
+        Ok(())
     }
 
     /// Compresses with this level instead of the codec's default.
@@ -130,14 +159,11 @@ impl BatchBuilder {
         let delta = delta.filter(|&it| i32::try_from(it).is_ok());
         let delta = delta.ok_or(BatchError::Build { problem: "offset outside the batch" })?;
         let first = self.header.record_count == 0;
-        if first && !self.header.attributes.has_delete_horizon() {
+        let counts_from_first = !self.keeps_base_timestamp;
+        if first && counts_from_first && !self.header.attributes.has_delete_horizon() {
             self.header.base_timestamp = timestamp;
         }
-        if self.header.attributes.timestamp_type() == TimestampType::CreateTime {
-            let highest = self.header.max_timestamp.max(timestamp);
-            // What was kept from a replaced batch holds for records that are gone.
-            self.header.max_timestamp = if first { timestamp } else { highest };
-        }
+        self.note_timestamp(timestamp);
         if !self.keeps_header || delta > self.header.last_offset_delta {
             self.header.last_offset_delta = delta;
         }
@@ -157,6 +183,15 @@ impl BatchBuilder {
         self.body.extend_from_slice(&self.scratch);
         self.header.record_count = self.header.record_count.saturating_add(1);
         Ok(())
+    }
+
+    fn note_timestamp(&mut self, timestamp: Timestamp) {
+        if self.header.attributes.timestamp_type() == TimestampType::CreateTime {
+            let first = self.header.record_count == 0;
+            let highest = self.header.max_timestamp.max(timestamp);
+            // What was kept from a replaced batch holds for records that are gone.
+            self.header.max_timestamp = if first { timestamp } else { highest };
+        }
     }
 
     /// Records so far.

@@ -30,6 +30,8 @@ pub struct Record<'a> {
     pub value: Option<&'a [u8]>,
     /// Its headers, known to be well-formed.
     pub headers: Headers<'a>,
+    /// The whole record as it is stored, with its length in front.
+    pub raw: &'a [u8],
 }
 
 /// The headers of a record: names and values. A name is bytes, as brokers do not check it.
@@ -108,8 +110,10 @@ impl<'a> Iterator for RecordIter<'a> {
 }
 
 fn take_record<'a>(header: &BatchHeader, bytes: &mut &'a [u8]) -> Result<Record<'a>, &'static str> {
+    let from = *bytes;
     let length = usize::try_from(varint(bytes)?).map_err(|_| "negative length")?;
     let mut body = take(bytes, length)?;
+    let raw = from.get(..from.len().saturating_sub(bytes.len())).unwrap_or_default();
     take(&mut body, 1)?; // Attributes, of which none is defined.
     let timestamp_delta = varlong(&mut body)?;
     let offset_delta = u32::try_from(varint(&mut body)?).map_err(|_| "negative offset delta")?;
@@ -135,13 +139,13 @@ fn take_record<'a>(header: &BatchHeader, bytes: &mut &'a [u8]) -> Result<Record<
     }
     // The header's parser keeps base plus delta in range.
     let offset = Offset::from_wire(i64::try_from(offset).unwrap_or(-1)).ok_or("offset range")?;
-    Ok(Record { offset, timestamp, key, value, headers })
+    Ok(Record { offset, timestamp, key, value, headers, raw })
 }
 
-impl Headers<'_> {
-    /// How many there are.
-    pub fn count(&self) -> u32 {
-        self.count
+impl Record<'_> {
+    /// How many headers it has.
+    pub fn header_count(&self) -> u32 {
+        self.headers.count
     }
 }
 

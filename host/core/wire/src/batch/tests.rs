@@ -63,3 +63,25 @@ fn the_checksum_is_crc_32c() {
     // RFC 3720's check value.
     assert_eq!(crc_fast::crc32_iscsi(b"123456789"), 0xe306_9283);
 }
+
+#[test]
+fn records_kept_while_editing_are_the_bytes_they_were() {
+    for codec in Codec::ALL {
+        let batch = sample(codec);
+        let opened = records(&batch).unwrap();
+        let mut builder = BatchBuilder::editing(opened.header()).unwrap();
+        let all: Vec<_> = opened.iter().map(Result::unwrap).collect();
+        builder
+            .push_at(all[0].offset, Timestamp(3), None, Some(b"new"), 0, [].into_iter())
+            .unwrap();
+        builder.keep(&all[1]).unwrap();
+        let edited = builder.build().unwrap();
+        check_crc(&edited).unwrap();
+        let opened = records(&edited).unwrap();
+        let now: Vec<_> = opened.iter().map(Result::unwrap).collect();
+        assert_eq!((now[0].value, now[0].timestamp), (Some(&b"new"[..]), Timestamp(3)));
+        assert_eq!((now[1].timestamp, now[1].offset), (all[1].timestamp, all[1].offset));
+        assert_eq!(now[1].headers, all[1].headers);
+        assert_eq!(opened.header().last_offset(), Offset::new(41));
+    }
+}

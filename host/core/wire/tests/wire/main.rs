@@ -53,7 +53,7 @@ fn read_all(bytes: &[u8]) -> Result<usize, BatchError> {
         for record in batch::records(batch)?.iter() {
             let record = record?;
             let headers = Iterator::count(record.headers.clone());
-            assert_eq!(u32::try_from(headers).ok(), Some(batch::Headers::count(&record.headers)));
+            assert_eq!(u32::try_from(headers).ok(), Some(record.header_count()));
             count += 1;
         }
     }

@@ -4,7 +4,11 @@
 //! of, and operations that Kafka does not know.
 
 use brooklet_meta::Cluster;
-use brooklet_meta::decide::setting::{Alteration, Resource, alter_settings, replace_settings};
+use brooklet_meta::decide::setting::{
+    Alteration, Operation, Resource, alter_settings, replace_settings,
+};
+use brooklet_meta::record::SettingChange;
+use brooklet_meta::setting::topic::PLUGINS;
 use brooklet_types::ErrorCode;
 use brooklet_wire::message::{
     AlterConfigsRequest, AlterConfigsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
@@ -12,6 +16,7 @@ use brooklet_wire::message::{
     alter_configs_response, incremental_alter_configs_response, make,
 };
 
+use super::plugins;
 use crate::context::Call;
 use crate::translate::configs as translate;
 
@@ -40,7 +45,11 @@ pub(crate) async fn alter(
         let changes: Option<Vec<Alteration>> = changes.collect();
         Ok((target, changes.ok_or(ErrorCode::InvalidRequest)?))
     });
-    let (wanted, mut outcomes) = part(call, asked);
+    let new_plugins = |change: &Alteration| match change.operation {
+        Operation::Set if change.name == PLUGINS => change.value.clone(),
+        Operation::Set | Operation::Delete | Operation::Append | Operation::Subtract => None,
+    };
+    let (wanted, mut outcomes) = part(call, asked, new_plugins).await;
     let validate_only = request.validate_only;
     let decide = move |cluster: &Cluster| alter_settings(cluster, &wanted, validate_only);
     fill(call, &mut outcomes, call.change(decide).await);
@@ -68,7 +77,8 @@ pub(crate) async fn replace(call: &Call, request: AlterConfigsRequest) -> AlterC
             .map(|config| (config.name.to_string(), config.value.as_deref().map(str::to_owned)));
         Ok((target, changes.collect::<Vec<_>>()))
     });
-    let (wanted, mut outcomes) = part(call, asked);
+    let new_plugins = |(name, value): &SettingChange| value.clone().filter(|_| name == PLUGINS);
+    let (wanted, mut outcomes) = part(call, asked, new_plugins).await;
     let validate_only = request.validate_only;
     let decide = move |cluster: &Cluster| replace_settings(cluster, &wanted, validate_only);
     fill(call, &mut outcomes, call.change(decide).await);
@@ -87,19 +97,37 @@ pub(crate) async fn replace(call: &Call, request: AlterConfigsRequest) -> AlterC
 
 /// Parts what can be asked of `meta` from what is refused here. An outcome is `None` where the
 /// answer is still to come.
-fn part<Change>(
+async fn part<Change>(
     call: &Call,
-    asked: impl Iterator<Item = Result<(Resource, Change), ErrorCode>>,
-) -> (Vec<(Resource, Change)>, Vec<Option<Outcome>>) {
+    asked: impl Iterator<Item = Result<(Resource, Vec<Change>), ErrorCode>>,
+    new_plugins: impl Fn(&Change) -> Option<String>,
+) -> (Vec<(Resource, Vec<Change>)>, Vec<Option<Outcome>>) {
     let mut wanted = Vec::new();
     let mut outcomes = Vec::new();
     for asked in asked {
-        match asked {
-            Ok(one) => {
-                wanted.push(one);
+        let (resource, changes) = match asked {
+            Ok(one) => one,
+            Err(code) => {
+                outcomes.push(Some((call.code(code), Some(code.message().into()))));
+                continue;
+            }
+        };
+        let usable = match (&resource, changes.iter().find_map(&new_plugins)) {
+            (Resource::Topic(topic), Some(text)) => {
+                plugins::check_changed(call, topic, &text).await
+            }
+            (Resource::Topic(_) | Resource::Broker(_), _) => Ok(()),
+        };
+        match usable {
+            Ok(()) => {
+                wanted.push((resource, changes));
                 outcomes.push(None);
             }
-            Err(code) => outcomes.push(Some((call.code(code), Some(code.message().into())))),
+            Err(problem) => {
+                let message = format!("{PLUGINS}: {problem}");
+                let code = call.code(ErrorCode::InvalidConfig);
+                outcomes.push(Some((code, Some(message.into()))));
+            }
         }
     }
     (wanted, outcomes)

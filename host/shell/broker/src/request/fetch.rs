@@ -8,22 +8,22 @@
 //! ever aborted, whatever isolation is asked for.
 
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use brooklet_hook::{Place, Verdict};
+use brooklet_hook::{Place, Shown};
 use brooklet_io::DataFolder;
 use brooklet_log::plan::{ReadError, ReadPlan};
 use brooklet_meta::{Cluster, Topic};
 use brooklet_shard::input::{Fetch, FetchPartition, Slot};
 use brooklet_shard::output::Fetched;
-use brooklet_types::{ByteSize, ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicName, limits};
+use brooklet_types::{ByteSize, ErrorCode, LeaderEpoch, Offset, PartitionIndex, limits};
 use brooklet_wire::message::{FetchRequest, FetchResponse, Uuid, fetch_response, make};
 use brooklet_wire::{WireError, fetch as wire_fetch};
 use bytes::Bytes;
 
-use super::place;
 use super::session::{Asked, Begun, Found, Key, StrBytesKey, TopicKey, Wanted};
+use super::{dead, place};
 use crate::context::Call;
 
 /// From here on topics are named by id.
@@ -43,7 +43,7 @@ struct Outcome {
     key: Key,
     data: fetch_response::PartitionData,
     records: Vec<Bytes>,
-    name: Option<TopicName>,
+    topic: Option<Arc<Topic>>,
 }
 
 /// The whole answer, as the pieces of a frame.
@@ -176,7 +176,7 @@ async fn read(call: &Call, request: &FetchRequest, begun: &Begun) -> Option<Vec<
     for (slot, result) in run(call, plans).await {
         let outcome = &mut outcomes[slot as usize];
         match result {
-            Ok(records) => hook(call, outcome, records).await,
+            Ok(records) => hook(call, &cluster, outcome, records).await,
             Err(error) => {
                 tracing::warn!(%error, "read for a fetch");
                 outcome.data.error_code = call.code(error.code());
@@ -201,7 +201,7 @@ fn prepare(
         key: wanted.key.clone(),
         data: blank(wanted.key.partition),
         records: Vec::new(),
-        name: topic.ok().map(|topic| topic.name.clone()),
+        topic: topic.ok().cloned(),
     };
     match topic.and_then(|topic| locate(topic, slot, wanted)) {
         Ok(partition) => (outcome, Some(partition)),
@@ -297,27 +297,36 @@ async fn run(call: &Call, plans: Vec<(Slot, ReadPlan<File>)>) -> Vec<Read> {
     reads
 }
 
-/// Shows records to the topic's hook, where it has one.
-async fn hook(call: &Call, outcome: &mut Outcome, records: Vec<Bytes>) {
+/// Shows records to the plugins of the view that was asked for, if it is one.
+async fn hook(call: &Call, cluster: &Cluster, outcome: &mut Outcome, records: Vec<Bytes>) {
     outcome.records = records;
-    let Some(name) = &outcome.name else { return };
-    call.context.metrics.fetched(name, outcome.records.iter().map(Bytes::len).sum());
-    if !call.context.hooks.concern(name) {
+    let Some(topic) = &outcome.topic else { return };
+    call.context.metrics.fetched(&topic.name, outcome.records.iter().map(Bytes::len).sum());
+    if outcome.records.is_empty() || topic.view_of.is_none() {
         return;
     }
-    let index = PartitionIndex::from_wire(outcome.data.partition_index).unwrap_or_default();
-    let place = Place { topic: name, partition: index };
-    // A hook sees one stretch of batches: here, and only here, pieces are put together.
-    let whole = Bytes::from(outcome.records.concat());
-    match call.context.hooks.on_fetch(place, &whole).await {
-        Verdict::Pass => {}
-        Verdict::Replace(batches) => outcome.records = vec![batches],
-        Verdict::Reject(reason) => {
-            tracing::debug!(topic = %name, reason, "fetch refused by a hook");
-            outcome.records = Vec::new();
-            outcome.data.error_code = call.code(ErrorCode::InvalidRecord);
+    let Some(hook) = call.context.hooks.on_fetch(&topic.name) else { return };
+    let partition = PartitionIndex::from_wire(outcome.data.partition_index).unwrap_or_default();
+    let partitions = u32::try_from(topic.partitions.len()).expect("partitions are limited");
+    let place = Place { topic: &topic.name, partition, partitions };
+    let refused = match hook.show(place, &outcome.records).await {
+        Shown::Pass => return,
+        Shown::Replace(batches, letters) => {
+            match dead::store(call, cluster, place, letters.clone()).await {
+                Ok(()) => {
+                    hook.buried(place, &letters);
+                    outcome.records = batches;
+                    return;
+                }
+                Err(problem) => problem,
+            }
         }
-    }
+        Shown::Refuse(reason) => reason,
+    };
+    // Retriable for every client: a consumer goes on where it was once the plugin does.
+    tracing::warn!(view = %topic.name, partition = partition.0, reason = refused, "view not shown");
+    outcome.records = Vec::new();
+    outcome.data.error_code = call.code(ErrorCode::UnknownServerError);
 }
 
 impl Outcome {

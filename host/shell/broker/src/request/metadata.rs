@@ -88,6 +88,7 @@ pub(crate) fn new_topic(
     settings: Vec<(String, Option<String>)>,
 ) -> NewTopic {
     NewTopic {
+        refused: None,
         id: TopicId::from_random(brooklet_io::entropy::bytes()),
         name,
         partitions,

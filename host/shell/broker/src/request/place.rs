@@ -23,11 +23,11 @@ pub(crate) fn topic<'a>(
     }
 }
 
-/// A partition of a topic.
+/// A partition of a topic: where its records are, which for a view is another topic's partition.
 pub(crate) fn partition(topic: &Topic, index: i32) -> Result<TopicPartition, ErrorCode> {
     let partition = PartitionIndex::from_wire(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     topic.partition(partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    Ok(TopicPartition { topic: topic.id, partition })
+    Ok(TopicPartition { topic: topic.stored_in(), partition })
 }
 
 /// A topic's id as the wire has it.

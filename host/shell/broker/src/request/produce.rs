@@ -8,25 +8,32 @@
 //! once, in the request's order. The request's `timeout_ms` bounds the wait for other brokers'
 //! copies, of which there are none: the wait for our own disk it does not bound in Kafka either.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use brooklet_hook::{Place, Verdict};
+use brooklet_hook::{Checked, Entered, Place, Placed, Rejection};
 use brooklet_io::DataFolder;
 use brooklet_log::validate::{TopicRules, ValidateError, ValidatedBatch, validate};
 use brooklet_meta::setting::effective::{Compression, EffectiveTopicSettings};
 use brooklet_meta::{Cluster, Topic};
 use brooklet_shard::input::{Acks, OffsetQuery, Place::Earliest, Slot};
 use brooklet_shard::output::{Produced, Refusal};
-use brooklet_types::{ErrorCode, TopicName, TopicPartition};
+use brooklet_types::{ErrorCode, PartitionIndex, TopicName, TopicPartition};
 use brooklet_wire::batch::TimestampType;
 use brooklet_wire::compress::Codec;
-use brooklet_wire::message::{ProduceRequest, ProduceResponse, make, produce_response};
+use brooklet_wire::message::{
+    ProduceRequest, ProduceResponse, make, produce_request, produce_response,
+};
 use bytes::Bytes;
 
-use super::place;
+use super::{dead, place};
 use crate::context::Call;
 use crate::shards::Producing;
 
+/// The index of a partition that is still to be chosen.
+const UNPLACED: i32 = -1;
+/// From here on topics are named by id.
+const IDS_SINCE: i16 = 13;
 /// Zstandard is for clients that know version 7 of this request.
 const ZSTD_SINCE: i16 = 7;
 /// The response tells where a log starts from this version on.
@@ -65,19 +72,37 @@ struct Refused {
     code: ErrorCode,
     message: Option<String>,
     records: Vec<u32>,
+    /// What is wrong with each of them, if it is not the same for all.
+    told: Vec<String>,
     /// Kafka's log would have refused it, and have told where it starts.
     by_log: bool,
 }
 
 impl Refused {
     fn new(code: ErrorCode, message: String) -> Refused {
-        Refused { code, message: Some(message), records: Vec::new(), by_log: false }
+        Refused {
+            code,
+            message: Some(message),
+            records: Vec::new(),
+            told: Vec::new(),
+            by_log: false,
+        }
+    }
+}
+
+impl From<Rejection> for Refused {
+    fn from(rejection: Rejection) -> Refused {
+        let records: Vec<u32> = rejection.records.iter().map(|(index, _)| *index).collect();
+        let mut refused = Refused::new(ErrorCode::InvalidRecord, rejection.message);
+        refused.records = records;
+        refused.told = rejection.records.into_iter().map(|(_, message)| message).collect();
+        refused
     }
 }
 
 impl From<ErrorCode> for Refused {
     fn from(code: ErrorCode) -> Refused {
-        Refused { code, message: None, records: Vec::new(), by_log: false }
+        Refused { code, message: None, records: Vec::new(), told: Vec::new(), by_log: false }
     }
 }
 
@@ -85,7 +110,8 @@ impl From<ValidateError> for Refused {
     fn from(error: ValidateError) -> Refused {
         let records = error.records().to_vec();
         let by_log = error.is_told_by_a_log();
-        Refused { code: error.code(), message: Some(error.to_string()), records, by_log }
+        let (code, message) = (error.code(), Some(error.to_string()));
+        Refused { code, message, records, told: Vec::new(), by_log }
     }
 }
 
@@ -103,14 +129,33 @@ pub(crate) async fn begin(call: &Call, request: ProduceRequest) -> Begun {
     };
     let mut batches = Vec::new();
     let mut seen = BTreeSet::new();
+    // Held until every batch is in line.
+    let entered = enter(call, &cluster, &request).await;
     for topic_data in request.topic_data {
-        let by_id = call.version >= 13;
-        let topic = place::topic(&cluster, &topic_data.name, topic_data.topic_id, by_id);
+        let topic = wanted(call, &cluster, &topic_data);
+        let plugins = topic.ok().and_then(|topic| entered.get(&topic.name)).map(AsRef::as_ref);
         let mut answered = make(|it: &mut produce_response::TopicProduceResponse| {
             it.name = topic_data.name.clone();
             it.topic_id = topic_data.topic_id;
         });
         for data in topic_data.partition_data {
+            if let (UNPLACED, Ok(topic), Some(plugins)) = (data.index, topic, plugins)
+                && let Some(placed) = distribute(call, &cluster, topic, &data, plugins).await
+            {
+                let mut partition_response = blank(data.index);
+                let at = (begun.response.responses.len(), answered.partition_responses.len());
+                match placed {
+                    Ok(placed) => {
+                        for (partition, batch) in placed {
+                            let slot = begun.accept(at, topic, &batch);
+                            batches.push((slot, (partition, batch)));
+                        }
+                    }
+                    Err(refused) => begun.refuse(call, &mut partition_response, refused),
+                }
+                answered.partition_responses.push(partition_response);
+                continue;
+            }
             let found = topic.and_then(|topic| Ok((topic, place::partition(topic, data.index)?)));
             let checked = match (found, acks) {
                 (_, None) => Err(ErrorCode::InvalidRequiredAcks.into()),
@@ -121,7 +166,13 @@ pub(crate) async fn begin(call: &Call, request: ProduceRequest) -> Begun {
                 }
                 (Ok((topic, partition)), _) => {
                     let records = data.records.unwrap_or_default();
-                    let batch = check(call, &cluster, topic, partition, records).await;
+                    let batch = check(call, &cluster, topic, records);
+                    let batch = match (batch, plugins) {
+                        (Ok(batch), Some(plugins)) => {
+                            show(call, &cluster, topic, partition, batch, plugins).await
+                        }
+                        (batch, _) => batch,
+                    };
                     batch.map(|batch| (topic, partition, batch))
                 }
             };
@@ -136,14 +187,8 @@ pub(crate) async fn begin(call: &Call, request: ProduceRequest) -> Begun {
                     begun.refuse(call, &mut partition_response, refused);
                 }
                 Ok((topic, partition, batch)) => {
-                    let slot = Slot::try_from(begun.slots.len()).expect("frames are limited");
-                    begun.slots.push(Accepted {
-                        topic: begun.response.responses.len(),
-                        partition: answered.partition_responses.len(),
-                        name: topic.name.clone(),
-                        records: batch.header().record_count,
-                        bytes: batch.bytes().len(),
-                    });
+                    let at = (begun.response.responses.len(), answered.partition_responses.len());
+                    let slot = begun.accept(at, topic, &batch);
                     batches.push((slot, (partition, batch)));
                 }
             }
@@ -160,7 +205,56 @@ pub(crate) async fn begin(call: &Call, request: ProduceRequest) -> Begun {
     begun
 }
 
+/// The topic that a part of a request is for.
+fn wanted<'a>(
+    call: &Call,
+    cluster: &'a Cluster,
+    data: &produce_request::TopicProduceData,
+) -> Result<&'a Arc<Topic>, ErrorCode> {
+    place::topic(cluster, &data.name, data.topic_id, call.version >= IDS_SINCE)
+}
+
+/// Comes in with every topic of the request that has plugins, in the order of their names: two requests that
+/// each waited for the other's topic would wait for ever.
+async fn enter(
+    call: &Call,
+    cluster: &Cluster,
+    request: &ProduceRequest,
+) -> BTreeMap<TopicName, Box<dyn Entered>> {
+    let mut hooked = BTreeMap::new();
+    for data in &request.topic_data {
+        if let Ok(topic) = wanted(call, cluster, data)
+            && let Some(hook) = call.context.hooks.on_produce(&topic.name)
+        {
+            hooked.insert(topic.name.clone(), hook);
+        }
+    }
+    let mut entered = BTreeMap::new();
+    for (name, hook) in hooked {
+        entered.insert(name, hook.enter().await);
+    }
+    entered
+}
+
 impl Begun {
+    /// Makes room for a batch's answer: in which topic's and which partition's.
+    fn accept(
+        &mut self,
+        (topic, partition): (usize, usize),
+        of: &Topic,
+        batch: &ValidatedBatch,
+    ) -> Slot {
+        let slot = Slot::try_from(self.slots.len()).expect("frames are limited");
+        self.slots.push(Accepted {
+            topic,
+            partition,
+            name: of.name.clone(),
+            records: batch.header().record_count,
+            bytes: batch.bytes().len(),
+        });
+        slot
+    }
+
     /// Waits until the batches are as safe as was asked for.
     pub(crate) async fn finish(mut self, call: &Call) -> Finished {
         if !self.slots.is_empty() {
@@ -226,9 +320,10 @@ impl Begun {
     ) {
         self.refused = true;
         response.error_code = call.code(refused.code);
-        for index in refused.records {
+        for (place, index) in refused.records.into_iter().enumerate() {
             let index = i32::try_from(index).expect("records are counted in an i32");
-            let message = refused.message.as_deref().map(Into::into);
+            let own = refused.told.get(place).or(refused.message.as_ref());
+            let message = own.map(|message| message.as_str().into());
             let error = make(|it: &mut produce_response::BatchIndexAndErrorMessage| {
                 it.batch_index = index;
                 it.batch_index_error_message = message;
@@ -239,28 +334,20 @@ impl Begun {
     }
 }
 
-/// Everything that can be refused here, and what the hook says.
-async fn check(
+/// Everything that can be refused here.
+fn check(
     call: &Call,
     cluster: &Cluster,
     topic: &Topic,
-    partition: TopicPartition,
     records: Bytes,
 ) -> Result<ValidatedBatch, Refused> {
     if topic.name.is_internal() {
         let message = format!("Cannot append to internal topic {}", topic.name);
         return Err(Refused::new(ErrorCode::InvalidTopicException, message));
     }
-    let mut records = records;
-    if call.context.hooks.concern(&topic.name) {
-        let place = Place { topic: &topic.name, partition: partition.partition };
-        match call.context.hooks.on_produce(place, &records).await {
-            Verdict::Pass => {}
-            Verdict::Replace(batch) => records = batch,
-            Verdict::Reject(message) => {
-                return Err(Refused::new(ErrorCode::InvalidRecord, message));
-            }
-        }
+    if topic.view_of.is_some() {
+        let message = format!("{} is a view: it can only be read", topic.name);
+        return Err(Refused::new(ErrorCode::PolicyViolation, message));
     }
     let sent = records.clone();
     let batch = validate(records, &call.rules(cluster, topic), call.timestamp())?;
@@ -275,6 +362,76 @@ async fn check(
         return Err(ErrorCode::UnsupportedCompressionType.into());
     }
     Ok(batch)
+}
+
+/// What the topic's plugins make of a batch: one of the record path's two call sites.
+async fn show(
+    call: &Call,
+    cluster: &Cluster,
+    topic: &Topic,
+    partition: TopicPartition,
+    batch: ValidatedBatch,
+    plugins: &dyn Entered,
+) -> Result<ValidatedBatch, Refused> {
+    let at = at(topic, partition.partition);
+    match plugins.check(at, batch.bytes()).await {
+        Checked::Pass => Ok(batch),
+        Checked::Replace(new) => {
+            let stored = dead::store(call, cluster, at, new.dead_letters).await;
+            stored.map_err(|message| Refused::new(ErrorCode::PolicyViolation, message))?;
+            let limit = call.rules(cluster, topic).batch_bytes_max as usize;
+            if new.batch.len() > limit {
+                let message =
+                    format!("{} bytes after its plugins, {limit} are the most", new.batch.len());
+                return Err(Refused::new(ErrorCode::MessageTooLarge, message));
+            }
+            Ok(ValidatedBatch::trusted(new.batch))
+        }
+        Checked::Reject(rejection) => Err(rejection.into()),
+    }
+}
+
+/// The batches that a partitioner makes of one without a partition. None if the topic has no partitioner.
+async fn distribute(
+    call: &Call,
+    cluster: &Cluster,
+    topic: &Topic,
+    data: &produce_request::PartitionProduceData,
+    plugins: &dyn Entered,
+) -> Option<Result<Vec<(TopicPartition, ValidatedBatch)>, Refused>> {
+    let records = data.records.clone().unwrap_or_default();
+    let batch = match check(call, cluster, topic, records) {
+        Ok(batch) => batch,
+        Err(refused) => return Some(Err(refused)),
+    };
+    let placing = plugins.place(at(topic, PartitionIndex::default()), batch.bytes())?;
+    if batch.header().producer_id.is_some() {
+        // Its sequence numbers are one partition's.
+        let message = "an idempotent batch needs a partition".to_owned();
+        return Some(Err(Refused::new(ErrorCode::InvalidRequest, message)));
+    }
+    let placed = match placing.await {
+        Placed::Batches(placed) => placed,
+        Placed::Reject(rejection) => return Some(Err(rejection.into())),
+    };
+    let mut batches = Vec::with_capacity(placed.len());
+    for (index, bytes) in placed {
+        let partition = TopicPartition { topic: topic.id, partition: index };
+        let batch = match check(call, cluster, topic, bytes) {
+            Ok(batch) => show(call, cluster, topic, partition, batch, plugins).await,
+            Err(refused) => Err(refused),
+        };
+        match batch {
+            Ok(batch) => batches.push((partition, batch)),
+            Err(refused) => return Some(Err(refused)),
+        }
+    }
+    Some(Ok(batches))
+}
+
+fn at(topic: &Topic, partition: PartitionIndex) -> Place<'_> {
+    let partitions = u32::try_from(topic.partitions.len()).expect("partitions are limited");
+    Place { topic: &topic.name, partition, partitions }
 }
 
 /// What a topic's settings ask of a batch.

@@ -36,6 +36,9 @@ pub(crate) async fn delete(call: &Call, request: DeleteRecordsRequest) -> Delete
                     if topic.name.is_internal() {
                         return Err(ErrorCode::InvalidTopicException);
                     }
+                    if topic.view_of.is_some() {
+                        return Err(ErrorCode::PolicyViolation);
+                    }
                     // Compaction keeps the last record of every key, wherever it lies.
                     match cluster.effective(call.context.node, topic).delete {
                         true => before(found, partition.offset),

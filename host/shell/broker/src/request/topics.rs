@@ -14,13 +14,17 @@ use brooklet_wire::message::{
     delete_topics_response, make,
 };
 
+use super::plugins;
 use crate::context::Call;
 use crate::translate::{cluster as translate_cluster, topics as translate};
 
 /// Answers CreateTopics.
 pub(crate) async fn create(call: &Call, request: CreateTopicsRequest) -> CreateTopicsResponse {
-    let topics =
+    let mut topics =
         translate::new_topics(&request, || TopicId::from_random(brooklet_io::entropy::bytes()));
+    for topic in &mut topics {
+        topic.refused = plugins::check_new(call, topic).await.err();
+    }
     let validate_only = request.validate_only;
     let decide = move |cluster: &Cluster| create_topics(cluster, &topics, validate_only);
     match call.change(decide).await {

@@ -16,9 +16,11 @@ use brooklet_types::{
 };
 use brooklet_wire::batch::BatchBuilder;
 use brooklet_wire::compress::Codec;
+use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use super::*;
+use crate::metrics::Metrics;
 use crate::shard_thread::inbox;
 
 const FLIGHTS: TopicPartition =
@@ -58,12 +60,13 @@ impl Bench {
         };
         let disk = MemoryDisk::default();
         let mut started = start(&disk, plan, clock.now(), clock.timestamp()).unwrap();
+        let metrics = Arc::new(Metrics::register(&mut Registry::default()));
         let (sender, inbox) = inbox();
         let (syncs, jobs) = blocking::channel();
         let (leisure, written_back) = blocking::channel();
         let (cleaner, cleanings) = blocking::channel();
         let (decided, changes) = watch::channel(Arc::clone(&started.cluster));
-        let outside = Outside { clock, syncs, leisure, cleaner, decided };
+        let outside = Outside { clock, syncs, leisure, cleaner, decided, metrics };
         let seat = Seat::new(started.shards.remove(0), sender, outside);
         let (_others, _cleanings) = ((written_back, changes), cleanings);
         let mut bench = Bench { seat, inbox, syncs: jobs, _others, _cleanings, next_ticket: 1 };
@@ -153,6 +156,31 @@ async fn a_small_request_to_a_shard_at_rest_is_answered_at_once() {
     assert!(bench.inbox.try_recv().is_err(), "nothing was queued");
 }
 
+/// ARCHITECTURE §3 says two queues. The second is the connection's, of which nothing is here: what is counted
+/// is that a request waits in one queue, and that its reply goes straight to whoever asked.
+#[tokio::test]
+async fn a_request_passes_one_queue_to_its_shard_and_its_reply_none_on_the_way_back() {
+    for (flush, syncs) in [("os", 0), ("sync", 1)] {
+        let mut bench = Bench::start(flush).await;
+        let answer = bench.produce(LARGE, Acks::All).await;
+        let Answer::Later(mut answer) = answer else { panic!("a large one is queued") };
+        assert_eq!((bench.inbox.len(), bench.syncs.try_iter().count()), (1, 0), "{flush}");
+        let mut taken = vec![bench.inbox.recv().await.unwrap()];
+        bench.seat.turn(&mut taken);
+        let jobs: Vec<_> = bench.syncs.try_iter().collect();
+        assert_eq!(jobs.len(), syncs, "{flush}");
+        for job in jobs {
+            assert!(answer.try_recv().is_err(), "answered before it was synced");
+            job.run().unwrap();
+            bench.seat.tell(Input::Synced { id: job.id });
+        }
+        assert!(matches!(answer.try_recv(), Ok(Reply::Produced(_))), "{flush}");
+        assert_eq!(bench.inbox.len(), 0, "nothing was queued again");
+        assert_eq!(bench.syncs.try_iter().count(), 0);
+        assert!(bench._others.0.try_recv().is_err() && bench._cleanings.try_recv().is_err());
+    }
+}
+
 #[tokio::test]
 async fn none_overtakes_what_is_in_the_queue() {
     let mut bench = Bench::start("os").await;
@@ -210,6 +238,6 @@ async fn a_shard_that_has_stopped_takes_nothing() {
     let stopped = bench.seat.stop().await.unwrap();
     let late = bench.produce(10, Acks::All).await;
     bench.work();
-    assert!(stopped.await.unwrap());
+    assert_eq!(stopped.await.unwrap().len(), 2, "the metadata's and the topic's");
     assert!(late.wait().await.is_err());
 }

@@ -49,7 +49,7 @@ fn each_topic_gets_its_own_answer() {
     let codes: Vec<i16> = response.topics.iter().map(|topic| topic.error_code).collect();
     assert_eq!(codes, [0, ErrorCode::TopicAlreadyExists.to_wire()]);
     assert_eq!(response.topics[0].num_partitions, 2);
-    assert_eq!(response.topics[0].configs.as_ref().unwrap().len(), 34);
+    assert_eq!(response.topics[0].configs.as_ref().unwrap().len(), 36);
     let message = response.topics[1].error_message.as_ref().unwrap();
     assert_eq!(&**message, "Topic 'old' already exists.");
 }
@@ -69,7 +69,7 @@ fn settings_are_shown_as_asked_for() {
         });
         configs::describe(&request, &cluster(&["old"]), THIS).results.remove(0)
     };
-    assert_eq!(ask(2, "old", None).configs.len(), 34);
+    assert_eq!(ask(2, "old", None).configs.len(), 36);
     let one = ask(2, "old", Some(&["segment.bytes", "nonsense"]));
     assert_eq!(one.configs.len(), 1);
     assert_eq!(&*one.configs[0].synonyms[0].name, "log.segment.bytes");

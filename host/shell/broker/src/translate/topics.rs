@@ -36,6 +36,7 @@ pub fn new_topics(
             settings: settings
                 .map(|one| (one.name.to_string(), one.value.as_ref().map(ToString::to_string)))
                 .collect(),
+            refused: None,
         }
     });
     topics.collect()

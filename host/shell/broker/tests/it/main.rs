@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use brooklet_broker::config::Config;
 use brooklet_broker::{Ready, run};
-use brooklet_hook::NoHooks;
+use brooklet_hook::{Hooks, NoHooks};
 use brooklet_wire::batch::BatchBuilder;
 use brooklet_wire::compress::Codec;
 use brooklet_wire::message::*;
@@ -18,6 +18,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+mod compaction;
+
 struct Running {
     ready: Ready,
     stop: CancellationToken,
@@ -25,8 +27,13 @@ struct Running {
 }
 
 async fn start(folder: &std::path::Path) -> Running {
+    start_with(folder, "", Arc::new(NoHooks)).await
+}
+
+/// With some more of a configuration, and somebody at the door for plugins.
+async fn start_with(folder: &std::path::Path, more: &str, hooks: Arc<dyn Hooks>) -> Running {
     let text = format!(
-        "(data: {:?}, listeners: [\"tcp://127.0.0.1:0\"], admin: \"127.0.0.1:0\")",
+        "(data: {:?}, listeners: [\"tcp://127.0.0.1:0\"], admin: \"127.0.0.1:0\", {more})",
         folder.display().to_string()
     );
     let config = Config::read("test.ron", &text).unwrap();
@@ -35,7 +42,7 @@ async fn start(folder: &std::path::Path) -> Running {
     let stopping = stop.clone();
     let done = tokio::spawn(async move {
         let told = |ready: &Ready| tell.send(ready.clone()).unwrap();
-        run(config, Arc::new(NoHooks), stopping, told).await.unwrap();
+        run(config, hooks, stopping, told).await.unwrap();
     });
     Running { ready: ready.await.unwrap(), stop, done }
 }
@@ -211,6 +218,15 @@ async fn pipelined_requests_are_answered_in_order_and_acks_zero_is_silent() {
     running.stop().await;
 }
 
+async fn get(admin: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(admin).await.unwrap();
+    let request = format!("GET /{path} HTTP/1.1\r\nHost: it\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn probes_and_metrics_answer() {
     let folder = tempfile::tempdir().unwrap();
@@ -225,11 +241,7 @@ async fn probes_and_metrics_answer() {
         ("metrics", "brooklet_topic_produced_records_total{topic=\"flights\"} 1"),
         ("metrics", "brooklet_log_size_bytes{topic=\"flights\",partition=\"0\"}"),
     ] {
-        let mut stream = TcpStream::connect(admin).await.unwrap();
-        let request = format!("GET /{path} HTTP/1.1\r\nHost: it\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
+        let answer = get(admin, path).await;
         assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(expected), "{answer}");
     }
     running.stop().await;

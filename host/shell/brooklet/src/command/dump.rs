@@ -126,7 +126,7 @@ fn dump_records(
             "timestamp": record.timestamp.0,
             "key_bytes": record.key.map(<[u8]>::len),
             "value_bytes": record.value.map(<[u8]>::len),
-            "headers": record.headers.count(),
+            "headers": record.header_count(),
         });
         if arguments.data {
             put_bytes(&mut value, "key", record.key);

@@ -71,6 +71,7 @@ impl Admin {
             replication_factor: -1,
             assignments: Vec::new(),
             settings,
+            refused: None,
         };
         let decide = move |cluster: &Cluster| create_topics(cluster, &[topic], false);
         self.change(ctx, Asked::Topics, MetadataRequest::new(decide));

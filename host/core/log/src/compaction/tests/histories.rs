@@ -122,7 +122,7 @@ impl World {
             last: self.log.producers().iter().filter_map(|(_, it)| it.last_offset()).collect(),
             now: self.now,
         };
-        let job = self.log.begin_compaction(Timestamp(self.now), LatestByKey::within(keys));
+        let job = self.log.begin_compaction(Timestamp(self.now), within(keys));
         let Some(mut job) = job else { return };
         let patience = self.below(20);
         for step in 0.. {

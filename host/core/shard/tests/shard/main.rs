@@ -25,6 +25,8 @@ use brooklet_types::{
 use brooklet_wire::batch::{self, BatchBuilder};
 use brooklet_wire::compress::Codec;
 
+mod compaction;
+
 const BROKER: BrokerId = BrokerId(1);
 const CLOCK: Timestamp = Timestamp(1_000_000);
 const TOPIC: TopicId = TopicId([9; 16]);
@@ -108,7 +110,10 @@ impl Bench {
                 Output::Sync(job) => self.syncs.push(job),
                 Output::ClusterChanged(cluster) => self.follow(cluster),
                 Output::WriteBack { dirty, .. } => dirty.sync().unwrap(),
-                Output::Compact { partition, job } => self.jobs.push((partition, job)),
+                Output::Compact { partition, topic, job } => {
+                    assert_eq!(topic.as_str(), "flights");
+                    self.jobs.push((partition, job));
+                }
                 Output::Event(event) => self.events.push(event),
             }
         }
@@ -375,102 +380,4 @@ fn a_deleted_topic_leaves_no_files_and_no_readers() {
     bench.finish_syncs();
     assert_eq!(bench.fetched(waiting).unwrap(), Err(ErrorCode::NotLeaderOrFollower));
     assert_eq!(bench.disk.list("topics").unwrap(), ["__cluster_metadata-0"]);
-}
-
-/// A bench with one compacted partition in small segments, all with records of one key.
-fn compacted(count: u32) -> Bench {
-    // A segment is full with its second index entry.
-    let small = [("segment.index.bytes", "4"), ("index.interval.bytes", "0")];
-    let settings = [&[("cleanup.policy", "compact")], &small[..]].concat();
-    let mut bench = Bench::with_topic(1, &settings);
-    for number in 0..count {
-        bench.produce(0, &format!("value {number}"), Acks::All);
-        bench.finish_syncs();
-    }
-    bench
-}
-
-#[test]
-fn a_compacted_topic_is_cleaned_and_then_left_alone() {
-    let mut bench = compacted(40);
-    bench.look_for_dirt();
-    assert_eq!(bench.jobs.len(), 1);
-    // The shard goes on meanwhile.
-    bench.produce(0, "last", Acks::All);
-    bench.finish_syncs();
-    // What was written meanwhile may be enough for another cleaning, and one more.
-    for _ in 0..3 {
-        bench.clean();
-        bench.look_for_dirt();
-    }
-    assert!(bench.jobs.is_empty());
-    let removed = bench.events.iter().map(|event| {
-        if let Event::Compacted { records_removed, .. } = event { *records_removed } else { 0 }
-    });
-    let removed = usize::try_from(removed.sum::<u64>()).unwrap();
-    let fetched = bench.fetch(0, 0);
-    let values = bench.fetched(fetched).unwrap().unwrap();
-    assert!(removed > 20 && values.len() + removed == 41, "{removed} {values:?}");
-    assert_eq!(values.last().unwrap(), "last");
-    // Nothing is wanted but the retention check, minutes away.
-    let deadline = bench.shard.next_deadline().unwrap();
-    assert!(deadline.since(bench.now) > Duration::from_secs(60));
-    let disk = bench.disk.clone();
-    drop(bench);
-    disk.crash(|_, _| 0, false);
-    let mut bench = Bench::start(disk);
-    let fetched = bench.fetch(0, 0);
-    assert_eq!(bench.fetched(fetched).unwrap().unwrap(), values);
-}
-
-#[test]
-fn damage_is_told_once_and_looked_at_again_when_something_changes() {
-    let mut bench = compacted(40);
-    let path = "topics/flights-0/00000000000000000000.log";
-    let whole = bench.disk.files()[path].clone();
-    let mut damaged = whole.clone();
-    damaged[100] ^= 1;
-    bench.disk.put(path, damaged);
-    for _ in 0..3 {
-        bench.look_for_dirt();
-        bench.clean();
-        for _ in 0..4 {
-            bench.produce(0, "more", Acks::All);
-            bench.finish_syncs();
-        }
-    }
-    let told = bench.events.iter().filter(|event| matches!(event, Event::NotCompacted { .. }));
-    assert_eq!(told.count(), 1);
-    bench.disk.put(path, whole);
-    let changes = vec![("delete.retention.ms".to_owned(), Some("1".to_owned()))];
-    let record = MetaRecord::TopicSettingsChanged { id: TOPIC, changes };
-    let request = brooklet_shard::MetadataRequest::new(|_: &Cluster| brooklet_meta::Decision {
-        records: vec![record],
-        reply: (),
-    });
-    bench.ask(Request::Metadata(request));
-    bench.finish_syncs();
-    bench.look_for_dirt();
-    assert_eq!(bench.jobs.len(), 1);
-    bench.clean();
-    assert!(bench.events.iter().any(|event| matches!(event, Event::Compacted { .. })));
-}
-
-#[test]
-fn a_topic_may_go_while_it_is_cleaned() {
-    let mut bench = compacted(40);
-    bench.look_for_dirt();
-    let (partition, job) = bench.jobs.pop().unwrap();
-    let request = brooklet_shard::MetadataRequest::new(|_: &Cluster| brooklet_meta::Decision {
-        records: vec![MetaRecord::TopicDeleted { id: TOPIC }],
-        reply: (),
-    });
-    bench.ask(Request::Metadata(request));
-    bench.finish_syncs();
-    let outcome = job.run(&|| true).map(Box::new);
-    assert!(outcome.is_err(), "its files are gone");
-    bench.step(Input::Compacted { partition, outcome });
-    assert!(bench.events.iter().all(|event| !matches!(event, Event::NotCompacted { .. })));
-    bench.look_for_dirt();
-    assert!(bench.jobs.is_empty());
 }

@@ -1,0 +1,332 @@
+//! Where the instances of one plugin in one role live: made when needed, kept for the next call, thrown away
+//! after any misbehaviour.
+//!
+//! **Invariants.** An instance is entered by one call at a time. One that trapped, ran out of time or memory,
+//! or contradicted itself is never entered again. An instance that nobody has called for a while is let go.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use wasmtime::component::InstancePre;
+use wasmtime::{Store, Trap, UpdateDeadline};
+
+use crate::bind::types::{Columns, PluginError};
+use crate::engine::PluginEngine;
+use crate::error::{Failure, cut};
+use crate::guest::{Guest, Shared};
+use crate::library::Image;
+use crate::limits::Budget;
+use crate::metrics::RoomMetrics;
+use crate::role::{Introduction, Role};
+
+/// How long an instance may have nothing to do.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+/// How much longer than its budget a call is waited for: a host call can't be interrupted by the epoch.
+const GRACE: Duration = Duration::from_millis(250);
+/// An instance whose memory has grown beyond this part of its limit is let go after the call.
+const RECYCLE_NUMERATOR: usize = 3;
+const RECYCLE_DENOMINATOR: usize = 4;
+/// The longest that making an instance ready may take: interpreters have something to do here.
+const START: Duration = Duration::from_secs(10);
+
+/// A boxed future of a call, borrowed from the instance it runs in.
+pub(crate) type Calling<'a, T> =
+    std::pin::Pin<Box<dyn Future<Output = wasmtime::Result<Result<T, PluginError>>> + Send + 'a>>;
+
+/// One plugin, in one role, with one configuration, for one purpose.
+pub(crate) struct Room<R: Role> {
+    engine: Arc<PluginEngine>,
+    image: Arc<Image>,
+    shared: Arc<Shared>,
+    config: String,
+    budget: Budget,
+    metrics: RoomMetrics,
+    /// Bounds how many instances work at once.
+    places: Semaphore,
+    /// Protects the instances that have nothing to do; held to take or give back one.
+    state: Mutex<State<R>>,
+    /// Which columns the plugin wants, once it has said so.
+    columns: std::sync::OnceLock<Columns>,
+}
+
+struct State<R: Role> {
+    /// Linked code; made with the first instance and let go with the last.
+    pre: Option<R::Pre>,
+    idle: Vec<Instance<R>>,
+    /// Whether somebody is on the way to let idle instances go.
+    sweeping: bool,
+}
+
+struct Instance<R: Role> {
+    role: R,
+    store: Store<Guest>,
+    used: Instant,
+    metrics: RoomMetrics,
+}
+
+impl<R: Role> Drop for Instance<R> {
+    fn drop(&mut self) {
+        self.metrics.alive(-1);
+    }
+}
+
+impl<R: Role> std::fmt::Debug for Room<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Room").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
+
+impl<R: Role> Room<R> {
+    pub(crate) fn new(
+        engine: Arc<PluginEngine>,
+        image: Arc<Image>,
+        shared: Shared,
+        config: &serde_json::Value,
+        budget: Budget,
+        at_once: usize,
+    ) -> Arc<Room<R>> {
+        let metrics = image.metrics.of(&shared.plugin, R::ROLE.name());
+        Arc::new(Room {
+            engine,
+            image,
+            config: config.to_string(),
+            budget,
+            metrics,
+            places: Semaphore::new(at_once),
+            state: Mutex::new(State { pre: None, idle: Vec::new(), sweeping: false }),
+            columns: std::sync::OnceLock::new(),
+            shared: Arc::new(shared),
+        })
+    }
+
+    pub(crate) fn plugin(&self) -> &str {
+        &self.shared.plugin
+    }
+
+    pub(crate) fn version(&self) -> &str {
+        &self.image.manifest.version
+    }
+
+    pub(crate) fn about(&self) -> crate::dead::About<'_> {
+        crate::dead::About { plugin: self.plugin(), version: self.version() }
+    }
+
+    pub(crate) fn budget(&self) -> Budget {
+        self.budget
+    }
+
+    pub(crate) fn metrics(&self) -> &RoomMetrics {
+        &self.metrics
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The columns the plugin wants. Known once an instance has been made.
+    pub(crate) async fn columns(self: &Arc<Self>) -> Result<Columns, Failure> {
+        match self.columns.get() {
+            Some(columns) => Ok(*columns),
+            None => {
+                self.warm().await?;
+                Ok(self.columns.get().copied().unwrap_or(Columns::empty()))
+            }
+        }
+    }
+
+    /// Makes an instance if there is none: shows that the plugin starts with its configuration.
+    pub(crate) async fn warm(self: &Arc<Self>) -> Result<(), Failure> {
+        let _place = self.place().await;
+        let instance = self.take().await?;
+        self.give_back(instance);
+        Ok(())
+    }
+
+    /// Calls the plugin.
+    pub(crate) async fn call<T: Send>(
+        self: &Arc<Self>,
+        call: impl for<'a> FnOnce(&'a R, &'a mut Store<Guest>) -> Calling<'a, T> + Send,
+    ) -> Result<T, Failure> {
+        let _place = self.place().await;
+        let mut instance = self.take().await?;
+        let began = Instant::now();
+        let result = self.run(&mut instance, self.budget.time, call).await;
+        let memory = instance.store.data().limiter.high_water;
+        self.metrics.called(began.elapsed(), memory);
+        match &result {
+            Ok(_) => self.give_back(instance),
+            Err(failure) => {
+                self.metrics.failed(failure.kind());
+                if failure.spoils_instance() {
+                    self.metrics.restarted();
+                    drop(instance);
+                } else {
+                    self.give_back(instance);
+                }
+            }
+        }
+        result
+    }
+
+    /// Says that what a call gave back was wrong: whoever made it is not asked again.
+    pub(crate) fn spoil(&self, failure: &Failure) {
+        self.metrics.failed(failure.kind());
+        self.metrics.restarted();
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).idle.clear();
+    }
+
+    async fn place(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        // The semaphore is never closed.
+        self.places.acquire().await.ok()
+    }
+
+    async fn run<T>(
+        &self,
+        instance: &mut Instance<R>,
+        time: Duration,
+        call: impl for<'a> FnOnce(&'a R, &'a mut Store<Guest>) -> Calling<'a, T>,
+    ) -> Result<T, Failure> {
+        let store = &mut instance.store;
+        store.data_mut().deadline = Instant::now() + time;
+        store.data_mut().limiter.refused = false;
+        store.set_epoch_deadline(1);
+        let _running = self.engine.running();
+        let called = tokio::time::timeout(time + GRACE, call(&instance.role, store)).await;
+        let refused = store.data().limiter.refused;
+        match called {
+            Err(_) => Err(Failure::Timeout(time)),
+            Ok(Ok(Ok(answer))) => Ok(answer),
+            Ok(Ok(Err(error))) => Err(error.into()),
+            Ok(Err(error)) => Err(self.classify(&error, refused, time)),
+        }
+    }
+
+    fn classify(&self, error: &wasmtime::Error, refused: bool, time: Duration) -> Failure {
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::Interrupt) => Failure::Timeout(time),
+            // An allocation that failed ends in a trap of the guest's own making.
+            _ if refused => Failure::Memory(self.budget.memory),
+            Some(_) | None => Failure::Trap(cut(format!("{error:#}"))),
+        }
+    }
+
+    async fn take(self: &Arc<Self>) -> Result<Instance<R>, Failure> {
+        let idle = self.state.lock().unwrap_or_else(PoisonError::into_inner).idle.pop();
+        match idle {
+            Some(instance) => Ok(instance),
+            None => self.make().await,
+        }
+    }
+
+    async fn make(self: &Arc<Self>) -> Result<Instance<R>, Failure> {
+        let pre = self.pre().await?;
+        let guest = Guest::new(&self.shared, self.budget.memory).map_err(Failure::Unusable)?;
+        let mut store = Store::new(self.engine.engine(), guest);
+        store.limiter(|guest| &mut guest.limiter);
+        store.epoch_deadline_callback(|context| {
+            // Others have this thread's next moment, until the call's time is up.
+            let over = Instant::now() >= context.data().deadline;
+            Ok(if over { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) })
+        });
+        let time = START.max(self.budget.time);
+        store.data_mut().deadline = Instant::now() + time;
+        store.set_epoch_deadline(1);
+        let introduction = Introduction {
+            plugin: self.shared.plugin.clone(),
+            task: self.shared.task.clone(),
+            config: self.config.clone(),
+        };
+        let _running = self.engine.running();
+        let made = tokio::time::timeout(time + GRACE, async {
+            let role = R::instantiate(&pre, &mut store).await?;
+            let ready = role.init(&mut store, &introduction).await?;
+            Ok::<_, wasmtime::Error>((role, ready))
+        });
+        let failed = |failure: Failure| {
+            self.metrics.failed(failure.kind());
+            Err(failure)
+        };
+        match made.await {
+            Err(_) => failed(Failure::Timeout(time)),
+            Ok(Err(error)) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
+                failed(Failure::Busy("as many plugins run as may".to_owned()))
+            }
+            Ok(Err(error)) => {
+                let refused = store.data().limiter.refused;
+                failed(self.classify(&error, refused, time))
+            }
+            Ok(Ok((_, Err(error)))) => failed(error.into()),
+            Ok(Ok((role, Ok(columns)))) => {
+                // All instances of one component want the same.
+                let _first = self.columns.set(columns);
+                self.metrics.alive(1);
+                let (used, metrics) = (Instant::now(), self.metrics.clone());
+                Ok(Instance { role, store, used, metrics })
+            }
+        }
+    }
+
+    async fn pre(&self) -> Result<R::Pre, Failure> {
+        if let Some(pre) = &self.state.lock().unwrap_or_else(PoisonError::into_inner).pre {
+            return Ok(pre.clone());
+        }
+        let (engine, image) = (Arc::clone(&self.engine), Arc::clone(&self.image));
+        let compiled = tokio::task::spawn_blocking(move || {
+            let component = image.component(&engine)?;
+            let linker = engine.linker(R::ROLE.is_task());
+            let pre: InstancePre<Guest> = linker
+                .instantiate_pre(&component)
+                .map_err(|error| unlinkable(&error, R::ROLE.is_task()))?;
+            R::prepare(pre).map_err(|error| format!("{error:#}"))
+        });
+        let compiled = compiled.await.unwrap_or_else(|error| Err(error.to_string()));
+        let pre = compiled.map_err(|error| Failure::Unusable(cut(error)))?;
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).pre = Some(pre.clone());
+        Ok(pre)
+    }
+
+    fn give_back(self: &Arc<Self>, mut instance: Instance<R>) {
+        let limit = self.budget.memory / RECYCLE_DENOMINATOR * RECYCLE_NUMERATOR;
+        if instance.store.data().limiter.high_water > limit {
+            return;
+        }
+        instance.used = Instant::now();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.idle.push(instance);
+        if !std::mem::replace(&mut state.sweeping, true) {
+            tokio::spawn(sweep(Arc::downgrade(self)));
+        }
+    }
+
+    /// Lets go of what was idle for too long. False when nothing is left.
+    fn let_go(&self) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.idle.retain(|instance| instance.used.elapsed() < IDLE_MAX);
+        if state.idle.is_empty() {
+            state.pre = None;
+            state.sweeping = false;
+        }
+        state.sweeping
+    }
+}
+
+async fn sweep<R: Role>(room: Weak<Room<R>>) {
+    loop {
+        tokio::time::sleep(IDLE_MAX).await;
+        match room.upgrade() {
+            Some(room) if room.let_go() => {}
+            Some(_) | None => return,
+        }
+    }
+}
+
+/// What the engine says about an import that is not there, in words that help.
+fn unlinkable(error: &wasmtime::Error, is_task: bool) -> String {
+    let text = format!("{error:#}");
+    let only_tasks = ["brooklet:plugin/secrets", "brooklet:plugin/task-control"];
+    if !is_task && only_tasks.iter().any(|name| text.contains(name)) {
+        return format!("it imports what only sources and sinks have: {text}");
+    }
+    format!("it imports what this broker does not offer: {text}")
+}

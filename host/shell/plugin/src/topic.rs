@@ -1,0 +1,89 @@
+//! The plugins of a topic while requests come and go, and how they are exchanged.
+//!
+//! **Invariants.** A request that came in keeps the plugins it found until its batches are in line; new
+//! plugins are put in place between two requests. Getting them ready happens before, while the old ones work.
+
+use std::sync::Arc;
+
+use brooklet_hook::{
+    Answer, Checked, DeadLetter, Entered, FetchHook, Place, Placed, ProduceHook, Shown,
+    TopicPlugins,
+};
+use bytes::Bytes;
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
+
+use crate::chain::Chain;
+
+/// One topic with plugins.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    /// Protects which plugins are in place: shared by requests until their batches are in line, taken
+    /// alone for the moment of an exchange. Fair, so that an exchange waits for those who are in and no others.
+    chain: Arc<RwLock<Arc<Chain>>>,
+}
+
+impl Topic {
+    pub(crate) fn new(chain: Chain) -> Topic {
+        Topic { chain: Arc::new(RwLock::new(Arc::new(chain))) }
+    }
+
+    /// Puts other plugins in place.
+    pub(crate) async fn exchange(&self, chain: Arc<Chain>) {
+        *self.chain.write().await = chain;
+    }
+}
+
+impl ProduceHook for Topic {
+    fn enter(self: Arc<Self>) -> Answer<'static, Box<dyn Entered>> {
+        Box::pin(async move {
+            let chain = Arc::clone(&self.chain).read_owned().await;
+            Box::new(In { chain }) as Box<dyn Entered>
+        })
+    }
+}
+
+/// A request that is in.
+#[derive(Debug)]
+struct In {
+    chain: OwnedRwLockReadGuard<Arc<Chain>>,
+}
+
+impl Entered for In {
+    fn check<'a>(&'a self, place: Place<'a>, batch: &'a Bytes) -> Answer<'a, Checked> {
+        Box::pin(self.chain.check(place, batch))
+    }
+
+    fn place<'a>(&'a self, place: Place<'a>, batch: &'a Bytes) -> Option<Answer<'a, Placed>> {
+        self.chain.partitioner.as_ref()?;
+        Some(Box::pin(async move {
+            let placed = self.chain.place(place, batch).await;
+            placed.expect("there is a partitioner, as was just seen")
+        }))
+    }
+}
+
+impl FetchHook for Topic {
+    fn show<'a>(&'a self, place: Place<'a>, batches: &'a [Bytes]) -> Answer<'a, Shown> {
+        Box::pin(async move {
+            // What is shown can be shown again, so nobody needs to wait for it.
+            let chain = Arc::clone(&*self.chain.read().await);
+            chain.show(place, batches).await
+        })
+    }
+
+    fn buried(&self, place: Place<'_>, letters: &[DeadLetter]) {
+        // An exchange that goes on forgets what was buried; a letter too many is better than one too few.
+        if let Ok(chain) = self.chain.try_read() {
+            chain.buried(place, letters);
+        }
+    }
+}
+
+/// A topic's plugins, and what they were made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Followed {
+    pub(crate) said: TopicPlugins,
+    pub(crate) topic: Arc<Topic>,
+    /// Names of the plugins, for a swap.
+    pub(crate) plugins: Vec<String>,
+}
