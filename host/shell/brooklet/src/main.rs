@@ -9,6 +9,7 @@ mod command;
 mod failure;
 mod output;
 mod plugins;
+mod stock;
 
 use std::process::ExitCode;
 use std::time::Duration;

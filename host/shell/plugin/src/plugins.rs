@@ -92,7 +92,10 @@ impl Plugins {
     /// Topics that use a plugin, by name.
     pub fn users(&self, plugin: &str) -> Vec<String> {
         let topics = self.topics.load();
-        let using = topics.iter().flat_map(BTreeMap::values).filter(|it| it.plugins.iter().any(|name| name == plugin));
+        let using = topics
+            .iter()
+            .flat_map(BTreeMap::values)
+            .filter(|it| it.plugins.iter().any(|name| name == plugin));
         using.map(|it| it.said.name.to_string()).collect()
     }
 
@@ -231,7 +234,7 @@ impl Plugins {
                 }
                 Role::Source | Role::Sink => {
                     return refuse(format!(
-                        "{:?} is a {}: brooklet connector create",
+                        "{:?} is a {}, and connectors do not run yet",
                         spec.plugin,
                         role.name()
                     ));
@@ -369,11 +372,7 @@ impl Hooks for Plugins {
         Some(Arc::clone(&found.topic) as Arc<dyn FetchHook>)
     }
 
-    fn compaction(
-        &self,
-        topic: &TopicName,
-        partition: PartitionIndex,
-    ) -> Option<Box<dyn Policy>> {
+    fn compaction(&self, topic: &TopicName, partition: PartitionIndex) -> Option<Box<dyn Policy>> {
         let topics = self.topics.load();
         let policy = |room| {
             let (runtime, topic) = (self.runtime.clone(), topic.to_string());

@@ -39,7 +39,9 @@ pub(super) fn watch(plugins: Arc<Plugins>, folder: &Path) -> io::Result<()> {
                     return;
                 }
             };
-            let Some(name) = event.file_name().and_then(|name| name.to_str().ok()) else { continue };
+            let Some(name) = event.file_name().and_then(|name| name.to_str().ok()) else {
+                continue;
+            };
             let file = folder.join(name);
             if is_component(&file) {
                 runtime.block_on(install(&plugins, &file));

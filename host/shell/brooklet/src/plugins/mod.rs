@@ -8,10 +8,9 @@ use std::sync::Arc;
 
 pub(crate) use api::HEADER;
 
-
 use brooklet_broker::Extensions;
 use brooklet_broker::config::{Config, PluginConfig};
-use brooklet_plugin::{Ceiling, Plugins, PluginsConfig, Trust, parse_key};
+use brooklet_plugin::{Ceiling, Plugins, PluginsConfig, Stock, Trust, parse_key};
 
 /// Opens the plugins of a broker.
 pub(crate) fn open(config: &Config) -> Result<Extensions, String> {
@@ -23,7 +22,7 @@ pub(crate) fn open(config: &Config) -> Result<Extensions, String> {
             keys: config.plugins.trusted_keys.iter().filter_map(|key| parse_key(key)).collect(),
             required: config.plugins.require_signature,
         },
-        stock: Vec::new(),
+        stock: crate::stock::usable().map(|name| Stock { name, bytes }).collect(),
     });
     let plugins = opened.map_err(|error| format!("plugins: {error}"))?;
     folder::watch(Arc::clone(&plugins), &folder)
@@ -34,6 +33,10 @@ pub(crate) fn open(config: &Config) -> Result<Extensions, String> {
         routes: api::routes(plugins),
         register: Box::new(move |registry| metrics.register(registry)),
     })
+}
+
+fn bytes(name: &'static str) -> Vec<u8> {
+    crate::stock::component(name).expect("only plugins that come with the program are named")
 }
 
 fn ceiling(config: &PluginConfig) -> Ceiling {

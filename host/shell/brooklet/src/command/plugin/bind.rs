@@ -51,7 +51,8 @@ pub(crate) struct How {
 
 /// A word as settings have it.
 fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_json::from_value(serde_json::Value::String(text.to_owned())).map_err(|error| error.to_string())
+    serde_json::from_value(serde_json::Value::String(text.to_owned()))
+        .map_err(|error| error.to_string())
 }
 
 impl How {
@@ -59,7 +60,8 @@ impl How {
         let text = match self.config.strip_prefix('@') {
             Some(path) => {
                 let path = PathBuf::from(path);
-                std::fs::read_to_string(&path).map_err(|error| Failure::file("read", &path, &error))?
+                std::fs::read_to_string(&path)
+                    .map_err(|error| Failure::file("read", &path, &error))?
             }
             None => self.config.clone(),
         };
@@ -81,7 +83,8 @@ impl How {
 
 /// The setting that binds these plugins, in this order, all in the same way.
 pub(crate) fn plugins_setting(plugins: &[String], how: &How) -> Result<String, Failure> {
-    let specs: Result<Vec<BindingSpec>, Failure> = plugins.iter().map(|plugin| how.spec(plugin)).collect();
+    let specs: Result<Vec<BindingSpec>, Failure> =
+        plugins.iter().map(|plugin| how.spec(plugin)).collect();
     written(&specs?)
 }
 

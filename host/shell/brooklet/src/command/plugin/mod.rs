@@ -1,6 +1,7 @@
 //! `brooklet plugin`: install, list, inspect, grant, bind, unbind, swap, rollback, logs, remove.
 
 mod bind;
+mod new;
 mod remote;
 
 use std::collections::BTreeMap;
@@ -37,6 +38,8 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Make a folder with a plugin in it that builds, is tested and can be installed
+    New(new::Arguments),
     /// Install a component, and use it wherever one of its name is bound
     Install {
         file: PathBuf,
@@ -102,7 +105,10 @@ enum Verb {
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(), Failure> {
     let remote = Remote::new(&arguments.admin, context.timeout());
     match arguments.verb {
-        Verb::Install { file, name, dry_run } => install(context, &remote, &file, name.as_deref(), dry_run),
+        Verb::Install { file, name, dry_run } => {
+            install(context, &remote, &file, name.as_deref(), dry_run)
+        }
+        Verb::New(new) => new::run(context, &new),
         Verb::List => list(context, &remote),
         Verb::Inspect { name } => {
             let value = remote.get(&format!("/{name}"))?;
@@ -110,14 +116,19 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
         }
         Verb::Grant { name, hosts, secrets, read, write, environment } => {
             let folder = |write: bool| move |(guest, host): (String, String)| json!({ "guest": guest, "host": host, "write": write });
-            let directories: Vec<Value> =
-                read.into_iter().map(folder(false)).chain(write.into_iter().map(folder(true))).collect();
+            let directories: Vec<Value> = read
+                .into_iter()
+                .map(folder(false))
+                .chain(write.into_iter().map(folder(true)))
+                .collect();
             let secrets: BTreeMap<String, String> = secrets.into_iter().collect();
             let environment: BTreeMap<String, String> = environment.into_iter().collect();
             let grants = json!({ "hosts": hosts, "secrets": secrets, "directories": directories, "environment": environment });
             // What makes no sense is found before the broker is asked.
-            let grants: Grants = serde_json::from_value(grants).map_err(|error| Failure::usage(error.to_string()))?;
-            let grants = serde_json::to_value(&grants).map_err(|error| Failure::new(error.to_string()))?;
+            let grants: Grants = serde_json::from_value(grants)
+                .map_err(|error| Failure::usage(error.to_string()))?;
+            let grants =
+                serde_json::to_value(&grants).map_err(|error| Failure::new(error.to_string()))?;
             let value = remote.put(&format!("/{name}/grants"), &grants)?;
             show(context, &value)
         }
@@ -147,7 +158,8 @@ fn install(
     dry_run: bool,
 ) -> Result<(), Failure> {
     let bytes = std::fs::read(file).map_err(|error| Failure::file("read", file, &error))?;
-    let inspected = inspect(&bytes).map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
+    let inspected =
+        inspect(&bytes).map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
     if dry_run {
         let manifest = serde_json::to_value(&inspected.manifest).unwrap_or_default();
         return context.output.line(&serde_json::to_string_pretty(&manifest).unwrap_or_default());
@@ -171,7 +183,9 @@ fn installed(value: &Value) -> Result<Installed, Failure> {
 fn wants(installed: &Installed) -> Vec<String> {
     let wants = &installed.current.manifest.wants;
     let of = |kind: &'static str, list: &[brooklet_plugin::Want]| {
-        list.iter().map(move |want| format!("{kind} {}: {}", want.name, want.why)).collect::<Vec<_>>()
+        list.iter()
+            .map(move |want| format!("{kind} {}: {}", want.name, want.why))
+            .collect::<Vec<_>>()
     };
     [
         of("host", &wants.hosts),
@@ -258,7 +272,12 @@ fn show(context: &mut Context, value: &Value) -> Result<(), Failure> {
     out.table(&["VERSION", "DIGEST", ""], rows.collect())
 }
 
-async fn logs(context: &mut Context, remote: &Remote, name: &str, follow: bool) -> Result<(), Failure> {
+async fn logs(
+    context: &mut Context,
+    remote: &Remote,
+    name: &str,
+    follow: bool,
+) -> Result<(), Failure> {
     let mut next = 0;
     loop {
         let lines = remote.get(&format!("/{name}/logs?since={next}"))?;
@@ -270,9 +289,10 @@ async fn logs(context: &mut Context, remote: &Remote, name: &str, follow: bool) 
             }
             let word = |field: &str| line[field].as_str().unwrap_or_default().to_owned();
             let fields = line["fields"].as_object();
-            let fields = fields.into_iter().flatten().map(|(name, value)| {
-                format!(" {name}={}", value.as_str().unwrap_or_default())
-            });
+            let fields = fields
+                .into_iter()
+                .flatten()
+                .map(|(name, value)| format!(" {name}={}", value.as_str().unwrap_or_default()));
             let fields: String = fields.collect();
             let text = format!("{} {} {}{fields}", word("level"), word("task"), word("message"));
             context.output.line(&text)?;

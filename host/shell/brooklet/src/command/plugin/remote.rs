@@ -23,8 +23,9 @@ impl Remote {
     }
 
     fn failed(&self, error: &ureq::Error) -> Failure {
-        Failure::new(format!("{}: {error}", self.base))
-            .hint("is the broker running, and does --admin name its address for probes and metrics?")
+        Failure::new(format!("{}: {error}", self.base)).hint(
+            "is the broker running, and does --admin name its address for probes and metrics?",
+        )
     }
 
     fn answer(
@@ -46,7 +47,12 @@ impl Remote {
         self.answer(self.agent.get(format!("{}{path}", self.base)).call())
     }
 
-    pub(crate) fn post(&self, path: &str, query: &[(&str, &str)], body: &[u8]) -> Result<Value, Failure> {
+    pub(crate) fn post(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Value, Failure> {
         let mut request = self.agent.post(format!("{}{path}", self.base)).header(HEADER, "1");
         for (name, value) in query {
             request = request.query(*name, *value);

@@ -1,0 +1,344 @@
+//! Fields of JSON texts, found without building a tree and without copying what is not looked at.
+//!
+//! A path is dotted: `passenger.name`; a dot within a name is written `\.`, a backslash `\\`. A field
+//! that stands there twice is found twice, so that nothing hides behind its own double.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// A set of paths to look for.
+#[derive(Clone, Debug, Default)]
+pub struct Paths {
+    root: Node,
+    through_arrays: bool,
+}
+
+/// What is wrong with a path.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PathError {
+    /// Nothing before, between or behind the dots.
+    #[error("the path {0:?} has an empty name in it")]
+    Empty(String),
+    /// A backslash before something other than a dot or a backslash.
+    #[error(
+        "in the path {0:?} a backslash stands before something other than a dot or a backslash"
+    )]
+    Escape(String),
+    /// The same path was given before.
+    #[error("the path {0:?} is given twice")]
+    Twice(String),
+}
+
+#[derive(Clone, Debug, Default)]
+struct Node {
+    /// The index of the path that ends here.
+    found: Option<usize>,
+    children: Vec<(String, Node)>,
+}
+
+impl Paths {
+    /// The paths in their order; what is found is named by its index.
+    pub fn new<P: AsRef<str>>(paths: impl IntoIterator<Item = P>) -> Result<Paths, PathError> {
+        let mut root = Node::default();
+        for (index, path) in paths.into_iter().enumerate() {
+            let mut node = &mut root;
+            for name in split(path.as_ref())? {
+                let known = node.children.iter().position(|(child, _)| *child == name);
+                let at = known.unwrap_or_else(|| {
+                    node.children.push((name, Node::default()));
+                    node.children.len() - 1
+                });
+                node = &mut node.children[at].1;
+            }
+            if node.found.replace(index).is_some() {
+                return Err(PathError::Twice(path.as_ref().to_owned()));
+            }
+        }
+        Ok(Paths { root, through_arrays: false })
+    }
+
+    /// Has a path go on in each element where it meets an array.
+    #[must_use]
+    pub fn through_arrays(mut self) -> Paths {
+        self.through_arrays = true;
+        self
+    }
+
+    /// Calls `found` with the index of each path and the text of what it leads to, in the order of
+    /// the text; `a` before `a.b`. The error says where the text is not JSON.
+    pub fn find<'j>(
+        &self,
+        json: &'j [u8],
+        mut found: impl FnMut(usize, &'j str),
+    ) -> Result<(), serde_json::Error> {
+        let text = std::str::from_utf8(json).map_err(serde::de::Error::custom)?;
+        self.walk(text, &self.root, &mut found)
+    }
+
+    fn walk<'j>(
+        &self,
+        text: &'j str,
+        node: &Node,
+        found: &mut dyn FnMut(usize, &'j str),
+    ) -> Result<(), serde_json::Error> {
+        let mut json = serde_json::Deserializer::from_str(text);
+        Walk { paths: self, node, found }.deserialize(&mut json)?;
+        json.end()
+    }
+}
+
+/// Where a text that was [found](Paths::find) stands in the text it was found in.
+pub fn position(json: &[u8], found: &str) -> std::ops::Range<usize> {
+    let start = (found.as_ptr() as usize).checked_sub(json.as_ptr() as usize);
+    let start = start.expect("it was found in this text");
+    assert!(start + found.len() <= json.len(), "it was found in this text");
+    start..start + found.len()
+}
+
+/// Calls `each` with the name of each member of an object and the text of its value. False, without a
+/// call, if the text is no object.
+pub fn members<'j>(
+    text: &'j str,
+    each: impl FnMut(&str, &'j str),
+) -> Result<bool, serde_json::Error> {
+    if !text.trim_start().starts_with('{') {
+        return Ok(false);
+    }
+    let mut json = serde_json::Deserializer::from_str(text);
+    serde::Deserializer::deserialize_map(&mut json, Members(each))?;
+    json.end().map(|()| true)
+}
+
+/// Calls `each` with the text of each item of an array. False, without a call, if the text is none.
+pub fn items<'j>(text: &'j str, mut each: impl FnMut(&'j str)) -> Result<bool, serde_json::Error> {
+    if !text.trim_start().starts_with('[') {
+        return Ok(false);
+    }
+    let items: Vec<&'j RawValue> = serde_json::from_str(text)?;
+    items.into_iter().for_each(|item| each(item.get()));
+    Ok(true)
+}
+
+/// The names of a path.
+pub fn split(path: &str) -> Result<Vec<String>, PathError> {
+    let mut names = Vec::new();
+    let mut name = String::new();
+    let mut characters = path.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '.' => names.push(std::mem::take(&mut name)),
+            '\\' => match characters.next() {
+                Some(plain @ ('.' | '\\')) => name.push(plain),
+                _ => return Err(PathError::Escape(path.to_owned())),
+            },
+            plain => name.push(plain),
+        }
+    }
+    names.push(name);
+    if names.iter().any(String::is_empty) {
+        return Err(PathError::Empty(path.to_owned()));
+    }
+    Ok(names)
+}
+
+/// Goes through one value in search of what lies below a node.
+struct Walk<'w, 'j> {
+    paths: &'w Paths,
+    node: &'w Node,
+    found: &'w mut dyn FnMut(usize, &'j str),
+}
+
+impl<'j> DeserializeSeed<'j> for Walk<'_, 'j> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'j>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'j> Visitor<'j> for Walk<'_, 'j> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'j>>(self, mut map: A) -> Result<(), A::Error> {
+        let Walk { paths, node, found } = self;
+        while let Some(child) = map.next_key_seed(Child(node))? {
+            let Some(child) = child else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let Some(index) = child.found else {
+                map.next_value_seed(Walk { paths, node: child, found })?;
+                continue;
+            };
+            let raw: &'j RawValue = map.next_value()?;
+            found(index, raw.get());
+            if !child.children.is_empty() {
+                paths.walk(raw.get(), child, found).map_err(serde::de::Error::custom)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'j>>(self, mut seq: A) -> Result<(), A::Error> {
+        let Walk { paths, node, found } = self;
+        if !paths.through_arrays {
+            while seq.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(());
+        }
+        while seq.next_element_seed(Walk { paths, node, found: &mut *found })?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+struct Members<F>(F);
+
+impl<'j, F: FnMut(&str, &'j str)> Visitor<'j> for Members<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'j>>(mut self, mut map: A) -> Result<(), A::Error> {
+        // A name without escapes is not copied, but a `Cow` that is asked for directly would be.
+        while let Some(Name(name)) = map.next_key()? {
+            let raw: &'j RawValue = map.next_value()?;
+            (self.0)(&name, raw.get());
+        }
+        Ok(())
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Name<'j>(#[serde(borrow)] Cow<'j, str>);
+
+/// Reads a name and finds the child it belongs to. Names are compared as they are meant, not as they
+/// are written: `"na\u006de"` is `name`.
+struct Child<'w>(&'w Node);
+
+impl<'j, 'w> DeserializeSeed<'j> for Child<'w> {
+    type Value = Option<&'w Node>;
+
+    fn deserialize<D: serde::Deserializer<'j>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_str(self)
+    }
+}
+
+impl<'w> Visitor<'_> for Child<'w> {
+    type Value = Option<&'w Node>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    #[inline]
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        let child = self.0.children.iter().find(|(child, _)| child == name);
+        Ok(child.map(|(_, node)| node))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(paths: &[&str], arrays: bool, json: &str) -> Result<Vec<(usize, String)>, String> {
+        let mut paths = Paths::new(paths).map_err(|error| error.to_string())?;
+        paths.through_arrays = arrays;
+        let mut all = Vec::new();
+        let outcome = paths.find(json.as_bytes(), |index, text| {
+            assert_eq!(&json[position(json.as_bytes(), text)], text);
+            all.push((index, text.to_owned()));
+        });
+        outcome.map(|()| all).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn fields_are_found_where_they_stand() {
+        let table: &[(&[&str], bool, &str, &[(usize, &str)])] = &[
+            (&["a"], false, r#"{"b": 1, "a": [1, 2] }"#, &[(0, "[1, 2]")]),
+            (
+                &["a.b", "a.c"],
+                false,
+                r#"{"a":{"c":"x","d":0,"b":null}}"#,
+                &[(1, "\"x\""), (0, "null")],
+            ),
+            (&["a", "a.b"], false, r#"{"a":{"b":1}}"#, &[(0, r#"{"b":1}"#), (1, "1")]),
+            (&["a"], false, r#"{"a":1,"a":2}"#, &[(0, "1"), (0, "2")]),
+            (&["a"], false, r#"{"\u0061":1}"#, &[(0, "1")]),
+            (&[r"a\.b"], false, r#"{"a.b":1,"a":{"b":2}}"#, &[(0, "1")]),
+            (&["a.b"], false, r#"{"a":[{"b":1}]}"#, &[]),
+            (&["a.b"], true, r#"{"a":[{"b":1},2,[{"b":3}]]}"#, &[(0, "1"), (0, "3")]),
+            (&["a.b"], false, r#"{"a":"text\n"}"#, &[]),
+            (&["a"], true, r#"[{"a":1},{"a":2}]"#, &[(0, "1"), (0, "2")]),
+            (&["a"], true, "17.5", &[]),
+        ];
+        for (paths, arrays, json, expected) in table {
+            let expected = expected.iter().map(|(index, text)| (*index, (*text).to_owned()));
+            assert_eq!(found(paths, *arrays, json), Ok(expected.collect()), "{paths:?} in {json}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_an_error_wherever_it_stands() {
+        for json in ["", "{", r#"{"b":tru}"#, r#"{"a":1}x"#, r#"{"b":"\x"}"#, "{\"a\":\"\u{1}\"}"] {
+            assert!(found(&["a"], true, json).is_err(), "{json:?}");
+        }
+        let paths = Paths::new(["a"]).unwrap();
+        assert!(paths.find(b"{\"b\":\"\xff\"}", |_, _| {}).is_err());
+    }
+
+    #[test]
+    fn members_and_items_come_in_their_order() {
+        let mut seen = Vec::new();
+        let members = members(r#" {"b": [1 ],"\u0061":"x"}"#, |name, text| {
+            seen.push(format!("{name}={text}"));
+        });
+        assert!(members.unwrap());
+        assert_eq!(seen, ["b=[1 ]", "a=\"x\""]);
+        let mut seen = Vec::new();
+        assert!(items("[1, {} ,[2]]", |text| seen.push(text)).unwrap());
+        assert_eq!(seen, ["1", "{}", "[2]"]);
+        assert!(!super::members("[1]", |_, _| {}).unwrap() && !items("{}", |_| {}).unwrap());
+        assert!(super::members("{} x", |_, _| {}).is_err() && items("[1,]", |_| {}).is_err());
+    }
+
+    #[test]
+    fn paths_are_checked() {
+        for path in ["", ".", "a..b", "a.", ".a", r"a\b", r"a\"] {
+            assert!(Paths::new([path]).is_err(), "{path:?}");
+        }
+        assert_eq!(Paths::new(["a.b", "a.b"]).unwrap_err(), PathError::Twice("a.b".to_owned()));
+    }
+}
