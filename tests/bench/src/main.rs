@@ -50,7 +50,8 @@ fn main() -> ExitCode {
                 continue;
             }
             for kind in &kinds {
-                if round == 0 && options.rounds > 0 && !workload.warms {
+                let thrown_away = round == 0 && options.rounds > 0;
+                if (thrown_away && !workload.warms) || workload.leaves_out(*kind).is_some() {
                     continue;
                 }
                 match run(&tools, *kind, workload) {
@@ -105,6 +106,9 @@ fn print_table(kinds: &[Kind], results: &BTreeMap<(usize, Kind), Vec<Figures>>) 
         println!("| system | median | server CPU-s/GB | p50 ms | p99 ms | runs |");
         println!("|---|---|---|---|---|---|");
         for kind in kinds {
+            if let Some(reason) = workload.leaves_out(*kind) {
+                println!("| {} | left out: {reason} | | | | 0 |", kind.label());
+            }
             let Some(runs) = of(kind) else { continue };
             let value = median(runs.iter().map(|run| run.value));
             let cpu = median(runs.iter().map(|run| run.cpu_seconds_per_gb));

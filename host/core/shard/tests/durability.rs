@@ -240,16 +240,19 @@ fn once_syncs_are_waited_for_they_cover_what_was_written_before() {
     // A segment is full with its second index entry.
     let small = [("segment.index.bytes", "4"), ("index.interval.bytes", "0")];
     let settings = [&[("brooklet.flush", "os")], &small[..]].concat();
-    let mut broker = Broker::with_topic(&settings);
-    for sequence in 0..4 {
-        broker.produce(sequence);
+    // The last of them begins a segment, or does not.
+    for count in 3..7 {
+        let mut broker = Broker::with_topic(&settings);
+        for sequence in 0..count {
+            broker.produce(sequence);
+        }
+        assert!(!broker.write_backs.is_empty(), "what is closed is to be written back at leisure");
+        let changes = vec![("brooklet.flush".to_owned(), Some("sync".to_owned()))];
+        broker.change(MetaRecord::TopicSettingsChanged { id: TOPIC, changes });
+        let mut broker = broker.lose_power(|| false);
+        let expected = (0..count).map(|sequence| format!("value {sequence}")).collect();
+        assert_eq!(broker.read(), (Offset::ZERO, expected));
     }
-    assert!(!broker.write_backs.is_empty(), "closed segments are to be written back at leisure");
-    let changes = vec![("brooklet.flush".to_owned(), Some("sync".to_owned()))];
-    broker.change(MetaRecord::TopicSettingsChanged { id: TOPIC, changes });
-    let expected: Vec<String> = (0..4).map(|sequence| format!("value {sequence}")).collect();
-    let mut broker = broker.lose_power(|| false);
-    assert_eq!(broker.read(), (Offset::ZERO, expected));
 }
 
 #[test]

@@ -67,6 +67,9 @@ pub enum RunError {
     /// A port is taken, or an address is not ours.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// What was put in from outside can't be used.
+    #[error("{0}")]
+    Extension(String),
     /// The disk says no.
     #[error("data folder: {0}")]
     Disk(#[from] io::Error),
@@ -85,6 +88,23 @@ pub struct Ready {
     pub admin: Option<SocketAddr>,
 }
 
+/// What is put into a broker from outside.
+pub struct Extensions {
+    /// Who is asked about records.
+    pub hooks: Arc<dyn Hooks>,
+    /// More that is served beside probes and metrics.
+    pub routes: axum::Router,
+    /// Adds to the metrics.
+    pub register: Box<dyn FnOnce(&mut Registry) + Send>,
+}
+
+impl Extensions {
+    /// Hooks and nothing else.
+    pub fn hooks(hooks: Arc<dyn Hooks>) -> Extensions {
+        Extensions { hooks, routes: axum::Router::new(), register: Box::new(|_| {}) }
+    }
+}
+
 /// Runs a broker until `stop` fires; `ready` is told when clients are served.
 pub async fn run(
     config: Config,
@@ -92,7 +112,19 @@ pub async fn run(
     stop: CancellationToken,
     ready: impl FnOnce(&Ready),
 ) -> Result<(), RunError> {
+    run_extended(config, |_| Ok(Extensions::hooks(hooks)), stop, ready).await
+}
+
+/// The same with more put in. `extend` is called once the data folder is ours alone; what it complains of
+/// ends the start.
+pub async fn run_extended(
+    config: Config,
+    extend: impl FnOnce(&Config) -> Result<Extensions, String>,
+    stop: CancellationToken,
+    ready: impl FnOnce(&Ready),
+) -> Result<(), RunError> {
     let disk = DataFolder::open(&config.data)?;
+    let Extensions { hooks, routes, register } = extend(&config).map_err(RunError::Extension)?;
     // Ports are taken before the logs are read: one that is in use is found at once.
     let mut listeners = Vec::new();
     for address in &config.listeners {
@@ -105,6 +137,7 @@ pub async fn run(
     let clock = Clock::start();
     let cluster_id = cluster_id(&disk)?;
     let mut registry = Registry::default();
+    register(&mut registry);
     let metrics = Arc::new(Metrics::register(&mut registry));
     let (counting, asked) = (Arc::clone(&metrics), Arc::clone(&hooks));
     let running = start::start(disk.clone(), plan(&config), clock.clone(), counting, asked).await?;
@@ -130,7 +163,7 @@ pub async fn run(
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let reactors = Reactors::start(processors)?;
     let server = Server::new(Arc::clone(&context), &config, reactors);
-    server.serve(listeners, admin, &config, registry);
+    server.serve(listeners, admin, &config, registry, routes);
     ready(&Ready { node: config.node_id, cluster_id, listeners: addresses, admin: admin_address });
 
     stop.cancelled().await;
@@ -177,6 +210,7 @@ impl Server {
         admin: Option<Listener>,
         config: &Config,
         registry: Registry,
+        routes: axum::Router,
     ) {
         for (listener, advertised) in listeners.into_iter().zip(config.advertised.clone()) {
             self.tasks.spawn(self.clone_for_task().accept(listener, advertised));
@@ -190,7 +224,8 @@ impl Server {
             let shutdown = self.context.shutdown.clone();
             // Not tracked: a dashboard that keeps its connection open must not hold up a stop.
             tokio::spawn(async move {
-                let served = health::serve(admin.into_socket(), Arc::new(health), shutdown).await;
+                let socket = admin.into_socket();
+                let served = health::serve(socket, Arc::new(health), routes, shutdown).await;
                 if let Err(error) = served {
                     tracing::error!(%error, "serve probes and metrics");
                 }

@@ -57,13 +57,15 @@ struct LagLabels {
 pub(crate) async fn serve(
     listener: TcpListener,
     health: Arc<Health>,
+    routes: Router,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
     let app = Router::new()
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(health);
+        .with_state(health)
+        .merge(routes);
     let stop = async move { shutdown.cancelled().await };
     axum::serve(listener, app).with_graceful_shutdown(stop).await
 }

@@ -25,4 +25,4 @@ pub mod spans;
 pub mod start;
 pub mod translate;
 
-pub use broker::{Ready, RunError, run};
+pub use broker::{Extensions, Ready, RunError, run, run_extended};

@@ -8,7 +8,7 @@
 mod command;
 mod failure;
 mod output;
-#[cfg_attr(not(test), expect(dead_code, reason = "installing brings it in"))]
+mod plugins;
 mod stock;
 
 use std::process::ExitCode;
@@ -76,6 +76,10 @@ enum Command {
     Consume(command::consume::Arguments),
     /// List, describe, reset and delete consumer groups
     Group(command::group::Arguments),
+    /// Install plugins, bind them to topics, exchange them
+    Plugin(command::plugin::Arguments),
+    /// Create and delete views: topics that show another topic's records through plugins
+    View(command::view::Arguments),
     /// Measure what a broker can do
     Bench(command::bench::Arguments),
     /// Show what is in a segment or an index file
@@ -107,6 +111,15 @@ impl Context {
         Duration::from_secs(self.global.timeout)
     }
 
+    /// Says what has happened to what.
+    fn say(&mut self, name: &str, what: &str) -> Result<(), Failure> {
+        if self.is_json() {
+            self.output.json(&serde_json::json!({ "name": name, "result": what }))
+        } else {
+            self.output.line(&format!("{name} {what}"))
+        }
+    }
+
     fn is_json(&self) -> bool {
         self.global.format == Format::Json
     }
@@ -134,6 +147,8 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Produce(arguments) => runtime.block_on(command::produce::run(context, arguments)),
         Command::Consume(arguments) => runtime.block_on(command::consume::run(context, arguments)),
         Command::Group(arguments) => runtime.block_on(command::group::run(context, arguments)),
+        Command::Plugin(arguments) => runtime.block_on(command::plugin::run(context, arguments)),
+        Command::View(arguments) => runtime.block_on(command::view::run(context, arguments)),
         Command::Bench(arguments) => runtime.block_on(command::bench::run(context, arguments)),
         Command::Dump(arguments) => command::dump::run(context, arguments),
         Command::Check(arguments) => command::check::run(context, arguments),

@@ -225,8 +225,6 @@ impl<'a> CheckedHeaders<'a> {
 pub(crate) struct CheckedOut<'a> {
     pub(crate) count: usize,
     pub(crate) sources: Option<&'a [u32]>,
-    pub(crate) targets: Option<&'a [u32]>,
-    pub(crate) partitions: Option<&'a [u32]>,
     pub(crate) keys: Option<Checked<'a>>,
     pub(crate) values: Option<Checked<'a>>,
     pub(crate) headers: Option<CheckedHeaders<'a>>,
@@ -267,12 +265,13 @@ impl<'a> CheckedOut<'a> {
         {
             return Err(Failure::wrong(format!("{} timestamps, {count} were due", times.len())));
         }
+        // In a view records go nowhere else, but a list that is there has one entry for each.
+        numbers(&out.targets, "targets")?;
+        numbers(&out.partitions, "partitions")?;
         let headers = out.headers.as_ref();
         Ok(CheckedOut {
             count,
             sources,
-            targets: numbers(&out.targets, "targets")?,
-            partitions: numbers(&out.partitions, "partitions")?,
             keys: column(&out.keys, "keys")?,
             values: column(&out.values, "values")?,
             headers: headers.map(|headers| CheckedHeaders::new(headers, count)).transpose()?,

@@ -31,7 +31,7 @@ pub struct Stock {
     /// Its name.
     pub name: &'static str,
     /// The component.
-    pub bytes: fn() -> Vec<u8>,
+    pub bytes: fn(&'static str) -> Vec<u8>,
 }
 
 impl std::fmt::Debug for Stock {
@@ -68,7 +68,7 @@ impl Image {
             Source::File(path) => {
                 std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?
             }
-            Source::Stock(stock) => (stock.bytes)(),
+            Source::Stock(stock) => (stock.bytes)(stock.name),
         };
         if blake3::hash(&bytes).to_hex().as_str() != self.digest {
             return Err(format!("the stored component is not the one with digest {}", self.digest));
@@ -174,7 +174,7 @@ impl Library {
     fn stock(&self, name: &str) -> Option<(&Stock, &Version)> {
         let (stock, version) = self.stock.iter().find(|(stock, _)| stock.name == name)?;
         let version = version.get_or_init(|| {
-            let inspected = inspect(&(stock.bytes)());
+            let inspected = inspect(&(stock.bytes)(stock.name));
             let inspected =
                 inspected.expect("the build checks the plugins that come with the program");
             let mut version = version_of(inspected);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use brooklet_hook::{Answer, FetchHook, Hooks, ProduceHook, TopicPlugins};
-use brooklet_types::TopicName;
+use brooklet_log::compaction::Policy;
+use brooklet_types::{PartitionIndex, TopicName};
+use tokio::runtime::Handle;
 
 use crate::bind::compaction::CompactionPlugin;
 use crate::cache::Cache;
@@ -18,6 +20,7 @@ use crate::limits::Ceiling;
 use crate::manifest::{Role, check_config};
 use crate::metrics::PluginMetrics;
 use crate::role;
+use crate::role::compaction::PluginPolicy;
 use crate::room::Room;
 use crate::signature::Trust;
 use crate::spec::{self, BindingSpec, Mode, OnFailure, Part};
@@ -44,7 +47,9 @@ pub struct Plugins {
     ceiling: Ceiling,
     metrics: PluginMetrics,
     /// Topics that have plugins; read for every request.
-    topics: ArcSwap<BTreeMap<TopicName, Followed>>,
+    topics: ArcSwap<Option<BTreeMap<TopicName, Followed>>>,
+    /// Runs what is asked by threads that may wait.
+    runtime: Handle,
     /// One change at a time: what is bound and what is installed must fit each other.
     changing: tokio::sync::Mutex<()>,
 }
@@ -56,7 +61,7 @@ struct Candidate<'a> {
 }
 
 impl Plugins {
-    /// Opens the folder of plugins.
+    /// Opens the folder of plugins. Within a runtime.
     pub fn open(config: &PluginsConfig) -> Result<Arc<Plugins>, UseError> {
         let metrics = PluginMetrics::default();
         let trust = config.trust.clone();
@@ -69,6 +74,7 @@ impl Plugins {
             ceiling: config.ceiling,
             metrics,
             topics: ArcSwap::default(),
+            runtime: Handle::current(),
             changing: tokio::sync::Mutex::new(()),
         }))
     }
@@ -86,7 +92,10 @@ impl Plugins {
     /// Topics that use a plugin, by name.
     pub fn users(&self, plugin: &str) -> Vec<String> {
         let topics = self.topics.load();
-        let using = topics.values().filter(|it| it.plugins.iter().any(|name| name == plugin));
+        let using = topics
+            .iter()
+            .flat_map(BTreeMap::values)
+            .filter(|it| it.plugins.iter().any(|name| name == plugin));
         using.map(|it| it.said.name.to_string()).collect()
     }
 
@@ -140,7 +149,7 @@ impl Plugins {
         };
         let candidate = Candidate { name, digest: Some(&wanted) };
         let mut ready = Vec::new();
-        for followed in topics.values() {
+        for followed in topics.iter().flat_map(BTreeMap::values) {
             if followed.plugins.iter().any(|plugin| plugin == name) {
                 let chain = self.build(&followed.said, Some(&candidate)).await?;
                 ready.push((Arc::clone(&followed.topic), Arc::new(chain)));
@@ -225,7 +234,7 @@ impl Plugins {
                 }
                 Role::Source | Role::Sink => {
                     return refuse(format!(
-                        "{:?} is a {}: brooklet connector create",
+                        "{:?} is a {}, and connectors do not run yet",
                         spec.plugin,
                         role.name()
                     ));
@@ -307,7 +316,7 @@ impl Plugins {
         let mut new = BTreeMap::new();
         for said in topics {
             let name = said.name.clone();
-            let known = old.get(&name);
+            let known = old.as_ref().as_ref().and_then(|old| old.get(&name));
             if let Some(known) = known.filter(|known| known.said == said) {
                 new.insert(name, known.clone());
                 continue;
@@ -328,12 +337,12 @@ impl Plugins {
             new.insert(name, Followed { said, topic, plugins });
         }
         // Requests that are in with plugins that are gone have their batches in line before this returns.
-        for (name, gone) in old.iter() {
+        for (name, gone) in old.iter().flatten() {
             if !new.contains_key(name) {
                 gone.topic.exchange(Arc::default()).await;
             }
         }
-        self.topics.store(Arc::new(new));
+        self.topics.store(Arc::new(Some(new)));
     }
 }
 
@@ -353,14 +362,48 @@ async fn started<R: role::Role>(room: &Arc<Room<R>>) -> Result<(), UseError> {
 impl Hooks for Plugins {
     fn on_produce(&self, topic: &TopicName) -> Option<Arc<dyn ProduceHook>> {
         let topics = self.topics.load();
-        let found = topics.get(topic).filter(|it| !it.said.is_view)?;
+        let found = topics.as_ref().as_ref()?.get(topic).filter(|it| !it.said.is_view)?;
         Some(Arc::clone(&found.topic) as Arc<dyn ProduceHook>)
     }
 
     fn on_fetch(&self, topic: &TopicName) -> Option<Arc<dyn FetchHook>> {
         let topics = self.topics.load();
-        let found = topics.get(topic).filter(|it| it.said.is_view)?;
+        let found = topics.as_ref().as_ref()?.get(topic).filter(|it| it.said.is_view)?;
         Some(Arc::clone(&found.topic) as Arc<dyn FetchHook>)
+    }
+
+    fn compaction(&self, topic: &TopicName, partition: PartitionIndex) -> Option<Box<dyn Policy>> {
+        let topics = self.topics.load();
+        let policy = |room| {
+            let (runtime, topic) = (self.runtime.clone(), topic.to_string());
+            Some(Box::new(PluginPolicy::new(runtime, room, topic, partition.0)) as Box<dyn Policy>)
+        };
+        let Some(topics) = &**topics else {
+            return policy(Err("which topics have a policy is not known yet".to_owned()));
+        };
+        let followed = topics.get(topic)?;
+        let specs = spec::parse(&followed.said.plugins);
+        let specs = match specs {
+            Ok(specs) => specs,
+            Err(problem) => return policy(Err(problem)),
+        };
+        for spec in &specs {
+            match self.image_for(spec, None) {
+                Ok((image, Role::Compaction)) => {
+                    let merges = image.manifest.merges;
+                    let header = spec.config.get("header").and_then(|it| it.as_str());
+                    let header = header.map(str::to_owned);
+                    let room = self.room(spec, image, topic.as_str(), 1);
+                    return policy(
+                        room.map(|room| (room, merges, header)).map_err(|error| error.to_string()),
+                    );
+                }
+                Ok(_) => {}
+                // It may have been the policy: another must not clean in its place.
+                Err(error) => return policy(Err(error.to_string())),
+            }
+        }
+        None
     }
 
     fn check<'a>(&'a self, topic: &'a TopicPlugins) -> Answer<'a, Result<(), String>> {

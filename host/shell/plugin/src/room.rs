@@ -169,6 +169,13 @@ impl<R: Role> Room<R> {
         result
     }
 
+    /// Takes an instance for a conversation of several calls: what it remembers of one is there in the next,
+    /// and nobody else enters it.
+    pub(crate) async fn lease(self: &Arc<Self>) -> Result<Lease<R>, Failure> {
+        let instance = self.make().await?;
+        Ok(Lease { room: Arc::clone(self), instance: Some(instance) })
+    }
+
     /// Says that what a call gave back was wrong: whoever made it is not asked again.
     pub(crate) fn spoil(&self, failure: &Failure) {
         self.metrics.failed(failure.kind());
@@ -308,6 +315,47 @@ impl<R: Role> Room<R> {
             state.sweeping = false;
         }
         state.sweeping
+    }
+}
+
+/// An instance of one's own.
+pub(crate) struct Lease<R: Role> {
+    room: Arc<Room<R>>,
+    /// None after a failure that spoiled it.
+    instance: Option<Instance<R>>,
+}
+
+impl<R: Role> std::fmt::Debug for Lease<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lease").field("room", &self.room).finish_non_exhaustive()
+    }
+}
+
+impl<R: Role> Lease<R> {
+    /// Calls the instance. After a failure that spoils it, it is gone, and with it what it remembered.
+    pub(crate) async fn call<T: Send>(
+        &mut self,
+        call: impl for<'a> FnOnce(&'a R, &'a mut Store<Guest>) -> Calling<'a, T> + Send,
+    ) -> Result<T, Failure> {
+        let Some(mut instance) = self.instance.take() else {
+            return Err(Failure::Fatal("its instance is gone after a failure".to_owned()));
+        };
+        let room = &self.room;
+        let began = Instant::now();
+        let result = room.run(&mut instance, room.budget.time, call).await;
+        room.metrics.called(began.elapsed(), instance.store.data().limiter.high_water);
+        match &result {
+            Err(failure) => {
+                room.metrics.failed(failure.kind());
+                if failure.spoils_instance() {
+                    room.metrics.restarted();
+                    return result;
+                }
+            }
+            Ok(_) => {}
+        }
+        self.instance = Some(instance);
+        result
     }
 }
 

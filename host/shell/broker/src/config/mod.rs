@@ -49,6 +49,25 @@ pub struct Config {
     pub cleaner: CleanerConfig,
     /// What a peer may take.
     pub limits: LimitConfig,
+    /// What plugins may take, and whose are taken.
+    pub plugins: PluginConfig,
+}
+
+/// What plugins may take, and whose are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginConfig {
+    /// The longest that a binding may let one call take.
+    pub call_time_max: Duration,
+    /// The most memory that a binding may give one instance.
+    pub memory_max: ByteSize,
+    /// The most that a binding may let one call give back.
+    pub output_max: ByteSize,
+    /// Instances of all plugins that are alive at once.
+    pub instances_max: u32,
+    /// Public keys, 64 hexadecimal digits each, whose owners' plugins are trusted.
+    pub trusted_keys: Vec<String>,
+    /// Whether a plugin that none of them has signed is refused.
+    pub require_signature: bool,
 }
 
 /// Groups and their offsets.
@@ -154,6 +173,14 @@ const CONNECTIONS_MAX: u32 = 20_000;
 const IDLE_MAX_MS: u64 = 600_000;
 /// Room for commits and deletes when the disk is full of records.
 const DISK_RESERVE_BYTES: u64 = 64 << 20;
+/// A connector waits for others; a plugin on the record path has a second unless its binding says more.
+const PLUGIN_CALL_MS_MAX: u64 = 120_000;
+/// Interpreted languages take most of it.
+const PLUGIN_MEMORY_MAX: u64 = 256 << 20;
+/// More than any batch.
+const PLUGIN_OUTPUT_MAX: u64 = 128 << 20;
+/// Each reserves 4 GiB of addresses, and no memory.
+const PLUGIN_INSTANCES_MAX: u32 = 256;
 /// The smallest request limit with which a client's default batches still fit.
 const FRAME_BYTES_MIN: u64 = 2 << 20;
 
@@ -196,6 +223,7 @@ impl Config {
         let groups = GroupConfig::check(fields.section("groups", problems), problems);
         let cleaner = CleanerConfig::check(fields.section("cleaner", problems), problems);
         let limits = LimitConfig::check(fields.section("limits", problems), problems);
+        let plugins = PluginConfig::check(fields.section("plugins", problems), problems);
         fields.finish(problems);
         let node_id = BrokerId(node_id);
         Config {
@@ -211,6 +239,7 @@ impl Config {
             groups,
             cleaner,
             limits,
+            plugins,
         }
     }
 
@@ -302,6 +331,38 @@ impl CleanerConfig {
             fields.within("dedupe_buffer_bytes", DEDUPE_BUFFER_BYTES, 1 << 20..=1 << 30, problems);
         fields.finish(problems);
         CleanerConfig { backoff: Duration::from_millis(backoff), dedupe_buffer: ByteSize(buffer) }
+    }
+}
+
+impl PluginConfig {
+    fn check(mut fields: Fields, problems: &mut Vec<Problem>) -> PluginConfig {
+        let time = fields.within("call_time_ms_max", PLUGIN_CALL_MS_MAX, 1..=3_600_000, problems);
+        let range = 1 << 20..=4 << 30;
+        let memory = fields.within("memory_bytes_max", PLUGIN_MEMORY_MAX, range.clone(), problems);
+        let output = fields.within("output_bytes_max", PLUGIN_OUTPUT_MAX, range, problems);
+        let instances_max =
+            fields.within("instances_max", PLUGIN_INSTANCES_MAX, 1..=10_000, problems);
+        let trusted_keys: Vec<String> = fields.take("trusted_keys", Vec::new(), problems);
+        for key in &trusted_keys {
+            if key.len() != 64 || !key.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                let message = format!("{key:?} is not a public key of 64 hexadecimal digits");
+                problems.push(fields.problem("trusted_keys", message));
+            }
+        }
+        let require_signature = fields.take("require_signature", false, problems);
+        if require_signature && trusted_keys.is_empty() {
+            let message = "is set, and trusted_keys is empty: nothing could be installed";
+            problems.push(fields.problem("require_signature", message));
+        }
+        fields.finish(problems);
+        PluginConfig {
+            call_time_max: Duration::from_millis(time),
+            memory_max: ByteSize(memory),
+            output_max: ByteSize(output),
+            instances_max,
+            trusted_keys,
+            require_signature,
+        }
     }
 }
 

@@ -7,13 +7,12 @@ pub(crate) mod consume;
 pub(crate) mod delivery;
 pub(crate) mod dump;
 pub(crate) mod group;
-#[path = "plugin/new.rs"]
-#[cfg_attr(not(test), expect(dead_code, reason = "the other verbs of `plugin` bring it in"))]
-pub(crate) mod plugin_new;
+pub(crate) mod plugin;
 pub(crate) mod position;
 pub(crate) mod produce;
 pub(crate) mod serve;
 pub(crate) mod topic;
+pub(crate) mod view;
 
 use brooklet_io::signal::StopSignals;
 

@@ -2,11 +2,9 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use brooklet_broker::config::{Address, Config};
 use brooklet_broker::{Ready, RunError};
-use brooklet_hook::NoHooks;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -61,9 +59,10 @@ pub(crate) fn run(arguments: Arguments, as_json: bool) -> Result<(), Failure> {
             tracing::info!(signal, "asked to stop");
             on_signal.cancel();
         });
-        let hooks = Arc::new(NoHooks);
         let announce = |serving: &Ready| announce(serving, as_json);
-        brooklet_broker::run(config, hooks, stop, announce).await.map_err(|error| explained(&error))
+        let extend = |config: &Config| crate::plugins::open(config);
+        let ran = brooklet_broker::run_extended(config, extend, stop, announce).await;
+        ran.map_err(|error| explained(&error))
     })
 }
 
@@ -141,6 +140,7 @@ fn explained(error: &RunError) -> Failure {
         RunError::Folder(_) | RunError::Start(_) | RunError::Identity | RunError::Disk(_) => {
             failure
         }
+        RunError::Extension(_) => failure,
         RunError::Listen(_) => failure.hint("choose another port with --listen or --admin"),
     }
 }

@@ -63,11 +63,6 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
-    pub(crate) fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
-        self.changed.notify_waiters();
-    }
-
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }

@@ -1,5 +1,6 @@
 //! The roles: how each is linked, introduced and called.
 
+pub(crate) mod compaction;
 pub(crate) mod partitioner;
 pub(crate) mod serde;
 pub(crate) mod transform;
