@@ -181,3 +181,22 @@ fn the_layout_of_the_code_is_rustfmts() {
     let output = output.unwrap();
     assert!(output.status.success(), "run cargo fmt:\n{}", String::from_utf8_lossy(&output.stdout));
 }
+
+#[test]
+fn released_plugin_interfaces_stay_as_they_are() {
+    // Components that were built against them are out there. What is new goes into a new version.
+    let released = [("plugin/0.1.0", "DIGEST")];
+    for (version, expected) in released {
+        let mut files: Vec<_> = std::fs::read_dir(root().join("wit").join(version))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        files.sort();
+        let mut hasher = blake3::Hasher::new();
+        for file in files {
+            hasher.update(file.file_name().unwrap().as_encoded_bytes());
+            hasher.update(&std::fs::read(&file).unwrap());
+        }
+        assert_eq!(hasher.finalize().to_hex().as_str(), expected, "wit/{version} has changed");
+    }
+}
