@@ -31,6 +31,9 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "brooklet-hook",
         ],
     ),
+    ("brooklet-plugin-macros", &[]),
+    ("brooklet-plugin-sdk", &["brooklet-plugin-macros"]),
+    ("brooklet-plugin-testing", &["brooklet-plugin-sdk"]),
     ("brooklet-client", &["brooklet-types", "brooklet-wire"]),
     (
         "brooklet",

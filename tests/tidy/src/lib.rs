@@ -30,7 +30,8 @@ pub fn manifests() -> Vec<(String, String)> {
     for folder in ["host", "sdk", "plugins", "tests"] {
         collect(&root, &root.join(folder), "toml", &mut files);
     }
-    files.retain(|(path, _)| path.ends_with("/Cargo.toml"));
+    // A workspace that is no crate itself has no package.
+    files.retain(|(path, text)| path.ends_with("/Cargo.toml") && text.contains("[package]"));
     files.sort();
     files
 }

@@ -31,10 +31,11 @@ fn crates_depend_only_on_the_layers_below() {
     let layers: BTreeMap<_, _> = LAYERS.iter().copied().collect();
     let mut problems = Vec::new();
     for (path, text) in manifests() {
-        let name = package_name(&text);
-        if path.starts_with("tests/") {
+        // Tests may use anything. Stock plugins are a workspace of their own, of users of the SDK.
+        if path.starts_with("tests/") || path.starts_with("plugins/") {
             continue;
         }
+        let name = package_name(&text);
         let Some(allowed) = layers.get(name) else {
             problems.push(format!("{path}: {name} is not in tests/tidy/src/layers.rs"));
             continue;
@@ -185,7 +186,8 @@ fn the_layout_of_the_code_is_rustfmts() {
 #[test]
 fn released_plugin_interfaces_stay_as_they_are() {
     // Components that were built against them are out there. What is new goes into a new version.
-    let released = [("plugin/0.1.0", "DIGEST")];
+    let released =
+        [("plugin/0.1.0", "981c7c1470b6fffdee9b0053994dedd0b5c8095d86db149150291750e63e2a1c")];
     for (version, expected) in released {
         let mut files: Vec<_> = std::fs::read_dir(root().join("wit").join(version))
             .unwrap()
