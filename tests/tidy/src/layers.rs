@@ -31,11 +31,10 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "brooklet-hook",
         ],
     ),
-    ("brooklet-client", &["brooklet-types", "brooklet-wire"]),
-    // What plugins are written with: nothing of the broker but the interfaces in wit/.
     ("brooklet-plugin-macros", &[]),
     ("brooklet-plugin-sdk", &["brooklet-plugin-macros"]),
     ("brooklet-plugin-testing", &["brooklet-plugin-sdk"]),
+    ("brooklet-client", &["brooklet-types", "brooklet-wire"]),
     (
         "brooklet",
         &[
@@ -53,10 +52,6 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
 ];
-
-/// What every plugin of ours may name, as the SDK tells its users to: as `brooklet`, and nothing else of ours.
-/// One plugin can't use another: a component has one manifest.
-pub const PLUGIN_LAYER: &[&str] = &["brooklet"];
 
 /// Crates that a core never names: they are the world.
 pub const WORLD: &[&str] =

@@ -30,8 +30,8 @@ pub fn manifests() -> Vec<(String, String)> {
     for folder in ["host", "sdk", "plugins", "tests"] {
         collect(&root, &root.join(folder), "toml", &mut files);
     }
-    // A workspace's own is no crate's.
-    files.retain(|(path, text)| path.ends_with("/Cargo.toml") && !text.contains("[workspace]"));
+    // A workspace that is no crate itself has no package.
+    files.retain(|(path, text)| path.ends_with("/Cargo.toml") && text.contains("[package]"));
     files.sort();
     files
 }

@@ -1,12 +1,12 @@
 //! The plugins of one topic, in their order, and what becomes of a batch that passes them.
 
+mod placing;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use brooklet_hook::{Checked as Verdict, DeadLetter, Place, Placed, Rejection, Replacement, Shown};
-use brooklet_types::PartitionIndex;
-use brooklet_wire::batch::{BatchBuilder, Records, records, split};
-use brooklet_wire::compress::Codec;
+use brooklet_wire::batch::{Records, records, split};
 use bytes::Bytes;
 
 use crate::bind::partitioner::PartitionerPlugin;
@@ -18,7 +18,6 @@ use crate::dead::{self, Reason};
 use crate::error::Failure;
 use crate::journal::Level;
 use crate::rebuild;
-use crate::role::partitioner::partitions_of;
 use crate::role::serde::{Direction, check, convert};
 use crate::role::transform::{Transformed, transform};
 use crate::room::Room;
@@ -432,95 +431,4 @@ impl Chain {
         let (bound, _) = self.partitioner.as_ref()?;
         Some(bound.place(place, batch).await)
     }
-}
-
-impl Bound<PartitionerPlugin> {
-    async fn chosen(
-        &self,
-        place: Place<'_>,
-        partition: i32,
-        opened: &Records<'_>,
-    ) -> Result<Vec<u32>, Failure> {
-        self.answer.enter()?;
-        partitions_of(&self.room, place.topic.as_str(), partition, opened, place.partitions).await
-    }
-
-    /// Whether records lie where the plugin would have put them.
-    async fn verify(&self, place: Place<'_>, batch: &Bytes) -> Option<Rejection> {
-        let opened = match records(batch) {
-            Ok(opened) => opened,
-            Err(error) => {
-                return Some(Rejection { message: error.to_string(), records: Vec::new() });
-            }
-        };
-        match self.chosen(place, partition_number(place), &opened).await {
-            Ok(chosen) => {
-                let elsewhere = (0_u32..).zip(chosen).filter(|(_, it)| *it != place.partition.0);
-                let records: Vec<(u32, String)> = elsewhere
-                    .map(|(index, it)| (index, format!("belongs to partition {it}")))
-                    .collect();
-                if records.is_empty() || self.answer.on_failure == OnFailure::Pass {
-                    return None;
-                }
-                let message = format!(
-                    "plugin {} places {} of these records elsewhere",
-                    self.room.plugin(),
-                    records.len()
-                );
-                Some(Rejection { message, records })
-            }
-            Err(failure) => {
-                match self.answer.answer(&self.room, &failure, place, &opened, false) {
-                    // What can't be placed goes on where its producer put it; there is no topic for it else.
-                    Stepped::Same | Stepped::New(..) => None,
-                    Stepped::Refused(rejection) => Some(rejection),
-                }
-            }
-        }
-    }
-
-    async fn place(&self, place: Place<'_>, batch: &Bytes) -> Placed {
-        let reject = |message: String| Placed::Reject(Rejection { message, records: Vec::new() });
-        let opened = match records(batch) {
-            Ok(opened) => opened,
-            Err(error) => return reject(error.to_string()),
-        };
-        let chosen = match self.chosen(place, -1, &opened).await {
-            Ok(chosen) => chosen,
-            Err(failure) => {
-                tell(&self.room, &failure, place, None);
-                if self.answer.on_failure == OnFailure::Stop {
-                    let stopped = &self.answer.stopped;
-                    let mut stopped = stopped.lock().unwrap_or_else(PoisonError::into_inner);
-                    stopped.get_or_insert_with(|| failure.to_string());
-                }
-                // Whatever the answer: without a partition there is nowhere to pass a record on to.
-                return reject(format!("plugin {}: {failure}", self.room.plugin()));
-            }
-        };
-        match distribute(&opened, &chosen) {
-            Ok(batches) => Placed::Batches(batches),
-            Err(failure) => reject(failure.to_string()),
-        }
-    }
-}
-
-/// One batch per partition, records in their order.
-fn distribute(
-    opened: &Records<'_>,
-    chosen: &[u32],
-) -> Result<Vec<(PartitionIndex, Bytes)>, Failure> {
-    let broken = |error: brooklet_wire::batch::BatchError| Failure::BadInput(error.to_string());
-    let codec = opened.header().attributes.codec().unwrap_or(Codec::None);
-    let mut builders: BTreeMap<u32, BatchBuilder> = BTreeMap::new();
-    for (record, &partition) in opened.iter().zip(chosen) {
-        let record = record.map_err(broken)?;
-        let builder = builders.entry(partition).or_insert_with(|| BatchBuilder::new(codec));
-        let headers: Vec<_> = record.headers.clone().collect();
-        builder.push(record.timestamp, record.key, record.value, &headers).map_err(broken)?;
-    }
-    let build = |(partition, builder): (u32, BatchBuilder)| {
-        Ok((PartitionIndex(partition), builder.build().map_err(broken)?))
-    };
-    builders.into_iter().map(build).collect()
 }

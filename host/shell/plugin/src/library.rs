@@ -268,6 +268,19 @@ impl Library {
         found.ok_or_else(|| UseError::Refused(format!("plugin {name:?} has no version {word:?}")))
     }
 
+    /// One version of a plugin, whether or not any is in use yet.
+    fn version(&self, name: &str, digest: &str) -> Result<Version, UseError> {
+        let stock = self.stock(name).map(|(_, version)| version.clone());
+        let added = self.index().get(name).map(|entry| entry.versions.clone()).unwrap_or_default();
+        let found = stock.into_iter().chain(added).find(|version| version.digest == digest);
+        found.ok_or_else(|| UseError::Refused(format!("plugin {name:?} has no version {digest:?}")))
+    }
+
+    /// What a plugin was granted, if anything.
+    pub(crate) fn grants(&self, name: &str) -> Grants {
+        self.index().get(name).map(|entry| entry.grants.clone()).unwrap_or_default()
+    }
+
     /// Replaces what a plugin was granted.
     pub fn grant(&self, name: &str, grants: Grants) -> Result<(), UseError> {
         self.get(name)?;
@@ -333,10 +346,9 @@ impl Library {
 
     /// One version of a plugin, to be run.
     pub(crate) fn image(&self, name: &str, digest: Option<&str>) -> Result<Arc<Image>, UseError> {
-        let installed = self.get(name)?;
         let version = match digest {
-            Some(digest) => self.resolve(name, digest)?,
-            None => installed.current,
+            Some(digest) => self.version(name, digest)?,
+            None => self.get(name)?.current,
         };
         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
         images.retain(|_, image| Arc::strong_count(image) > 1);

@@ -299,7 +299,7 @@ impl Plugins {
         let shared = Shared {
             plugin: spec.plugin.clone(),
             task: task.to_owned(),
-            grants: self.library.get(&spec.plugin)?.grants,
+            grants: self.library.grants(&spec.plugin),
             schemas: spec.schemas.clone(),
             journal,
             custom,

@@ -143,23 +143,17 @@ pub fn parse(text: &str) -> Result<Vec<BindingSpec>, String> {
     Ok(bindings)
 }
 
-/// Reads JSON, or RON if it is none.
+/// Reads JSON, or RON if it is none. In both, words stand in quotes.
 pub fn parse_any<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
-    if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
-        let mut json = serde_json::Deserializer::from_str(text);
-        return serde_path_to_error::deserialize(&mut json).map_err(|error| error.to_string());
-    }
-    let mut options = ron::Options::default();
-    options = options.with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME);
-    let mut ron = ron::de::Deserializer::from_str_with_options(text, &options)
-        .map_err(|error| error.to_string())?;
-    let value = serde_path_to_error::deserialize(&mut ron).map_err(|error| {
-        let path = error.path().to_string();
-        let inner = ron.span_error(error.into_inner());
-        format!("{path}: {inner}")
-    })?;
-    ron.end().map_err(|error| ron.span_error(error).to_string())?;
-    Ok(value)
+    let value: serde_json::Value = match serde_json::from_str(text) {
+        Ok(value) => value,
+        Err(_) => {
+            let value = ron::Options::default().from_str::<ron::Value>(text);
+            let value = value.map_err(|error| format!("neither JSON nor RON: {error}"))?;
+            serde_json::to_value(value).map_err(|error| error.to_string())?
+        }
+    };
+    serde_path_to_error::deserialize(value).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

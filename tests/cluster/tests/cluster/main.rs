@@ -9,4 +9,5 @@ mod examples;
 mod folder;
 mod groups;
 mod hostile;
+mod plugins;
 mod program;
