@@ -53,8 +53,8 @@ mod tests {
             (b"abc", 479_470_107),
             (b"", 275_646_681),
         ];
-        for (key, hash) in table {
-            assert_eq!(hash(key), hash, "{key:?}");
+        for (key, expected) in table {
+            assert_eq!(hash(key), expected, "{key:?}");
         }
     }
 
