@@ -1,7 +1,7 @@
 //! Everything about plugins in one place: what is installed, what is bound where, and the changes of both.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use brooklet_hook::{Answer, FetchHook, Hooks, ProduceHook, TopicPlugins};
@@ -42,7 +42,10 @@ pub struct PluginsConfig {
 /// All plugins of a broker.
 #[derive(Debug)]
 pub struct Plugins {
-    pub(crate) engine: Arc<PluginEngine>,
+    /// Made with the first plugin that is used: a broker without any has neither its memory nor its thread.
+    engine: OnceLock<Arc<PluginEngine>>,
+    /// Protects the making of it.
+    making: std::sync::Mutex<Cache>,
     library: Library,
     ceiling: Ceiling,
     metrics: PluginMetrics,
@@ -67,9 +70,9 @@ impl Plugins {
         let trust = config.trust.clone();
         let library = Library::open(&config.folder, &config.stock, trust, metrics.clone())?;
         let cache = Cache::open(&config.folder.join("compiled"))?;
-        let engine = Arc::new(PluginEngine::new(&config.ceiling, cache)?);
         Ok(Arc::new(Plugins {
-            engine,
+            engine: OnceLock::new(),
+            making: std::sync::Mutex::new(cache),
             library,
             ceiling: config.ceiling,
             metrics,
@@ -77,6 +80,15 @@ impl Plugins {
             runtime: Handle::current(),
             changing: tokio::sync::Mutex::new(()),
         }))
+    }
+
+    fn engine(&self) -> Result<Arc<PluginEngine>, UseError> {
+        let cache = self.making.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(engine) = self.engine.get() {
+            return Ok(Arc::clone(engine));
+        }
+        let engine = Arc::new(PluginEngine::new(&self.ceiling, cache.clone())?);
+        Ok(Arc::clone(self.engine.get_or_init(|| engine)))
     }
 
     /// What is counted about plugins.
@@ -135,7 +147,7 @@ impl Plugins {
             return Err(UseError::Refused(problem));
         }
         for digest in self.library.remove(name)? {
-            self.engine.forget(&digest);
+            self.engine()?.forget(&digest);
         }
         Ok(())
     }
@@ -158,7 +170,7 @@ impl Plugins {
         if ready.is_empty() {
             // Nobody uses it yet: that it compiles is shown now, and in the cache for later.
             let image = self.library.image(name, Some(&wanted))?;
-            let engine = Arc::clone(&self.engine);
+            let engine = self.engine()?;
             let compiled = tokio::task::spawn_blocking(move || image.component(&engine).map(drop));
             let compiled = compiled.await.unwrap_or_else(|error| Err(error.to_string()));
             compiled.map_err(UseError::Component)?;
@@ -306,7 +318,7 @@ impl Plugins {
             is_task: R::ROLE.is_task(),
             stop: Stop::default(),
         };
-        let engine = Arc::clone(&self.engine);
+        let engine = self.engine()?;
         Ok(Room::new(engine, image, shared, &spec.config, budget, at_once))
     }
 

@@ -269,7 +269,7 @@ fn versions_are_exchanged_under_load_and_taken_back() {
     assert!(
         stage
             .fails(&["plugin", "install", &file("mask"), "--name", "guard"])
-            .contains("belongs to a view")
+            .contains("configuration of plugin \"guard\"")
     );
     assert_eq!(raw.produce("t", 0, b"{}"), Err(ErrorCode::InvalidRecord));
     // One signed anew has another digest, and is put in place between two batches of a busy producer.
