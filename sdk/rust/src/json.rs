@@ -286,7 +286,9 @@ mod tests {
 
     #[test]
     fn fields_are_found_where_they_stand() {
-        let table: &[(&[&str], bool, &str, &[(usize, &str)])] = &[
+        /// Paths, whether they go through arrays, the text, and what is found: by which path, and what.
+        type Row<'a> = (&'a [&'a str], bool, &'a str, &'a [(usize, &'a str)]);
+        let table: &[Row<'_>] = &[
             (&["a"], false, r#"{"b": 1, "a": [1, 2] }"#, &[(0, "[1, 2]")]),
             (
                 &["a.b", "a.c"],

@@ -110,6 +110,9 @@ struct Entry {
 
 type Index = BTreeMap<String, Entry>;
 
+/// What all uses of one plugin have in common: its journal and the metrics it makes itself.
+type Common = (Arc<Journal>, Arc<Custom>);
+
 /// All installed plugins.
 #[derive(Debug)]
 pub struct Library {
@@ -120,7 +123,7 @@ pub struct Library {
     /// Protects the index; held while it is read, changed and written.
     index: Mutex<Index>,
     /// Protects what is shared by all uses of a plugin.
-    shared: Mutex<BTreeMap<String, (Arc<Journal>, Arc<Custom>)>>,
+    shared: Mutex<BTreeMap<String, Common>>,
     /// Protects the images that are in use.
     images: Mutex<BTreeMap<String, Arc<Image>>>,
 }
@@ -371,7 +374,7 @@ impl Library {
     }
 
     /// What all uses of a plugin share: its journal and the metrics it makes itself.
-    pub(crate) fn shared(&self, name: &str) -> (Arc<Journal>, Arc<Custom>) {
+    pub(crate) fn shared(&self, name: &str) -> Common {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let made = || (Arc::new(Journal::new(name)), Arc::new(self.metrics.custom(name)));
         shared.entry(name.to_owned()).or_insert_with(made).clone()

@@ -16,7 +16,7 @@ const MANIFEST_BYTES_MAX: usize = 256 << 10;
 const PACKAGE: &str = "brooklet:plugin/";
 /// The version of the interfaces that is bound, as exports name it.
 const VERSION: &str = "0.1.0";
-/// Toolchains that know no custom sections of their own put several manifests of merged crates here.
+/// Names are folders' and metrics' labels, too.
 const NAME_BYTES_MAX: usize = 64;
 
 /// What a plugin can be.
@@ -65,7 +65,9 @@ impl Role {
     pub fn name(self) -> &'static str {
         match self {
             Role::Compaction => "compaction",
-            other => other.interface(),
+            Role::Partitioner | Role::Serde | Role::Transform | Role::Source | Role::Sink => {
+                self.interface()
+            }
         }
     }
 
@@ -189,6 +191,10 @@ pub fn check_name(name: &str) -> Result<(), UseError> {
     )))
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of a component's many parts only these say something to the host"
+)]
 fn read(bytes: &[u8]) -> Result<(Option<Manifest>, Vec<String>), UseError> {
     let malformed = |error: wasmparser::BinaryReaderError| {
         UseError::Component(format!("not a well-formed component: {error}"))

@@ -344,15 +344,12 @@ impl<R: Role> Lease<R> {
         let began = Instant::now();
         let result = room.run(&mut instance, room.budget.time, call).await;
         room.metrics.called(began.elapsed(), instance.store.data().limiter.high_water);
-        match &result {
-            Err(failure) => {
-                room.metrics.failed(failure.kind());
-                if failure.spoils_instance() {
-                    room.metrics.restarted();
-                    return result;
-                }
+        if let Err(failure) = &result {
+            room.metrics.failed(failure.kind());
+            if failure.spoils_instance() {
+                room.metrics.restarted();
+                return result;
             }
-            Ok(_) => {}
         }
         self.instance = Some(instance);
         result

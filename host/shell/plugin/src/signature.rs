@@ -83,8 +83,14 @@ pub fn sign(bytes: &[u8], seed: &[u8; KEY_BYTES]) -> Result<Vec<u8>, UseError> {
     Ok(signed)
 }
 
-/// What stands before the signature, and the signature.
-fn find(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, UseError> {
+/// What stands before a signature, and the signature.
+type Parts<'a> = (&'a [u8], &'a [u8]);
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of a component's many parts only these say something to the host"
+)]
+fn find(bytes: &[u8]) -> Result<Option<Parts<'_>>, UseError> {
     let mut found = None;
     let malformed = |error: wasmparser::BinaryReaderError| {
         UseError::Component(format!("not a well-formed component: {error}"))

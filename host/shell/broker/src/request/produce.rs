@@ -139,21 +139,14 @@ pub(crate) async fn begin(call: &Call, request: ProduceRequest) -> Begun {
             it.topic_id = topic_data.topic_id;
         });
         for data in topic_data.partition_data {
-            if let (UNPLACED, Ok(topic), Some(plugins)) = (data.index, topic, plugins)
+            let at = (begun.response.responses.len(), answered.partition_responses.len());
+            if let (UNPLACED, Ok(topic), Some(plugins), Some(_)) =
+                (data.index, topic, plugins, acks)
                 && let Some(placed) = distribute(call, &cluster, topic, &data, plugins).await
             {
-                let mut partition_response = blank(data.index);
-                let at = (begun.response.responses.len(), answered.partition_responses.len());
-                match placed {
-                    Ok(placed) => {
-                        for (partition, batch) in placed {
-                            let slot = begun.accept(at, topic, &batch);
-                            batches.push((slot, (partition, batch)));
-                        }
-                    }
-                    Err(refused) => begun.refuse(call, &mut partition_response, refused),
-                }
-                answered.partition_responses.push(partition_response);
+                let mut response = blank(data.index);
+                batches.extend(begun.spread(call, at, topic, placed, &mut response));
+                answered.partition_responses.push(response);
                 continue;
             }
             let found = topic.and_then(|topic| Ok((topic, place::partition(topic, data.index)?)));
@@ -166,13 +159,7 @@ pub(crate) async fn begin(call: &Call, request: ProduceRequest) -> Begun {
                 }
                 (Ok((topic, partition)), _) => {
                     let records = data.records.unwrap_or_default();
-                    let batch = check(call, &cluster, topic, records);
-                    let batch = match (batch, plugins) {
-                        (Ok(batch), Some(plugins)) => {
-                            show(call, &cluster, topic, partition, batch, plugins).await
-                        }
-                        (batch, _) => batch,
-                    };
+                    let batch = take(call, &cluster, topic, partition, records, plugins).await;
                     batch.map(|batch| (topic, partition, batch))
                 }
             };
@@ -180,14 +167,11 @@ pub(crate) async fn begin(call: &Call, request: ProduceRequest) -> Begun {
             match checked {
                 Err(refused) => {
                     if let (true, Ok((_, partition))) = (refused.by_log, found) {
-                        let topic = begun.response.responses.len();
-                        let place = answered.partition_responses.len();
-                        begun.unstarted.push((topic, place, partition));
+                        begun.unstarted.push((at.0, at.1, partition));
                     }
                     begun.refuse(call, &mut partition_response, refused);
                 }
                 Ok((topic, partition, batch)) => {
-                    let at = (begun.response.responses.len(), answered.partition_responses.len());
                     let slot = begun.accept(at, topic, &batch);
                     batches.push((slot, (partition, batch)));
                 }
@@ -255,6 +239,23 @@ impl Begun {
         slot
     }
 
+    /// Makes room for the batches of a partitioner, which share one answer.
+    fn spread(
+        &mut self,
+        call: &Call,
+        at: (usize, usize),
+        topic: &Topic,
+        placed: Result<Vec<(TopicPartition, ValidatedBatch)>, Refused>,
+        response: &mut produce_response::PartitionProduceResponse,
+    ) -> Vec<(Slot, (TopicPartition, ValidatedBatch))> {
+        let placed = placed.unwrap_or_else(|refused| {
+            self.refuse(call, response, refused);
+            Vec::new()
+        });
+        let place = |(partition, batch)| (self.accept(at, topic, &batch), (partition, batch));
+        placed.into_iter().map(place).collect()
+    }
+
     /// Waits until the batches are as safe as was asked for.
     pub(crate) async fn finish(mut self, call: &Call) -> Finished {
         if !self.slots.is_empty() {
@@ -299,6 +300,10 @@ impl Begun {
         match result {
             Ok(produced) => {
                 call.context.metrics.produced(&accepted.name, accepted.records, accepted.bytes);
+                if response.index == UNPLACED {
+                    // Its records are in several partitions: no one offset is theirs.
+                    return;
+                }
                 response.base_offset = produced.base.to_wire();
                 response.log_append_time_ms = produced.log_append_time.map_or(-1, |time| time.0);
                 response.log_start_offset = produced.log_start.to_wire();
@@ -364,6 +369,22 @@ fn check(
     Ok(batch)
 }
 
+/// A batch as it may be stored, checked and seen by the topic's plugins.
+async fn take(
+    call: &Call,
+    cluster: &Cluster,
+    topic: &Topic,
+    partition: TopicPartition,
+    records: Bytes,
+    plugins: Option<&dyn Entered>,
+) -> Result<ValidatedBatch, Refused> {
+    let batch = check(call, cluster, topic, records)?;
+    match plugins {
+        Some(plugins) => show(call, cluster, topic, partition, batch, plugins).await,
+        None => Ok(batch),
+    }
+}
+
 /// What the topic's plugins make of a batch: one of the record path's two call sites.
 async fn show(
     call: &Call,
@@ -417,11 +438,7 @@ async fn distribute(
     let mut batches = Vec::with_capacity(placed.len());
     for (index, bytes) in placed {
         let partition = TopicPartition { topic: topic.id, partition: index };
-        let batch = match check(call, cluster, topic, bytes) {
-            Ok(batch) => show(call, cluster, topic, partition, batch, plugins).await,
-            Err(refused) => Err(refused),
-        };
-        match batch {
+        match take(call, cluster, topic, partition, bytes, Some(plugins)).await {
             Ok(batch) => batches.push((partition, batch)),
             Err(refused) => return Some(Err(refused)),
         }

@@ -38,6 +38,9 @@ pub(crate) struct PluginPolicy {
     lease: Option<(Lease<CompactionPlugin>, Columns)>,
 }
 
+/// A policy's room, whether it merges, and the header whose values it is shown.
+pub(crate) type Chosen = (Arc<Room<CompactionPlugin>>, bool, Option<String>);
+
 fn failed(message: impl std::fmt::Display) -> PolicyError {
     PolicyError::Failed { message: message.to_string(), retry_after: RETRY_AFTER }
 }
@@ -45,7 +48,7 @@ fn failed(message: impl std::fmt::Display) -> PolicyError {
 impl PluginPolicy {
     pub(crate) fn new(
         runtime: Handle,
-        room: Result<(Arc<Room<CompactionPlugin>>, bool, Option<String>), String>,
+        room: Result<Chosen, String>,
         topic: String,
         partition: u32,
     ) -> PluginPolicy {

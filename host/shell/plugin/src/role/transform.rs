@@ -19,7 +19,7 @@ pub(crate) enum Transformed {
     /// Those whose bit is set stay as they are.
     Select(Vec<u8>),
     /// These instead.
-    Emit(OutBatch),
+    Emit(Box<OutBatch>),
 }
 
 /// Shows a batch to a transform.
@@ -71,7 +71,7 @@ fn verify(outcome: Outcome, count: u32, limit: usize) -> Result<Transformed, Fai
             if sources.windows(2).any(|pair| pair[0] == pair[1]) {
                 return Err(Failure::wrong("two records out of one, where offsets can't change"));
             }
-            Ok(Transformed::Emit(out))
+            Ok(Transformed::Emit(Box::new(out)))
         }
     }
 }
