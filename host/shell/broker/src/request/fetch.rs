@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use brooklet_hook::{Place, Shown};
+use brooklet_hook::{FetchHook, Place, Shown};
 use brooklet_io::DataFolder;
 use brooklet_log::plan::{ReadError, ReadPlan};
 use brooklet_meta::{Cluster, Topic};
@@ -176,7 +176,12 @@ async fn read(call: &Call, request: &FetchRequest, begun: &Begun) -> Option<Vec<
     for (slot, result) in run(call, plans).await {
         let outcome = &mut outcomes[slot as usize];
         match result {
-            Ok(records) => hook(call, &cluster, outcome, records).await,
+            Ok(records) => {
+                if let Some(plugins) = found(call, outcome, records) {
+                    // Boxed: every connection has room for this future, and hardly any needs it.
+                    Box::pin(show(call, &cluster, outcome, plugins)).await;
+                }
+            }
             Err(error) => {
                 tracing::warn!(%error, "read for a fetch");
                 outcome.data.error_code = call.code(error.code());
@@ -297,15 +302,20 @@ async fn run(call: &Call, plans: Vec<(Slot, ReadPlan<File>)>) -> Vec<Read> {
     reads
 }
 
-/// Shows records to the plugins of the view that was asked for, if it is one.
-async fn hook(call: &Call, cluster: &Cluster, outcome: &mut Outcome, records: Vec<Bytes>) {
+/// Takes what was read; hands back the plugins that are to see it, if a view was asked for.
+fn found(call: &Call, outcome: &mut Outcome, records: Vec<Bytes>) -> Option<Arc<dyn FetchHook>> {
     outcome.records = records;
-    let Some(topic) = &outcome.topic else { return };
+    let topic = outcome.topic.as_ref()?;
     call.context.metrics.fetched(&topic.name, outcome.records.iter().map(Bytes::len).sum());
     if outcome.records.is_empty() || topic.view_of.is_none() {
-        return;
+        return None;
     }
-    let Some(hook) = call.context.hooks.on_fetch(&topic.name) else { return };
+    call.context.hooks.on_fetch(&topic.name)
+}
+
+/// Shows records to the plugins of a view.
+async fn show(call: &Call, cluster: &Cluster, outcome: &mut Outcome, hook: Arc<dyn FetchHook>) {
+    let Some(topic) = &outcome.topic else { return };
     let partition = PartitionIndex::from_wire(outcome.data.partition_index).unwrap_or_default();
     let partitions = u32::try_from(topic.partitions.len()).expect("partitions are limited");
     let place = Place { topic: &topic.name, partition, partitions };

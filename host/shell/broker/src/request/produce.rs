@@ -40,6 +40,7 @@ const ZSTD_SINCE: i16 = 7;
 const LOG_START_SINCE: i16 = 5;
 
 /// A Produce that has its place in line.
+#[derive(Default)]
 pub(crate) struct Begun {
     acks: Option<Acks>,
     /// With every refusal in it; accepted partitions are filled in when the shards have answered.
@@ -119,14 +120,7 @@ impl From<ValidateError> for Refused {
 pub(crate) async fn begin(call: &Call, request: ProduceRequest) -> Begun {
     let acks = acks(request.acks);
     let cluster = call.cluster();
-    let mut begun = Begun {
-        acks,
-        response: ProduceResponse::default(),
-        slots: Vec::new(),
-        unstarted: Vec::new(),
-        producing: None,
-        refused: false,
-    };
+    let mut begun = Begun { acks, ..Begun::default() };
     let mut batches = Vec::new();
     let mut seen = BTreeSet::new();
     // Held until every batch is in line.
@@ -142,7 +136,8 @@ pub(crate) async fn begin(call: &Call, request: ProduceRequest) -> Begun {
             let at = (begun.response.responses.len(), answered.partition_responses.len());
             if let (UNPLACED, Ok(topic), Some(plugins), Some(_)) =
                 (data.index, topic, plugins, acks)
-                && let Some(placed) = distribute(call, &cluster, topic, &data, plugins).await
+                && let Some(placed) =
+                    Box::pin(distribute(call, &cluster, topic, &data, plugins)).await
             {
                 let mut response = blank(data.index);
                 batches.extend(begun.spread(call, at, topic, placed, &mut response));
@@ -380,7 +375,8 @@ async fn take(
 ) -> Result<ValidatedBatch, Refused> {
     let batch = check(call, cluster, topic, records)?;
     match plugins {
-        Some(plugins) => show(call, cluster, topic, partition, batch, plugins).await,
+        // Boxed: every connection has room for this future, and hardly any needs it.
+        Some(plugins) => Box::pin(show(call, cluster, topic, partition, batch, plugins)).await,
         None => Ok(batch),
     }
 }
