@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use brooklet_types::{BrokerId, ProducerEpoch, ProducerId, Timestamp};
-use brooklet_wire::batch::{self, BatchHeader};
+use brooklet_types::{BrokerId, ProducerEpoch, Timestamp};
+use brooklet_wire::batch;
 use brooklet_wire::message::{
-    InitProducerIdRequest, ProduceRequest, ProduceResponse, StrBytes, make,
+    ProduceRequest, ProduceResponse, StrBytes, make,
     produce_request::{PartitionProduceData, TopicProduceData},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -172,7 +172,10 @@ impl Sender {
             }
         }
         if self.identity.is_none() {
-            self.identity = Some(init_producer_id(&self.client).await?);
+            self.identity = Some({
+                let (id, epoch) = self.client.new_producer_id().await?;
+                Identity { id, epoch }
+            });
         }
         Ok(())
     }
@@ -446,36 +449,12 @@ async fn work(
 }
 
 /// Asks for an identity. Any broker can give one.
-async fn init_producer_id(client: &Client) -> Result<Identity, ApiError> {
-    let connection = client.any().await?;
-    let request = make::<InitProducerIdRequest>(|request| {
-        // The schema has no default for it, and an empty one is an error.
-        request.transactional_id = None;
-        request.transaction_timeout_ms = i32::MAX;
-    });
-    let response = connection.call(&request).await?;
-    let peer = connection.peer().clone();
-    let (api, subject) = (InitProducerIdRequest::API, "a new producer".to_owned());
-    if let Err(code) = Code(response.error_code).check() {
-        return Err(ApiError::Refused { peer, api, subject, code, message: None });
-    }
-    let id = ProducerId::from_wire(response.producer_id);
-    let epoch = u16::try_from(response.producer_epoch).ok().map(ProducerEpoch);
-    let identity = id.zip(epoch).map(|(id, epoch)| Identity { id, epoch });
-    identity.ok_or(ApiError::Incomplete { peer, api, subject })
-}
-
 /// The batch with the producer's identity and its sequence in its header, and a new checksum.
 fn numbered(batch: &Batch) -> Bytes {
-    let Some((identity, sequence)) = batch.numbered else { return batch.bytes.clone() };
-    let mut header = BatchHeader::parse(&batch.bytes).expect("we have built it");
-    header.producer_id = Some(identity.id);
-    header.producer_epoch = Some(identity.epoch);
-    header.base_sequence = sequence;
-    let mut bytes = BytesMut::with_capacity(batch.bytes.len());
-    bytes.extend_from_slice(&header.encode());
-    bytes.extend_from_slice(&batch.bytes[batch::HEADER_BYTES..]);
-    let crc = batch::crc(&bytes);
-    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-    bytes.freeze()
+    match batch.numbered {
+        None => batch.bytes.clone(),
+        Some((identity, sequence)) => {
+            batch::number(&batch.bytes, identity.id, identity.epoch, sequence)
+        }
+    }
 }

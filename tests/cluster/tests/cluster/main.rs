@@ -5,9 +5,11 @@
 mod bench;
 mod command;
 mod compaction;
+mod connectors;
 mod examples;
 mod folder;
 mod groups;
 mod hostile;
 mod plugins;
 mod program;
+mod stage;

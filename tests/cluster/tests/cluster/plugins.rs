@@ -2,82 +2,16 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use brooklet_cluster::Raw;
 use brooklet_cluster::broker::program;
-use brooklet_cluster::{Broker, Raw};
 use brooklet_types::ErrorCode;
 
-/// What any command may take here.
-const SECONDS_MAX: &str = "60";
+use crate::stage::Stage;
+
 /// How long a dropped file may lie there.
 const TAKEN_MAX: Duration = Duration::from_secs(60);
-
-/// A broker with its administration on a port of its own.
-struct Stage {
-    broker: Broker,
-    admin: String,
-}
-
-impl Stage {
-    fn new(expected: &[&str]) -> Stage {
-        let config = r#"(admin: "127.0.0.1:0", cleaner: (backoff_ms: 50))"#;
-        let mut builder = Broker::builder().config(config);
-        for text in expected {
-            builder = builder.expect_log(*text);
-        }
-        let broker = builder.start();
-        let deadline = Instant::now() + TAKEN_MAX;
-        let admin = loop {
-            let log = broker.log();
-            let told = log.split_once("probes at http://").map(|(_, rest)| rest.to_owned());
-            if let Some(address) = told.as_deref().and_then(|it| it.split_whitespace().next()) {
-                break address.to_owned();
-            }
-            assert!(Instant::now() < deadline, "the broker does not say where it is administrated");
-            std::thread::sleep(Duration::from_millis(5)); // polls a log
-        };
-        Stage { broker, admin }
-    }
-
-    fn output(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new("timeout");
-        command.arg(SECONDS_MAX).arg(program()).args(arguments);
-        command.env("BROOKLET_BROKER", self.broker.address().to_string());
-        command.env("BROOKLET_ADMIN", &self.admin).output().expect("the program can be run")
-    }
-
-    /// Runs a command that must succeed.
-    fn run(&self, arguments: &[&str]) -> String {
-        let output = self.output(arguments);
-        let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{arguments:?}: {error}");
-        String::from_utf8(output.stdout).expect("text")
-    }
-
-    /// Runs a command that must fail, and gives what it complains of.
-    fn fails(&self, arguments: &[&str]) -> String {
-        let output = self.output(arguments);
-        assert!(!output.status.success(), "{arguments:?} should have failed");
-        String::from_utf8(output.stderr).expect("text")
-    }
-
-    fn raw(&self) -> Raw {
-        Raw::connect(self.broker.address()).expect("a connection")
-    }
-
-    /// The values of a topic, with their offsets.
-    fn read(&self, topic: &str, count: usize) -> Vec<String> {
-        let count = count.to_string();
-        let text = self.run(&["consume", topic, "--count", &count, "--format", "json"]);
-        let field = |line: &str| {
-            let value: serde_json::Value = serde_json::from_str(line).expect("JSON lines");
-            format!("{} {}", value["offset"], value["value"].as_str().unwrap_or("null"))
-        };
-        text.lines().map(field).collect()
-    }
-}
 
 /// A component as the build of the program left it.
 fn component(name: &str) -> PathBuf {
