@@ -78,6 +78,27 @@ fn a_view_shows_other_records_at_the_same_offsets() {
 }
 
 #[test]
+fn a_view_shows_batches_that_lie_in_two_pieces() {
+    let stage = Stage::new(&[]);
+    let mut raw = stage.raw();
+    raw.create_topic("flights", 1);
+    let note = "x".repeat(200_000);
+    for _ in 0..2 {
+        let value = format!(r#"{{"tail":"N1","note":"{note}"}}"#);
+        raw.produce("flights", 0, value.as_bytes()).unwrap();
+        raw.produce("flights", 0, br#"{"tail":"N2"}"#).unwrap();
+    }
+    let mask = r#"{"fields":{"tail":"null","note":{"truncate":3}}}"#;
+    let with = ["--of", "flights", "--with", "mask", "--on-failure", "reject", "--config", mask];
+    stage.run(&[&["view", "create", "masked"], &with[..]].concat());
+    let long = r#"{"tail":null,"note":"xxx"}"#;
+    let shown = stage.read("masked", 4);
+    let short = r#"{"tail":null}"#;
+    let expected = [(0, long), (1, short), (2, long), (3, short)];
+    assert_eq!(shown, expected.map(|(offset, value)| format!("{offset} {value}")));
+}
+
+#[test]
 fn what_can_not_be_bound_is_refused_with_the_reason() {
     let stage = Stage::new(&[]);
     let mut raw = stage.raw();
