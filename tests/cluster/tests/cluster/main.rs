@@ -9,5 +9,6 @@ mod examples;
 mod folder;
 mod groups;
 mod hostile;
+mod placing;
 mod plugins;
 mod program;

@@ -1,11 +1,11 @@
 //! Plugins as an administrator and a client meet them: views, checks on produce, placement, policies.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use brooklet_cluster::broker::program;
+use brooklet_cluster::broker::{BrokerBuilder, program};
 use brooklet_cluster::{Broker, Raw};
 use brooklet_types::ErrorCode;
 
@@ -15,15 +15,24 @@ const SECONDS_MAX: &str = "60";
 const TAKEN_MAX: Duration = Duration::from_secs(60);
 
 /// A broker with its administration on a port of its own.
-struct Stage {
-    broker: Broker,
-    admin: String,
+pub(crate) struct Stage {
+    pub(crate) broker: Broker,
+    pub(crate) admin: String,
 }
 
 impl Stage {
-    fn new(expected: &[&str]) -> Stage {
+    pub(crate) fn new(expected: &[&str]) -> Stage {
+        Stage::build(Broker::builder(), expected)
+    }
+
+    /// With the files of another, which has ended.
+    pub(crate) fn with_data(data: &Path, expected: &[&str]) -> Stage {
+        Stage::build(Broker::builder().data(data), expected)
+    }
+
+    fn build(builder: BrokerBuilder, expected: &[&str]) -> Stage {
         let config = r#"(admin: "127.0.0.1:0", cleaner: (backoff_ms: 50))"#;
-        let mut builder = Broker::builder().config(config);
+        let mut builder = builder.config(config);
         for text in expected {
             builder = builder.expect_log(*text);
         }
@@ -49,7 +58,7 @@ impl Stage {
     }
 
     /// Runs a command that must succeed.
-    fn run(&self, arguments: &[&str]) -> String {
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
         let output = self.output(arguments);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{arguments:?}: {error}");
@@ -57,18 +66,18 @@ impl Stage {
     }
 
     /// Runs a command that must fail, and gives what it complains of.
-    fn fails(&self, arguments: &[&str]) -> String {
+    pub(crate) fn fails(&self, arguments: &[&str]) -> String {
         let output = self.output(arguments);
         assert!(!output.status.success(), "{arguments:?} should have failed");
         String::from_utf8(output.stderr).expect("text")
     }
 
-    fn raw(&self) -> Raw {
+    pub(crate) fn raw(&self) -> Raw {
         Raw::connect(self.broker.address()).expect("a connection")
     }
 
     /// The values of a topic, with their offsets.
-    fn read(&self, topic: &str, count: usize) -> Vec<String> {
+    pub(crate) fn read(&self, topic: &str, count: usize) -> Vec<String> {
         let count = count.to_string();
         let text = self.run(&["consume", topic, "--count", &count, "--format", "json"]);
         let field = |line: &str| {
@@ -80,7 +89,7 @@ impl Stage {
 }
 
 /// A component as the build of the program left it.
-fn component(name: &str) -> PathBuf {
+pub(crate) fn component(name: &str) -> PathBuf {
     let target = program().ancestors().nth(2).expect("target/PROFILE/brooklet").to_owned();
     let file = format!("brooklet_{}.wasm", name.replace('-', "_"));
     target.join("plugins/wasm32-wasip2/release").join(file)
