@@ -11,4 +11,5 @@ mod groups;
 mod hostile;
 mod placing;
 mod plugins;
+mod policies;
 mod program;

@@ -91,7 +91,8 @@ fn ours(headers: &HeaderMap) -> Result<(), Refused> {
 }
 
 fn shown(plugins: &Plugins, installed: Installed) -> Json<Shown> {
-    let used_by = plugins.users(&installed.name);
+    let users = plugins.users(&installed.name);
+    let used_by = users.iter().map(ToString::to_string).collect();
     Json(Shown { installed, used_by })
 }
 
