@@ -13,3 +13,4 @@ mod placing;
 mod plugins;
 mod policies;
 mod program;
+mod survivors;
