@@ -6,6 +6,7 @@ mod bench;
 mod command;
 mod compaction;
 mod examples;
+mod flights;
 mod folder;
 mod groups;
 mod hostile;
