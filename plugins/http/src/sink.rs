@@ -61,6 +61,9 @@ fn backoff() -> Duration {
 /// No pause between two tries is longer.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
+/// What the host waits when there was no trouble: next to nothing, but more than "as you like".
+const AT_ONCE: Duration = Duration::from_millis(1);
+
 /// The sink.
 #[derive(Debug)]
 pub struct HttpSink {
@@ -68,6 +71,8 @@ pub struct HttpSink {
     endpoint: Endpoint,
     /// The next offset of each partition that the endpoint has not yet answered for.
     delivered: BTreeMap<(String, u32), i64>,
+    /// What the endpoint refused in a call that then failed, by offset: said when the host comes again.
+    refused: BTreeMap<(String, u32), BTreeMap<i64, Reject>>,
     retried: Counter,
 }
 
@@ -78,7 +83,7 @@ impl Sink for HttpSink {
         let Config { url, headers, secret, timeout, .. } = config.clone();
         let endpoint = Endpoint { url, headers, secret, timeout };
         let retried = Counter::new("http_retries", &[]);
-        Ok(HttpSink { config, endpoint, delivered: BTreeMap::new(), retried })
+        Ok(HttpSink { config, endpoint, delivered: BTreeMap::new(), refused: BTreeMap::new(), retried })
     }
 
     fn columns(&self) -> Columns {
@@ -88,19 +93,30 @@ impl Sink for HttpSink {
     fn start(&mut self, _: Vec<Assignment>) -> Result<Vec<Assignment>, Error> {
         // Whoever begins anew may want records again.
         self.delivered.clear();
+        self.refused.clear();
         Ok(Vec::new())
     }
 
     fn write(&mut self, batch: &Batch<'_>, rejects: &mut Rejects) -> Result<(), Error> {
         let place = (batch.topic().to_owned(), batch.partition().unwrap_or_default());
         let next = self.delivered.get(&place).copied().unwrap_or(i64::MIN);
-        let records: Vec<Record<'_>> =
-            batch.records().filter(|record| record.offset() >= next).collect();
-        if self.config.batch {
-            self.send_all(&place, &records, rejects)
-        } else {
-            records.into_iter().try_for_each(|record| self.send_one(&place, record, rejects))
+        let mut records = Vec::new();
+        for record in batch.records() {
+            if record.offset() >= next {
+                records.push(record);
+            } else if let Some(refused) = self.refused.get(&place)
+                && let Some(reject) = refused.get(&record.offset())
+            {
+                rejects.push(record.index(), reject.clone());
+            }
         }
+        if self.config.batch {
+            self.send_all(&place, &records, rejects)?;
+        } else {
+            self.send_each(&place, records, rejects)?;
+        }
+        self.refused.remove(&place);
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Error> {
@@ -112,6 +128,24 @@ impl Sink for HttpSink {
 type Place = (String, u32);
 
 impl HttpSink {
+    /// A request for each. One that is begun has the time it may need: the host ends a call that takes too long,
+    /// and with it the memory of what was sent.
+    fn send_each(
+        &mut self,
+        place: &Place,
+        records: Vec<Record<'_>>,
+        rejects: &mut Rejects,
+    ) -> Result<(), Error> {
+        for (sent, record) in records.into_iter().enumerate() {
+            if sent > 0 && (task::remaining() < self.config.timeout || task::stopping()) {
+                let message = format!("{sent} records took the time of this call");
+                return Err(Error::Retriable { message, after: AT_ONCE });
+            }
+            self.send_one(place, record, rejects)?;
+        }
+        Ok(())
+    }
+
     fn send_one(
         &mut self,
         place: &Place,
@@ -120,13 +154,14 @@ impl HttpSink {
     ) -> Result<(), Error> {
         let (topic, partition) = place;
         let key = format!("{topic}-{partition}-{}", record.offset());
-        match record.value() {
-            Some(value) => {
-                if let Some(reject) = self.send(&key, value.to_vec())? {
-                    rejects.push(record.index(), reject);
-                }
-            }
-            None => rejects.push(record.index(), Reject::new("null", "a tombstone has no body")),
+        let reject = match record.value() {
+            Some(value) => self.send(&key, value.to_vec())?,
+            None => Some(Reject::new("null", "a tombstone has no body")),
+        };
+        if let Some(reject) = reject {
+            let refused = self.refused.entry(place.clone()).or_default();
+            refused.insert(record.offset(), reject.clone());
+            rejects.push(record.index(), reject);
         }
         self.delivered.insert(place.clone(), record.offset() + 1);
         Ok(())

@@ -13,9 +13,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use brooklet_types::{BrokerId, ErrorCode};
+use brooklet_types::{BrokerId, ErrorCode, ProducerEpoch, ProducerId};
 use brooklet_wire::message::{
-    FindCoordinatorRequest, MetadataRequest, make, metadata_request::MetadataRequestTopic,
+    FindCoordinatorRequest, InitProducerIdRequest, MetadataRequest, make,
+    metadata_request::MetadataRequestTopic,
 };
 use tokio::time::{Instant, sleep};
 
@@ -315,6 +316,25 @@ impl Client {
         Ok(id)
     }
 
+    /// A producer id that nobody else has, without a transactional id, and its first epoch.
+    pub async fn new_producer_id(&self) -> Result<(ProducerId, ProducerEpoch), ApiError> {
+        let connection = self.any().await?;
+        let request = make::<InitProducerIdRequest>(|request| {
+            // The schema has no default for it, and an empty one is an error.
+            request.transactional_id = None;
+            request.transaction_timeout_ms = i32::MAX;
+        });
+        let response = connection.call(&request).await?;
+        let peer = connection.peer().clone();
+        let (api, subject) = (InitProducerIdRequest::API, "a new producer".to_owned());
+        if let Err(code) = Code(response.error_code).check() {
+            return Err(ApiError::Refused { peer, api, subject, code, message: None });
+        }
+        let id = ProducerId::from_wire(response.producer_id);
+        let epoch = u16::try_from(response.producer_epoch).ok().map(ProducerEpoch);
+        id.zip(epoch).ok_or(ApiError::Incomplete { peer, api, subject })
+    }
+
     async fn connect(
         &self,
         target: Target,
@@ -339,10 +359,14 @@ impl Client {
     }
 
     fn address(&self, id: BrokerId) -> Option<Address> {
+        let config = &self.shared.config;
+        let instead = config.brokers.first().filter(|_| !config.follow_advertised);
         let address = |memory: &mut Memory| {
             memory.cluster.brokers.get(&id).map(|broker| broker.address.clone())
         };
-        self.memory(address)
+        let advertised = self.memory(address);
+        // One that was never heard of has none, wherever it would be dialled.
+        advertised.map(|advertised| instead.cloned().unwrap_or(advertised))
     }
 
     fn memory<T>(&self, act: impl FnOnce(&mut Memory) -> T) -> T {

@@ -81,6 +81,9 @@ impl fmt::Display for Address {
 pub struct ClientConfig {
     /// Where to start; one that answers is enough.
     pub brokers: Vec<Address>,
+    /// Whether a broker is dialled where it says it is. If not, the first of `brokers` stands for all: for a client
+    /// beside the only broker, which may advertise an address that cannot be reached from there.
+    pub follow_advertised: bool,
     /// Sent with every request, seen in the broker's logs and quotas.
     pub client_id: String,
     /// How long a connection may take to be made, versions included.
@@ -100,6 +103,7 @@ impl ClientConfig {
     pub fn new(brokers: Vec<Address>) -> ClientConfig {
         ClientConfig {
             brokers,
+            follow_advertised: true,
             client_id: "brooklet".to_owned(),
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),

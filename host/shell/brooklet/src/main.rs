@@ -6,10 +6,12 @@
 //! **Exit codes.** 0 done, 1 failed, 2 wrong usage, 3 what was named does not exist.
 
 mod command;
+mod connectors;
 mod failure;
 mod output;
 mod plugins;
 mod stock;
+mod web;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -80,6 +82,8 @@ enum Command {
     Plugin(command::plugin::Arguments),
     /// Create and delete views: topics that show another topic's records through plugins
     View(command::view::Arguments),
+    /// Create, list, pause, resume, restart and delete connectors
+    Connector(command::connector::Arguments),
     /// Measure what a broker can do
     Bench(command::bench::Arguments),
     /// Show what is in a segment or an index file
@@ -150,6 +154,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Plugin(arguments) => runtime.block_on(command::plugin::run(context, arguments)),
         Command::View(arguments) => runtime.block_on(command::view::run(context, arguments)),
         Command::Bench(arguments) => runtime.block_on(command::bench::run(context, arguments)),
+        Command::Connector(arguments) => command::connector::run(context, arguments),
         Command::Dump(arguments) => command::dump::run(context, arguments),
         Command::Check(arguments) => command::check::run(context, arguments),
         Command::Completion(arguments) => command::completion::run(context, arguments),

@@ -3,16 +3,8 @@
 /// Name, size, and the component, packed.
 static STOCK: &[(&str, usize, &[u8])] = include!(concat!(env!("OUT_DIR"), "/stock.rs"));
 
-/// Connectors: nothing runs them yet.
-const TASKS: [&str; 3] = ["file", "generator", "http"];
-
-/// The names of those that can be used, in order.
-pub(crate) fn usable() -> impl Iterator<Item = &'static str> {
-    names().filter(|name| !TASKS.contains(name))
-}
-
 /// Their names, in order.
-fn names() -> impl Iterator<Item = &'static str> {
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     STOCK.iter().map(|(name, ..)| *name)
 }
 

@@ -9,6 +9,8 @@
 //! the topic. A hook may wait, and must have a deadline of its own. Batches that passed one version of a topic's
 //! plugins are in line before the next version sees its first: see [`ProduceHook::enter`].
 
+pub mod task;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;

@@ -3,6 +3,7 @@
 //! What comes back from a guest is believed in nothing: every length, order and index is checked against
 //! what was asked before a single byte of it is used.
 
+use brooklet_hook::task::StoredRecord;
 use brooklet_wire::batch::{BatchError, BatchHeader, Record, Records};
 
 use crate::bind::types::{Batch, Blobs, Columns, HeaderColumns, OutBatch, Reject};
@@ -93,6 +94,54 @@ pub(crate) fn gather(
     batch.headers = headers.map(HeadersColumn::finish);
     batch.timestamp_deltas = times.filter(|times| times.iter().any(|delta| *delta != 0));
     Ok(batch)
+}
+
+/// Columns of records that were fetched by a client.
+pub(crate) fn gather_stored(
+    topic: &str,
+    partition: u32,
+    records: &[StoredRecord],
+    wanted: Columns,
+) -> Batch {
+    let first = records.first();
+    let base_offset = first.map_or(0, |record| record.offset);
+    let base_timestamp = first.map_or(0, |record| record.timestamp);
+    let delta = |record: &StoredRecord| u32::try_from(record.offset - base_offset);
+    let deltas = records.iter().map(|record| delta(record).unwrap_or(u32::MAX));
+    let is_dense = deltas.clone().eq(0..count(records.len()));
+    let times = records.iter().map(|record| record.timestamp.saturating_sub(base_timestamp));
+    let column = |on: bool, of: fn(&StoredRecord) -> Option<&[u8]>| {
+        on.then(|| {
+            let mut column = Column::with_capacity(records.len(), 0);
+            records.iter().for_each(|record| column.push(of(record)));
+            column.finish()
+        })
+    };
+    let headers = wanted.contains(Columns::HEADERS).then(|| {
+        let mut column = HeadersColumn::default();
+        for record in records {
+            column.counts.push(count(record.headers.len()));
+            for (name, value) in &record.headers {
+                column.names.push(Some(name));
+                column.values.push(value.as_deref());
+            }
+        }
+        column.finish()
+    });
+    Batch {
+        topic: topic.to_owned(),
+        partition: i32::try_from(partition).unwrap_or(i32::MAX),
+        base_offset,
+        base_timestamp,
+        count: count(records.len()),
+        offset_deltas: (!is_dense).then(|| deltas.collect()),
+        timestamp_deltas: (wanted.contains(Columns::TIMESTAMPS)
+            && times.clone().any(|delta| delta != 0))
+        .then(|| times.collect()),
+        keys: column(wanted.contains(Columns::KEYS), |record| record.key.as_deref()),
+        values: column(wanted.contains(Columns::VALUES), |record| record.value.as_deref()),
+        headers,
+    }
 }
 
 fn is_dense(header: &BatchHeader) -> bool {

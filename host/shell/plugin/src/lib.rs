@@ -28,6 +28,7 @@ mod role;
 mod room;
 mod signature;
 pub mod spec;
+mod tasks;
 mod topic;
 
 pub use error::{Failure, UseError};
@@ -41,3 +42,4 @@ pub use manifest::{
 pub use metrics::PluginMetrics;
 pub use plugins::{Plugins, PluginsConfig};
 pub use signature::{Signed, Trust, hex, parse_key, sign};
+pub use tasks::ConnectorTasks;

@@ -251,7 +251,7 @@ impl Plugins {
                 }
                 Role::Source | Role::Sink => {
                     return refuse(format!(
-                        "{:?} is a {}, and connectors do not run yet",
+                        "{:?} is a {}: it belongs to a connector, not to a topic",
                         spec.plugin,
                         role.name()
                     ));

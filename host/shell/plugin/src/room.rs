@@ -120,6 +120,12 @@ impl<R: Role> Room<R> {
         &self.metrics
     }
 
+    /// Ends what its guests wait for.
+    pub(crate) fn stopper(&self) -> brooklet_hook::task::Stopper {
+        let shared = Arc::clone(&self.shared);
+        Arc::new(move || shared.stop.stop())
+    }
+
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }
@@ -332,6 +338,14 @@ impl<R: Role> std::fmt::Debug for Lease<R> {
 }
 
 impl<R: Role> Lease<R> {
+    /// Drops an instance whose answer was none. One that failed in a call was counted there.
+    pub(crate) fn spoil(&mut self, failure: &Failure) {
+        if failure.spoils_instance() && self.instance.take().is_some() {
+            self.room.metrics.failed(failure.kind());
+            self.room.metrics.restarted();
+        }
+    }
+
     /// Calls the instance. After a failure that spoils it, it is gone, and with it what it remembered.
     pub(crate) async fn call<T: Send>(
         &mut self,

@@ -103,6 +103,20 @@ fn when_it_takes_too_long_the_host_waits_and_nothing_accepted_is_sent_twice() {
 }
 
 #[test]
+fn what_was_refused_before_the_trouble_is_said_when_the_host_comes_again() {
+    let mut answers = vec![status(204), status(400)];
+    answers.extend((0..6).map(|_| status(503)));
+    answers.push(status(204));
+    let asked = endpoint(answers);
+    let mut sink = start("");
+    let records = ["1", "2", "3"].map(Rec::value);
+    let error = sink.write(&records).unwrap_err();
+    assert!(error.to_string().contains("503"), "{error}");
+    assert_eq!(sink.write(&records).unwrap(), [(1, "status".to_owned())]);
+    assert_eq!(keys(&asked).len(), 9, "a and b once, c seven times");
+}
+
+#[test]
 fn a_record_that_is_refused_does_not_stop_the_others() {
     let asked = endpoint(vec![status(422)]);
     let records = [Rec::value("1"), Rec::tombstone("k"), Rec::value("3")];

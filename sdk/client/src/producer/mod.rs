@@ -11,7 +11,6 @@
 //! refused, breaks that chain: its fate is reported, and what follows it starts a new one.
 
 mod accumulator;
-mod identity;
 mod placing;
 mod sender;
 mod window;

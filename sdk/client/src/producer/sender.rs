@@ -7,18 +7,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use brooklet_types::{BrokerId, ErrorCode, ProducerEpoch, Timestamp};
-use brooklet_wire::batch::{self, BatchHeader};
+use brooklet_wire::batch;
 use brooklet_wire::message::{
     ProduceRequest, ProduceResponse, StrBytes, make,
     produce_request::{PartitionProduceData, TopicProduceData},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::accumulator::{Key, Shared};
-use super::identity::init_producer_id;
 use super::window::{Batch, Identity, Verdict, Window};
 use super::{Acks, ProduceError, Stored, Target};
 use crate::client::{Backoff, Client, Lane};
@@ -177,8 +176,8 @@ impl Sender {
             }
         }
         if self.identity_of(key).is_none() {
-            let new = init_producer_id(&self.client).await?;
-            *self.identity_of(key) = Some(new);
+            let (id, epoch) = self.client.new_producer_id().await?;
+            *self.identity_of(key) = Some(Identity { id, epoch });
         }
         Ok(())
     }
@@ -472,15 +471,10 @@ async fn work(
 
 /// The batch with the producer's identity and its sequence in its header, and a new checksum.
 fn numbered(batch: &Batch) -> Bytes {
-    let Some((identity, sequence)) = batch.numbered else { return batch.bytes.clone() };
-    let mut header = BatchHeader::parse(&batch.bytes).expect("we have built it");
-    header.producer_id = Some(identity.id);
-    header.producer_epoch = Some(identity.epoch);
-    header.base_sequence = sequence;
-    let mut bytes = BytesMut::with_capacity(batch.bytes.len());
-    bytes.extend_from_slice(&header.encode());
-    bytes.extend_from_slice(&batch.bytes[batch::HEADER_BYTES..]);
-    let crc = batch::crc(&bytes);
-    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-    bytes.freeze()
+    match batch.numbered {
+        None => batch.bytes.clone(),
+        Some((identity, sequence)) => {
+            batch::number(&batch.bytes, identity.id, identity.epoch, sequence)
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use brooklet_cluster::broker::program;
 
-use super::plugins::Stage;
+use super::stage::Stage;
 
 /// Seconds for one example, with a debug build on a busy machine.
 const SECONDS_MAX: &str = "180";

@@ -16,7 +16,8 @@ use brooklet_wire::compress::Codec;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::plugins::{Stage, component};
+use super::plugins::component;
+use super::stage::Stage;
 
 /// Records without `BROOKLET_FLIGHTS`.
 const COUNT_DEFAULT: u64 = 30_000;

@@ -5,6 +5,7 @@
 mod bench;
 mod command;
 mod compaction;
+mod connectors;
 mod examples;
 mod flights;
 mod folder;
@@ -14,4 +15,5 @@ mod placing;
 mod plugins;
 mod policies;
 mod program;
+mod stage;
 mod survivors;

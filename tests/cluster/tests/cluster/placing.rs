@@ -5,7 +5,7 @@ use brooklet_wire::batch::BatchBuilder;
 use brooklet_wire::compress::Codec;
 use bytes::Bytes;
 
-use super::plugins::Stage;
+use super::stage::Stage;
 
 const ORIGINS: [&str; 3] = ["EWR", "JFK", "LGA"];
 
@@ -44,7 +44,7 @@ fn line(origin: &str, number: i32) -> String {
 #[test]
 fn what_is_sent_again_is_stored_once_wherever_it_was_placed() {
     let data = tempfile::tempdir().unwrap();
-    let stage = Stage::with_data(data.path(), &[]);
+    let stage = Stage::on(data.path(), &[]);
     let mut raw = stage.raw();
     raw.create_topic("flights", 3);
     bind(&stage, r#""regions":{"EWR":[0]},"otherwise":[1]"#);
@@ -69,7 +69,7 @@ fn what_is_sent_again_is_stored_once_wherever_it_was_placed() {
     assert_eq!(raw.produce_batch("flights", -1, &second), Ok(-1));
     assert_eq!(stored(&stage), expected);
     stage.broker.kill();
-    let stage = Stage::with_data(data.path(), &[]);
+    let stage = Stage::on(data.path(), &[]);
     let mut raw = stage.raw();
     assert_eq!(raw.produce_batch("flights", -1, &first), Ok(-1));
     assert_eq!(raw.produce_batch("flights", -1, &second), Ok(-1));

@@ -1,92 +1,17 @@
 //! Plugins as an administrator and a client meet them: views, checks on produce, placement, policies.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use brooklet_cluster::broker::{BrokerBuilder, program};
-use brooklet_cluster::{Broker, Raw};
+use brooklet_cluster::Raw;
+use brooklet_cluster::broker::program;
 use brooklet_types::ErrorCode;
 
-/// What any command may take here.
-const SECONDS_MAX: &str = "60";
+use crate::stage::Stage;
+
 /// How long a dropped file may lie there.
 const TAKEN_MAX: Duration = Duration::from_secs(60);
-
-/// A broker with its administration on a port of its own.
-pub(crate) struct Stage {
-    pub(crate) broker: Broker,
-    pub(crate) admin: String,
-}
-
-impl Stage {
-    pub(crate) fn new(expected: &[&str]) -> Stage {
-        Stage::build(Broker::builder(), expected)
-    }
-
-    /// With the files of another, which has ended.
-    pub(crate) fn with_data(data: &Path, expected: &[&str]) -> Stage {
-        Stage::build(Broker::builder().data(data), expected)
-    }
-
-    fn build(builder: BrokerBuilder, expected: &[&str]) -> Stage {
-        let config = r#"(admin: "127.0.0.1:0", cleaner: (backoff_ms: 50))"#;
-        let mut builder = builder.config(config);
-        for text in expected {
-            builder = builder.expect_log(*text);
-        }
-        let broker = builder.start();
-        let deadline = Instant::now() + TAKEN_MAX;
-        let admin = loop {
-            let log = broker.log();
-            let told = log.split_once("probes at http://").map(|(_, rest)| rest.to_owned());
-            if let Some(address) = told.as_deref().and_then(|it| it.split_whitespace().next()) {
-                break address.to_owned();
-            }
-            assert!(Instant::now() < deadline, "the broker does not say where it is administrated");
-            std::thread::sleep(Duration::from_millis(5)); // polls a log
-        };
-        Stage { broker, admin }
-    }
-
-    fn output(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new("timeout");
-        command.arg(SECONDS_MAX).arg(program()).args(arguments);
-        command.env("BROOKLET_BROKER", self.broker.address().to_string());
-        command.env("BROOKLET_ADMIN", &self.admin).output().expect("the program can be run")
-    }
-
-    /// Runs a command that must succeed.
-    pub(crate) fn run(&self, arguments: &[&str]) -> String {
-        let output = self.output(arguments);
-        let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{arguments:?}: {error}");
-        String::from_utf8(output.stdout).expect("text")
-    }
-
-    /// Runs a command that must fail, and gives what it complains of.
-    pub(crate) fn fails(&self, arguments: &[&str]) -> String {
-        let output = self.output(arguments);
-        assert!(!output.status.success(), "{arguments:?} should have failed");
-        String::from_utf8(output.stderr).expect("text")
-    }
-
-    pub(crate) fn raw(&self) -> Raw {
-        Raw::connect(self.broker.address()).expect("a connection")
-    }
-
-    /// The values of a topic, with their offsets.
-    pub(crate) fn read(&self, topic: &str, count: usize) -> Vec<String> {
-        let count = count.to_string();
-        let text = self.run(&["consume", topic, "--count", &count, "--format", "json"]);
-        let field = |line: &str| {
-            let value: serde_json::Value = serde_json::from_str(line).expect("JSON lines");
-            format!("{} {}", value["offset"], value["value"].as_str().unwrap_or("null"))
-        };
-        text.lines().map(field).collect()
-    }
-}
 
 /// A component as the build of the program left it.
 pub(crate) fn component(name: &str) -> PathBuf {
@@ -150,6 +75,27 @@ fn a_view_shows_other_records_at_the_same_offsets() {
     stage.run(&["view", "delete", "late"]);
     assert!(stage.fails(&["view", "delete", "flights"]).contains("not a view"));
     assert!(stage.run(&["plugin", "list"]).contains("mask"));
+}
+
+#[test]
+fn a_view_shows_batches_that_lie_in_two_pieces() {
+    let stage = Stage::new(&[]);
+    let mut raw = stage.raw();
+    raw.create_topic("flights", 1);
+    let note = "x".repeat(200_000);
+    for _ in 0..2 {
+        let value = format!(r#"{{"tail":"N1","note":"{note}"}}"#);
+        raw.produce("flights", 0, value.as_bytes()).unwrap();
+        raw.produce("flights", 0, br#"{"tail":"N2"}"#).unwrap();
+    }
+    let mask = r#"{"fields":{"tail":"null","note":{"truncate":3}}}"#;
+    let with = ["--of", "flights", "--with", "mask", "--on-failure", "reject", "--config", mask];
+    stage.run(&[&["view", "create", "masked"], &with[..]].concat());
+    let long = r#"{"tail":null,"note":"xxx"}"#;
+    let shown = stage.read("masked", 4);
+    let short = r#"{"tail":null}"#;
+    let expected = [(0, long), (1, short), (2, long), (3, short)];
+    assert_eq!(shown, expected.map(|(offset, value)| format!("{offset} {value}")));
 }
 
 #[test]

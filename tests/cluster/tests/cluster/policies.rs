@@ -14,7 +14,8 @@ use brooklet_types::Timestamp;
 use brooklet_wire::compress::Codec;
 use bytes::Bytes;
 
-use super::plugins::{Stage, component};
+use super::plugins::component;
+use super::stage::Stage;
 
 /// From the last record to the end of a cleaning, on a loaded machine.
 const CLEANED_MAX: Duration = Duration::from_secs(60);

@@ -10,6 +10,7 @@ mod builder;
 mod record;
 
 use brooklet_types::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
+use bytes::{Bytes, BytesMut};
 
 pub use builder::BatchBuilder;
 pub use record::{Headers, Record, RecordIter, Records, records};
@@ -298,6 +299,23 @@ pub fn check_crc(batch: &[u8]) -> Result<(), BatchError> {
 pub fn patch(header: &mut [u8; HEADER_BYTES], base: Offset, epoch: LeaderEpoch) {
     put(header, 0, base.to_wire().to_be_bytes());
     put(header, 12, epoch.to_wire().to_be_bytes());
+}
+
+/// A batch with a producer's identity and the sequence of its first record in its header, and a new
+/// checksum. What is no whole batch is given back as it is.
+pub fn number(batch: &Bytes, id: ProducerId, epoch: ProducerEpoch, sequence: i32) -> Bytes {
+    let Ok(mut header) = BatchHeader::parse(batch) else { return batch.clone() };
+    header.producer_id = Some(id);
+    header.producer_epoch = Some(epoch);
+    header.base_sequence = sequence;
+    let mut bytes = BytesMut::with_capacity(batch.len());
+    bytes.extend_from_slice(&header.encode());
+    bytes.extend_from_slice(batch.get(HEADER_BYTES..).unwrap_or_default());
+    let sum = crc(&bytes);
+    if let Some(field) = bytes.get_mut(17..21) {
+        field.copy_from_slice(&sum.to_be_bytes());
+    }
+    bytes.freeze()
 }
 
 /// The consecutive batches of a record set, each with its header and exactly its bytes. Ends after

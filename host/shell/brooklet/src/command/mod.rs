@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod completion;
+pub(crate) mod connector;
 pub(crate) mod consume;
 pub(crate) mod delivery;
 pub(crate) mod dump;
@@ -10,6 +11,7 @@ pub(crate) mod group;
 pub(crate) mod plugin;
 pub(crate) mod position;
 pub(crate) mod produce;
+mod remote;
 pub(crate) mod serve;
 pub(crate) mod topic;
 pub(crate) mod view;

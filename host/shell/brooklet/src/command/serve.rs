@@ -1,10 +1,13 @@
 //! `brooklet serve`: run a broker.
 
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 use brooklet_broker::config::{Address, Config};
 use brooklet_broker::{Ready, RunError};
+use brooklet_connect::Connectors;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -54,16 +57,43 @@ pub(crate) fn run(arguments: Arguments, as_json: bool) -> Result<(), Failure> {
         let stop = CancellationToken::new();
         let mut signals = stop_signals()?;
         let on_signal = stop.clone();
+        let connectors: Arc<OnceLock<Arc<Connectors>>> = Arc::default();
+        let ending = Arc::clone(&connectors);
         tokio::spawn(async move {
             let signal = signals.received().await;
             tracing::info!(signal, "asked to stop");
+            // While the broker still takes what they have to say.
+            if let Some(connectors) = ending.get() {
+                connectors.stop().await;
+            }
             on_signal.cancel();
         });
-        let announce = |serving: &Ready| announce(serving, as_json);
-        let extend = |config: &Config| crate::plugins::open(config);
+        let announce = |serving: &Ready| {
+            announce(serving, as_json);
+            if let Some(connectors) = connectors.get() {
+                start_connectors(Arc::clone(connectors), serving);
+            }
+        };
+        let extend = |config: &Config| {
+            let (extensions, opened) = crate::plugins::open(config)?;
+            connectors.get_or_init(|| opened);
+            Ok(extensions)
+        };
         let ran = brooklet_broker::run_extended(config, extend, stop, announce).await;
         ran.map_err(|error| explained(&error))
     })
+}
+
+/// Connectors are clients of the first listener.
+fn start_connectors(connectors: Arc<Connectors>, serving: &Ready) {
+    let Some(listener) = serving.listeners.first() else { return };
+    let ip = match listener.ip() {
+        any if !any.is_unspecified() => any,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    let broker = brooklet_client::Address { host: ip.to_string(), port: listener.port() };
+    tokio::spawn(async move { connectors.start(broker).await });
 }
 
 /// The one line on standard output: what scripts wait for.
@@ -122,6 +152,9 @@ fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
 fn start_logging(arguments: &Arguments) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&arguments.log)
         .map_err(|error| Failure::usage(format!("--log {}: {error}", arguments.log)))?;
+    // What it warns of, each request of a plugin that was not answered, is said by the plugin and its connector.
+    let quiet = "wasmtime_wasi_http=error".parse().expect("a directive");
+    let filter = filter.add_directive(quiet);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)

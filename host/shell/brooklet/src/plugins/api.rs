@@ -1,7 +1,4 @@
 //! What administrators do with plugins, over HTTP beside the probes.
-//!
-//! Every request that changes something carries the header `x-brooklet: 1`: a page in a browser on the same
-//! machine can't send it without being asked first, and is then refused.
 
 use std::sync::Arc;
 
@@ -11,21 +8,20 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
+use brooklet_connect::Connectors;
 use brooklet_plugin::{COMPONENT_BYTES_MAX, Grants, Installed, Plugins, UseError};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
-/// The header of requests that change something.
-pub(crate) const HEADER: &str = "x-brooklet";
+use crate::web::{Refused, ours};
 
-type Shared = State<Arc<Plugins>>;
+type Shared = State<(Arc<Plugins>, Arc<Connectors>)>;
 
 /// A plugin, and who uses it.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Shown {
     #[serde(flatten)]
     pub(crate) installed: Installed,
-    /// Topics and views.
+    /// Topics, views and connectors.
     pub(crate) used_by: Vec<String>,
 }
 
@@ -45,7 +41,7 @@ struct LogQuery {
     since: u64,
 }
 
-pub(super) fn routes(plugins: Arc<Plugins>) -> Router {
+pub(super) fn routes(plugins: Arc<Plugins>, connectors: Arc<Connectors>) -> Router {
     Router::new()
         .route("/plugins", get(list).post(install))
         .route("/plugins/{name}", get(show).delete(remove))
@@ -55,16 +51,7 @@ pub(super) fn routes(plugins: Arc<Plugins>) -> Router {
         .route("/plugins/{name}/logs", get(logs))
         // A little more than the largest component, so that one that is too large is told so.
         .layer(DefaultBodyLimit::max(COMPONENT_BYTES_MAX + (1 << 20)))
-        .with_state(plugins)
-}
-
-/// An error as it is answered.
-struct Refused(StatusCode, String);
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        (self.0, Json(json!({ "error": self.1 }))).into_response()
-    }
+        .with_state((plugins, connectors))
 }
 
 impl From<UseError> for Refused {
@@ -83,89 +70,96 @@ impl From<UseError> for Refused {
     }
 }
 
-fn ours(headers: &HeaderMap) -> Result<(), Refused> {
-    if headers.contains_key(HEADER) {
-        return Ok(());
-    }
-    Err(Refused(StatusCode::FORBIDDEN, format!("changes carry the header {HEADER}: 1")))
-}
-
-fn shown(plugins: &Plugins, installed: Installed) -> Json<Shown> {
-    let users = plugins.users(&installed.name);
-    let used_by = users.iter().map(ToString::to_string).collect();
+fn shown(plugins: &Plugins, connectors: &Connectors, installed: Installed) -> Json<Shown> {
+    let used_by = users(plugins, connectors, &installed.name);
     Json(Shown { installed, used_by })
 }
 
-async fn list(State(plugins): Shared) -> Result<Json<Vec<Shown>>, Refused> {
+fn users(plugins: &Plugins, connectors: &Connectors, name: &str) -> Vec<String> {
+    let of_connector = |name: String| format!("connector {name}");
+    let connectors = connectors.users(name).into_iter().map(of_connector);
+    let topics = plugins.users(name).into_iter().map(|topic| topic.to_string());
+    topics.chain(connectors).collect()
+}
+
+async fn list(State((plugins, connectors)): Shared) -> Result<Json<Vec<Shown>>, Refused> {
     let mut all = Vec::new();
     for name in plugins.library().names() {
         // One that has gone in the meantime is not in the list.
         if let Ok(installed) = plugins.library().get(&name) {
-            all.push(shown(&plugins, installed).0);
+            all.push(shown(&plugins, &connectors, installed).0);
         }
     }
     Ok(Json(all))
 }
 
-async fn show(State(plugins): Shared, Path(name): Path<String>) -> Result<Json<Shown>, Refused> {
-    Ok(shown(&plugins, plugins.library().get(&name)?))
+async fn show(
+    State((plugins, connectors)): Shared,
+    Path(name): Path<String>,
+) -> Result<Json<Shown>, Refused> {
+    Ok(shown(&plugins, &connectors, plugins.library().get(&name)?))
 }
 
 async fn install(
-    State(plugins): Shared,
+    State((plugins, connectors)): Shared,
     Query(query): Query<InstallQuery>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Shown>, Refused> {
     ours(&headers)?;
     let installed = plugins.install(body.to_vec(), query.name.as_deref()).await?;
-    Ok(shown(&plugins, installed))
+    Ok(shown(&plugins, &connectors, installed))
 }
 
 async fn swap(
-    State(plugins): Shared,
+    State((plugins, connectors)): Shared,
     Path(name): Path<String>,
     Query(query): Query<SwapQuery>,
     headers: HeaderMap,
 ) -> Result<Json<Shown>, Refused> {
     ours(&headers)?;
     let installed = plugins.swap(&name, &query.to).await?;
-    Ok(shown(&plugins, installed))
+    Ok(shown(&plugins, &connectors, installed))
 }
 
 async fn rollback(
-    State(plugins): Shared,
+    State((plugins, connectors)): Shared,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<Shown>, Refused> {
     ours(&headers)?;
     let installed = plugins.rollback(&name).await?;
-    Ok(shown(&plugins, installed))
+    Ok(shown(&plugins, &connectors, installed))
 }
 
 async fn grant(
-    State(plugins): Shared,
+    State((plugins, connectors)): Shared,
     Path(name): Path<String>,
     headers: HeaderMap,
     Json(grants): Json<Grants>,
 ) -> Result<Json<Shown>, Refused> {
     ours(&headers)?;
     plugins.library().grant(&name, grants)?;
-    Ok(shown(&plugins, plugins.library().get(&name)?))
+    Ok(shown(&plugins, &connectors, plugins.library().get(&name)?))
 }
 
 async fn remove(
-    State(plugins): Shared,
+    State((plugins, connectors)): Shared,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refused> {
     ours(&headers)?;
+    let used_by = users(&plugins, &connectors, &name);
+    if !used_by.is_empty() {
+        let problem = format!("plugin {name:?} is used by {}", used_by.join(", "));
+        return Err(UseError::Refused(problem).into());
+    }
     plugins.remove(&name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn logs(
-    State(plugins): Shared,
+    State((plugins, _)): Shared,
     Path(name): Path<String>,
     Query(query): Query<LogQuery>,
 ) -> Result<Response, Refused> {

@@ -6,14 +6,13 @@ mod folder;
 
 use std::sync::Arc;
 
-pub(crate) use api::HEADER;
-
 use brooklet_broker::Extensions;
 use brooklet_broker::config::{Config, PluginConfig};
-use brooklet_plugin::{Ceiling, Plugins, PluginsConfig, Stock, Trust, parse_key};
+use brooklet_connect::Connectors;
+use brooklet_plugin::{Ceiling, ConnectorTasks, Plugins, PluginsConfig, Stock, Trust, parse_key};
 
-/// Opens the plugins of a broker.
-pub(crate) fn open(config: &Config) -> Result<Extensions, String> {
+/// Opens the plugins and the connectors of a broker; the connectors are told when clients are served.
+pub(crate) fn open(config: &Config) -> Result<(Extensions, Arc<Connectors>), String> {
     let folder = config.data.join("plugins");
     let opened = Plugins::open(&PluginsConfig {
         folder: folder.clone(),
@@ -22,17 +21,26 @@ pub(crate) fn open(config: &Config) -> Result<Extensions, String> {
             keys: config.plugins.trusted_keys.iter().filter_map(|key| parse_key(key)).collect(),
             required: config.plugins.require_signature,
         },
-        stock: crate::stock::usable().map(|name| Stock { name, bytes }).collect(),
+        stock: crate::stock::names().map(|name| Stock { name, bytes }).collect(),
     });
     let plugins = opened.map_err(|error| format!("plugins: {error}"))?;
     folder::watch(Arc::clone(&plugins), &folder)
         .map_err(|error| format!("plugins: watch {}: {error}", folder.display()))?;
-    let metrics = plugins.metrics().clone();
-    Ok(Extensions {
+    let tasks = Arc::new(ConnectorTasks::new(Arc::clone(&plugins)));
+    let connectors =
+        Connectors::open(&config.data.join("connectors"), tasks, Arc::clone(&plugins) as _);
+    let connectors = Arc::new(connectors.map_err(|error| format!("connectors: {error}"))?);
+    let (metrics, of_connectors) = (plugins.metrics().clone(), connectors.metrics().clone());
+    let extensions = Extensions {
         hooks: Arc::clone(&plugins) as _,
-        routes: api::routes(plugins),
-        register: Box::new(move |registry| metrics.register(registry)),
-    })
+        routes: api::routes(plugins, Arc::clone(&connectors))
+            .merge(crate::connectors::routes(Arc::clone(&connectors))),
+        register: Box::new(move |registry| {
+            metrics.register(registry);
+            of_connectors.register(registry);
+        }),
+    };
+    Ok((extensions, connectors))
 }
 
 fn bytes(name: &'static str) -> Vec<u8> {

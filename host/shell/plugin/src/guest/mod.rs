@@ -63,12 +63,21 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
+    /// Wakes whoever sleeps; nobody sleeps after that.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
 
     async fn sleep(&self, time: Duration) {
         let changed = self.changed.notified();
+        tokio::pin!(changed);
+        // From here on no call of `stop` is missed.
+        changed.as_mut().enable();
         if self.is_stopping() {
             return;
         }

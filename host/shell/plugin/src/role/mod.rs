@@ -3,6 +3,8 @@
 pub(crate) mod compaction;
 pub(crate) mod partitioner;
 pub(crate) mod serde;
+pub(crate) mod sink;
+pub(crate) mod source;
 pub(crate) mod transform;
 
 use wasmtime::Store;

@@ -2,7 +2,6 @@
 
 mod bind;
 mod new;
-mod remote;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,8 +12,8 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 pub(crate) use bind::{How, plugins_setting};
-use remote::Remote;
 
+use super::remote::Remote;
 use crate::Context;
 use crate::failure::Failure;
 
@@ -103,7 +102,7 @@ enum Verb {
 
 /// Carries out one of the verbs.
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(), Failure> {
-    let remote = Remote::new(&arguments.admin, context.timeout());
+    let remote = Remote::new(&arguments.admin, "plugins", context.timeout());
     match arguments.verb {
         Verb::Install { file, name, dry_run } => {
             install(context, &remote, &file, name.as_deref(), dry_run)
@@ -180,7 +179,8 @@ fn installed(value: &Value) -> Result<Installed, Failure> {
         .map_err(|error| Failure::new(format!("the broker's answer makes no sense: {error}")))
 }
 
-fn wants(installed: &Installed) -> Vec<String> {
+/// What a plugin wants, a line each.
+pub(crate) fn wants(installed: &Installed) -> Vec<String> {
     let wants = &installed.current.manifest.wants;
     let of = |kind: &'static str, list: &[brooklet_plugin::Want]| {
         list.iter()

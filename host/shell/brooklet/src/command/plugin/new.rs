@@ -33,12 +33,8 @@ pub(crate) enum Kind {
     /// Decides what a compaction keeps
     Compaction,
     /// Brings records in
-    #[value(skip)]
-    #[cfg_attr(not(test), expect(dead_code, reason = "offered once connectors run"))]
     Source,
     /// Takes records out
-    #[value(skip)]
-    #[cfg_attr(not(test), expect(dead_code, reason = "offered once connectors run"))]
     Sink,
 }
 

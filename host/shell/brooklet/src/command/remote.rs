@@ -1,11 +1,11 @@
-//! The broker's plugin administration, over HTTP.
+//! The broker's administration, over HTTP.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::failure::Failure;
-use crate::plugins::HEADER;
+use crate::web::HEADER;
 
 /// Where administration is, and how long it may take.
 pub(crate) struct Remote {
@@ -14,12 +14,13 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    pub(crate) fn new(admin: &str, timeout: Duration) -> Remote {
+    /// What lies below a path, `plugins` or `connectors`.
+    pub(crate) fn new(admin: &str, below: &str, timeout: Duration) -> Remote {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(timeout))
             .http_status_as_error(false)
             .build();
-        Remote { base: format!("http://{admin}/plugins"), agent: config.into() }
+        Remote { base: format!("http://{admin}/{below}"), agent: config.into() }
     }
 
     fn failed(&self, error: &ureq::Error) -> Failure {
@@ -58,6 +59,12 @@ impl Remote {
             request = request.query(*name, *value);
         }
         self.answer(request.send(body))
+    }
+
+    pub(crate) fn post_json(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let request = self.agent.post(format!("{}{path}", self.base)).header(HEADER, "1");
+        let request = request.header("content-type", "application/json");
+        self.answer(request.send(body.to_string().as_bytes()))
     }
 
     pub(crate) fn put(&self, path: &str, body: &Value) -> Result<Value, Failure> {
