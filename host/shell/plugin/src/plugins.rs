@@ -1,6 +1,6 @@
 //! Everything about plugins in one place: what is installed, what is bound where, and the changes of both.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -24,7 +24,7 @@ use crate::role::compaction::PluginPolicy;
 use crate::room::Room;
 use crate::signature::Trust;
 use crate::spec::{self, BindingSpec, Mode, OnFailure, Part};
-use crate::topic::{Followed, Topic};
+use crate::topic::{Changed, Followed, Topic};
 
 /// How the plugins of a broker are kept.
 #[derive(Clone, Debug)]
@@ -51,6 +51,8 @@ pub struct Plugins {
     metrics: PluginMetrics,
     /// Topics that have plugins; read for every request.
     topics: ArcSwap<Option<BTreeMap<TopicName, Followed>>>,
+    /// What the shards were not told yet of other plugins.
+    changed: Changed,
     /// Runs what is asked by threads that may wait.
     runtime: Handle,
     /// One change at a time: what is bound and what is installed must fit each other.
@@ -77,6 +79,7 @@ impl Plugins {
             ceiling: config.ceiling,
             metrics,
             topics: ArcSwap::default(),
+            changed: Changed::default(),
             runtime: Handle::current(),
             changing: tokio::sync::Mutex::new(()),
         }))
@@ -102,13 +105,13 @@ impl Plugins {
     }
 
     /// Topics that use a plugin, by name.
-    pub fn users(&self, plugin: &str) -> Vec<String> {
+    pub fn users(&self, plugin: &str) -> Vec<TopicName> {
         let topics = self.topics.load();
         let using = topics
             .iter()
             .flat_map(BTreeMap::values)
             .filter(|it| it.plugins.iter().any(|name| name == plugin));
-        using.map(|it| it.said.name.to_string()).collect()
+        using.map(|it| it.said.name.clone()).collect()
     }
 
     /// Puts a component among the versions of its name and makes it the one in use, between two requests of
@@ -143,6 +146,7 @@ impl Plugins {
         let _one = self.changing.lock().await;
         let users = self.users(name);
         if !users.is_empty() {
+            let users: Vec<&str> = users.iter().map(TopicName::as_str).collect();
             let problem = format!("plugin {name:?} is used by {}", users.join(", "));
             return Err(UseError::Refused(problem));
         }
@@ -179,6 +183,7 @@ impl Plugins {
         for (topic, chain) in ready {
             topic.exchange(chain).await;
         }
+        self.changed.add(self.users(name));
         Ok(())
     }
 
@@ -325,7 +330,7 @@ impl Plugins {
     async fn follow_all(&self, topics: Vec<TopicPlugins>) {
         let _one = self.changing.lock().await;
         let old = self.topics.load_full();
-        let mut new = BTreeMap::new();
+        let (mut new, mut changed) = (BTreeMap::new(), BTreeSet::new());
         for said in topics {
             let name = said.name.clone();
             let known = old.as_ref().as_ref().and_then(|old| old.get(&name));
@@ -333,6 +338,7 @@ impl Plugins {
                 new.insert(name, known.clone());
                 continue;
             }
+            changed.insert(name.clone());
             let specs = spec::parse(&said.plugins).unwrap_or_default();
             let plugins = specs.into_iter().map(|spec| spec.plugin).collect();
             let chain = self.build(&said, None).await.unwrap_or_else(|error| {
@@ -352,9 +358,11 @@ impl Plugins {
         for (name, gone) in old.iter().flatten() {
             if !new.contains_key(name) {
                 gone.topic.exchange(Arc::default()).await;
+                changed.insert(name.clone());
             }
         }
         self.topics.store(Arc::new(Some(new)));
+        self.changed.add(changed);
     }
 }
 
@@ -416,6 +424,10 @@ impl Hooks for Plugins {
             }
         }
         None
+    }
+
+    fn policies_changed(&self) -> Answer<'_, BTreeSet<TopicName>> {
+        Box::pin(self.changed.take())
     }
 
     fn check<'a>(&'a self, topic: &'a TopicPlugins) -> Answer<'a, Result<(), String>> {

@@ -3,14 +3,16 @@
 //! **Invariants.** A request that came in keeps the plugins it found until its batches are in line; new
 //! plugins are put in place between two requests. Getting them ready happens before, while the old ones work.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use brooklet_hook::{
     Answer, Checked, DeadLetter, Entered, FetchHook, Place, Placed, ProduceHook, Shown,
     TopicPlugins,
 };
+use brooklet_types::TopicName;
 use bytes::Bytes;
-use tokio::sync::{OwnedRwLockReadGuard, RwLock};
+use tokio::sync::{Notify, OwnedRwLockReadGuard, RwLock};
 
 use crate::chain::Chain;
 
@@ -53,12 +55,12 @@ impl Entered for In {
         Box::pin(self.chain.check(place, batch))
     }
 
-    fn place<'a>(&'a self, place: Place<'a>, batch: &'a Bytes) -> Option<Answer<'a, Placed>> {
-        self.chain.partitioner.as_ref()?;
-        Some(Box::pin(async move {
-            let placed = self.chain.place(place, batch).await;
-            placed.expect("there is a partitioner, as was just seen")
-        }))
+    fn has_partitioner(&self) -> bool {
+        self.chain.partitioner.is_some()
+    }
+
+    fn place<'a>(&'a self, place: Place<'a>, batch: &'a Bytes) -> Answer<'a, Placed> {
+        Box::pin(self.chain.place(place, batch))
     }
 }
 
@@ -86,4 +88,34 @@ pub(crate) struct Followed {
     pub(crate) topic: Arc<Topic>,
     /// Names of the plugins, for a swap.
     pub(crate) plugins: Vec<String>,
+}
+
+/// Topics that have other plugins, until somebody takes their names.
+#[derive(Debug, Default)]
+pub(crate) struct Changed {
+    /// Protects the names; held to add some or to take them all.
+    topics: Mutex<BTreeSet<TopicName>>,
+    woken: Notify,
+}
+
+impl Changed {
+    pub(crate) fn add(&self, topics: impl IntoIterator<Item = TopicName>) {
+        self.lock().extend(topics);
+        self.woken.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<TopicName>> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for some. For one at a time.
+    pub(crate) async fn take(&self) -> BTreeSet<TopicName> {
+        loop {
+            let taken = std::mem::take(&mut *self.lock());
+            if !taken.is_empty() {
+                return taken;
+            }
+            self.woken.notified().await;
+        }
+    }
 }

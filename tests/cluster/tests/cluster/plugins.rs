@@ -14,7 +14,7 @@ use crate::stage::Stage;
 const TAKEN_MAX: Duration = Duration::from_secs(60);
 
 /// A component as the build of the program left it.
-fn component(name: &str) -> PathBuf {
+pub(crate) fn component(name: &str) -> PathBuf {
     let target = program().ancestors().nth(2).expect("target/PROFILE/brooklet").to_owned();
     let file = format!("brooklet_{}.wasm", name.replace('-', "_"));
     target.join("plugins/wasm32-wasip2/release").join(file)

@@ -327,7 +327,7 @@ async fn show(call: &Call, cluster: &Cluster, outcome: &mut Outcome, hook: Arc<d
     let Some(topic) = &outcome.topic else { return };
     let partition = PartitionIndex::from_wire(outcome.data.partition_index).unwrap_or_default();
     let partitions = u32::try_from(topic.partitions.len()).expect("partitions are limited");
-    let place = Place { topic: &topic.name, partition, partitions };
+    let place = Place { topic: &topic.name, partition, partitions, is_placed: false };
     let refused = match hook.show(place, &outcome.records).await {
         Shown::Pass => return,
         Shown::Replace(batches, letters) => {
