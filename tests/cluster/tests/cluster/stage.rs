@@ -10,7 +10,7 @@ use brooklet_cluster::{Broker, Raw};
 /// What any command may take here.
 const SECONDS_MAX: &str = "60";
 /// How long something may take to come about.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(120);
 
 /// A broker with its administration on a port of its own.
 pub(crate) struct Stage {
