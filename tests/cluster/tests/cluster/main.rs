@@ -10,6 +10,7 @@ mod examples;
 mod folder;
 mod groups;
 mod hostile;
+mod hostile_plugins;
 mod plugins;
 mod program;
 mod stage;

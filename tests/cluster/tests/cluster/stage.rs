@@ -15,7 +15,7 @@ const SOON: Duration = Duration::from_secs(60);
 /// A broker with its administration on a port of its own.
 pub(crate) struct Stage {
     pub(crate) broker: Broker,
-    admin: String,
+    pub(crate) admin: String,
 }
 
 impl Stage {
