@@ -2,7 +2,8 @@
 //! last record stays, with all that the ones before it said.
 //!
 //! **What it decides.** Values are applied in the order of offsets, beginning from nothing or from the last
-//! tombstone. A value that is not JSON stands for itself: it replaces what was there.
+//! tombstone. A value that is not JSON stands for itself: it replaces what was there. A tombstone or such a
+//! value goes with a record behind it, which says in its place what it has removed.
 //!
 //! **Invariants.** Whoever applies the surviving records as patches arrives where all records would have
 //! led, wherever they began to read: members that were removed are there as null, unless
@@ -49,8 +50,8 @@ pub struct MergeJson {
 struct Key {
     /// The last of its records that this compaction may touch.
     last: i64,
-    /// What its values come to; none after a tombstone.
-    merged: Option<Merged>,
+    /// What its values come to.
+    merged: Merged,
     /// Whether there are records of this key beyond the end.
     goes_on: bool,
 }
@@ -74,17 +75,16 @@ impl CompactionPolicy for MergeJson {
 
     fn observe(&mut self, entries: &Entries<'_>) -> Result<(), Error> {
         for entry in entries.iter() {
-            let untouched = Key { last: i64::MIN, merged: None, goes_on: false };
+            let untouched = Key { last: i64::MIN, merged: Merged::default(), goes_on: false };
             let key = self.keys.entry(entry.key).or_insert(untouched);
             if entry.offset >= self.pass.dirty_end {
                 key.goes_on = true;
                 continue;
             }
             key.last = entry.offset;
-            match (&mut key.merged, entry.value) {
-                (merged, None) => *merged = None,
-                (merged @ None, Some(value)) => *merged = Some(Merged::first(value)),
-                (Some(merged), Some(value)) => merged.apply(value),
+            match entry.value {
+                None => key.merged.clear(),
+                Some(value) => key.merged.apply(value),
             }
         }
         Ok(())
@@ -105,8 +105,7 @@ impl CompactionPolicy for MergeJson {
                 verdict.keep(false);
                 continue;
             }
-            let merged = key.merged.as_ref().and_then(|merged| merged.write(self.removed));
-            match merged {
+            match key.merged.write(self.removed) {
                 Some(merged) if entry.value != Some(&merged[..]) => verdict.replace(&merged),
                 Some(_) | None => verdict.keep(true),
             }

@@ -7,16 +7,24 @@ use serde_json::{Map, Value};
 use crate::Removed;
 
 /// The values of a key, merged.
-#[derive(Debug)]
-pub(crate) enum Merged {
+#[derive(Debug, Default)]
+pub(crate) struct Merged {
+    state: State,
+    /// All names that have been there at any time, to tell which were removed: also by a tombstone or by what
+    /// is not JSON, which a reader who saw them may never see.
+    names: Names,
+}
+
+/// What the values of a key come to.
+#[derive(Debug, Default)]
+enum State {
+    /// There was none yet, or a tombstone last.
+    #[default]
+    Nothing,
     /// One value, as it was written: most keys have no other, and it is parsed only if they do.
     One(Box<[u8]>),
     /// Several.
-    Several {
-        document: Value,
-        /// All names that have been there at any time, to tell which were removed.
-        names: Names,
-    },
+    Document(Value),
     /// The last one is not JSON: it stands for itself.
     Opaque,
 }
@@ -26,56 +34,60 @@ pub(crate) enum Merged {
 pub(crate) struct Names(BTreeMap<String, Names>);
 
 impl Merged {
-    /// The first value of a key.
-    pub(crate) fn first(value: &[u8]) -> Merged {
-        Merged::One(value.into())
-    }
-
-    /// One more.
+    /// One more value.
     pub(crate) fn apply(&mut self, value: &[u8]) {
+        if matches!(self.state, State::Nothing) && self.names.0.is_empty() {
+            self.state = State::One(value.into());
+            return;
+        }
+        let before = self.open();
         let Ok(patch) = serde_json::from_slice::<Value>(value) else {
-            *self = Merged::Opaque;
+            self.state = State::Opaque;
             return;
         };
-        if let Merged::One(_) | Merged::Opaque = self {
-            *self = self.opened();
-        }
-        if let Merged::Several { document, names } = self {
-            names.add(&patch);
-            merge(document, patch);
-        }
+        self.names.add(&patch);
+        let mut document = before;
+        merge(&mut document, patch);
+        self.state = State::Document(document);
     }
 
-    /// With what is there so far as a document. What is not JSON is not an object, and the next patch
-    /// replaces it.
-    fn opened(&self) -> Merged {
-        let (mut document, mut names) = (Value::Null, Names::default());
-        if let Merged::One(value) = self
-            && let Ok(first) = serde_json::from_slice::<Value>(value)
-        {
-            names.add(&first);
-            merge(&mut document, first);
+    /// A tombstone: there is nothing any more.
+    pub(crate) fn clear(&mut self) {
+        self.open();
+        self.state = State::Nothing;
+    }
+
+    /// Takes out what is there so far, as a document, and learns its names. What is not JSON is not an object,
+    /// and the next patch replaces it.
+    fn open(&mut self) -> Value {
+        match std::mem::take(&mut self.state) {
+            State::Nothing | State::Opaque => Value::Null,
+            State::Document(document) => document,
+            State::One(value) => {
+                let mut document = Value::Null;
+                if let Ok(first) = serde_json::from_slice::<Value>(&value) {
+                    self.names.add(&first);
+                    merge(&mut document, first);
+                }
+                document
+            }
         }
-        Merged::Several { document, names }
     }
 
     /// The value that stands for all; none if the last one stands for itself.
     pub(crate) fn write(&self, removed: Removed) -> Option<Vec<u8>> {
-        let several;
-        let (document, names) = match (self, removed) {
-            (Merged::Opaque, _) | (Merged::One(_), Removed::Null) => return None,
-            (Merged::One(value), Removed::Absent) => {
+        let mut written = match (&self.state, removed) {
+            (State::Nothing | State::Opaque, _) | (State::One(_), Removed::Null) => return None,
+            (State::One(value), Removed::Absent) => {
                 // Alone it may still have nulls in it, which a document has not.
-                serde_json::from_slice::<serde::de::IgnoredAny>(value).ok()?;
-                several = self.opened();
-                let Merged::Several { document, names } = &several else { return None };
-                (document, names)
+                let mut document = Value::Null;
+                merge(&mut document, serde_json::from_slice(value).ok()?);
+                document
             }
-            (Merged::Several { document, names }, _) => (document, names),
+            (State::Document(document), _) => document.clone(),
         };
-        let mut written = document.clone();
         if removed == Removed::Null {
-            names.mark(&mut written);
+            self.names.mark(&mut written);
         }
         Some(written.to_string().into_bytes())
     }

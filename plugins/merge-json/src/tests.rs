@@ -77,14 +77,21 @@ fn what_has_nothing_to_merge_stays_byte_for_byte() {
 fn what_is_not_json_replaces_what_was_there() {
     let records = [Rec::new("k", r#"{"a":1}"#), Rec::new("k", "text"), Rec::new("k", r#"{"b":2}"#)];
     assert_eq!(compacted(start("{}"), &records[..2], 0), [(1, Some("text".to_owned()))]);
-    assert_eq!(compacted(start("{}"), &records, 0), [(2, Some(r#"{"b":2}"#.to_owned()))]);
+    // Whoever has seen the first and not the second learns of it from the third.
+    let merged = r#"{"a":null,"b":2}"#.to_owned();
+    assert_eq!(compacted(start("{}"), &records, 0), [(2, Some(merged))]);
+    let document = compacted(start(r#"{"removed":"absent"}"#), &records, 0);
+    assert_eq!(document, [(2, Some(r#"{"b":2}"#.to_owned()))]);
 }
 
 #[test]
 fn a_tombstone_begins_anew() {
     let records =
         [Rec::new("k", r#"{"a":1}"#), Rec::tombstone("k").at(5), Rec::new("k", r#"{"b":2}"#).at(6)];
-    assert_eq!(compacted(start("{}"), &records, 0), [(2, Some(r#"{"b":2}"#.to_owned()))]);
+    let merged = r#"{"a":null,"b":2}"#.to_owned();
+    assert_eq!(compacted(start("{}"), &records, 0), [(2, Some(merged))]);
+    let document = compacted(start(r#"{"removed":"absent"}"#), &records, 0);
+    assert_eq!(document, [(2, Some(r#"{"b":2}"#.to_owned()))]);
     assert_eq!(compacted(start("{}"), &records[..2], 5), [(1, None)]);
     assert_eq!(compacted(start("{}"), &records[..2], 6), []);
     let going_on = compacted(start("{}").up_to(2), &records, 6);
@@ -123,28 +130,47 @@ fn patch() -> impl Strategy<Value = Value> {
     })
 }
 
+/// What a reader makes of one more record.
+fn read_one(state: Value, value: Option<&str>) -> Value {
+    match value.map(serde_json::from_str::<Value>) {
+        None => Value::Null,
+        Some(Ok(patch)) => merge_patch(state, &patch),
+        Some(Err(_)) => Value::String("opaque".to_owned()),
+    }
+}
+
+fn record() -> impl Strategy<Value = Rec> {
+    prop_oneof![
+        6 => patch().prop_map(|patch| Rec::new("k", patch.to_string())),
+        1 => Just(Rec::tombstone("k")),
+        1 => Just(Rec::new("k", "not JSON")),
+    ]
+}
+
 proptest! {
     /// Whoever had read up to anywhere, and reads on in what the compaction left, arrives at the same.
     #[test]
     fn every_reader_arrives_at_the_same(
-        patches in proptest::collection::vec(patch(), 1..8),
+        records in proptest::collection::vec(record(), 1..8),
         began in 0_usize..8,
         end in 0_i64..8,
     ) {
-        let began = began.min(patches.len());
-        let records: Vec<Rec> = patches.iter().map(|patch| Rec::new("k", patch.to_string())).collect();
-        let everything = patches.iter().fold(Value::Null, merge_patch);
-        let before = patches[..began].iter().fold(Value::Null, merge_patch);
+        let began = began.min(records.len());
+        let read = |state, records: &[Rec]| {
+            let value = |record: &Rec| record.value.as_ref().map(|_| record.text().to_owned());
+            records.iter().fold(state, |state, record| read_one(state, value(record).as_deref()))
+        };
+        let (before, everything) = (read(Value::Null, &records[..began]), read(Value::Null, &records));
         let left = compacted(start("{}").up_to(end), &records, 0);
         let read_on = left.iter().filter(|(offset, _)| *offset >= began);
-        let arrived = read_on.fold(before, |state, (_, value)| {
-            merge_patch(state, &serde_json::from_str(value.as_ref().unwrap()).unwrap())
-        });
+        let arrived = read_on.fold(before, |state, (_, value)| read_one(state, value.as_deref()));
         prop_assert_eq!(&arrived, &everything);
         // And compacting once more changes nothing.
-        let again: Vec<Rec> = left.iter().map(|(_, value)| Rec::new("k", value.as_ref().unwrap())).collect();
-        let whole = compacted(start("{}"), &again, 0);
-        let document: Value = serde_json::from_str(whole[0].1.as_ref().unwrap()).unwrap();
-        prop_assert_eq!(merge_patch(Value::Null, &document), everything);
+        let again = left.iter().map(|(_, value)| match value {
+            Some(value) => Rec::new("k", value),
+            None => Rec::tombstone("k"),
+        });
+        let whole = compacted(start("{}"), &again.collect::<Vec<_>>(), 0);
+        prop_assert_eq!(read_one(Value::Null, whole[0].1.as_deref()), everything);
     }
 }

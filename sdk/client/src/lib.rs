@@ -38,4 +38,4 @@ pub use consumer::{
 pub use error::{ApiError, Code, ConnectError, Peer, RequestError};
 pub use metadata::{BrokerAddress, Metadata, PartitionMetadata, TopicMetadata};
 pub use offsets::{OffsetAt, OffsetSpec};
-pub use producer::{Delivery, ProduceError, Producer, ProducerConfig, ProducerRecord};
+pub use producer::{Delivery, ProduceError, Producer, ProducerConfig, ProducerRecord, Target};

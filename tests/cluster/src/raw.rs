@@ -109,7 +109,16 @@ impl Raw {
     pub fn produce(&mut self, topic: &str, partition: i32, value: &[u8]) -> Result<i64, ErrorCode> {
         let mut batch = BatchBuilder::new(Codec::None);
         batch.push(Timestamp(1), Some(b"key"), Some(value), &[]).expect("one record");
-        let records = batch.build().expect("one record");
+        self.produce_batch(topic, partition, &batch.build().expect("one record"))
+    }
+
+    /// Produces a batch with `acks=all` and says at which offset it was stored.
+    pub fn produce_batch(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        records: &Bytes,
+    ) -> Result<i64, ErrorCode> {
         let request = make(|request: &mut ProduceRequest| {
             request.acks = -1;
             request.timeout_ms = 10_000;
@@ -118,7 +127,7 @@ impl Raw {
                 data.partition_data =
                     vec![make(|data: &mut produce_request::PartitionProduceData| {
                         data.index = partition;
-                        data.records = Some(records);
+                        data.records = Some(records.clone());
                     })];
             })];
         });

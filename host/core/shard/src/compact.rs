@@ -176,6 +176,14 @@ impl<D: Disk> Shard<D> {
         self.hand_out(id, topic, job, outbox);
     }
 
+    /// The logs of a topic have another policy, which gets its turn however often the one before has failed.
+    pub(crate) fn policy_changed(&mut self, topic: &TopicName) {
+        let judged = self.partitions.values().filter(|partition| partition.topic == *topic);
+        for id in judged.map(|partition| partition.id).collect::<Vec<_>>() {
+            self.compaction.changed(id);
+        }
+    }
+
     fn hand_out(
         &mut self,
         partition: TopicPartition,

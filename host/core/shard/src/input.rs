@@ -11,7 +11,9 @@ use brooklet_log::SyncToken;
 use brooklet_log::compaction::{Cleaning, CompactError};
 use brooklet_log::validate::ValidatedBatch;
 use brooklet_meta::Cluster;
-use brooklet_types::{ByteSize, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicPartition};
+use brooklet_types::{
+    ByteSize, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicName, TopicPartition,
+};
 
 use crate::metadata::MetadataRequest;
 use crate::sync::SyncId;
@@ -38,6 +40,12 @@ pub enum Input {
         partition: TopicPartition,
         /// What it has done, or why it could not.
         outcome: Result<Box<Cleaning>, CompactError>,
+    },
+    /// Another judges what cleanings of this topic leave, or the same one otherwise: its policy was bound,
+    /// configured or exchanged. Told when that is in place.
+    PolicyChanged {
+        /// The topic's name.
+        topic: TopicName,
     },
     /// Time passed; see [`crate::Shard::next_deadline`].
     Tick,

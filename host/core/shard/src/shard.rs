@@ -168,6 +168,7 @@ impl<D: Disk> Shard<D> {
             }
             Input::Synced { id } => self.synced(now, clock, id, outbox),
             Input::WrittenBack { partition, token } => self.written_back(partition, token, outbox),
+            Input::PolicyChanged { topic } => self.policy_changed(&topic),
             Input::Compacted { partition, outcome } => {
                 self.compacted(now, partition, outcome, outbox);
             }

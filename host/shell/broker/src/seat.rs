@@ -120,6 +120,11 @@ impl<D: Disk> Seat<D> {
         Ok(answer)
     }
 
+    /// Tells the shard something that nobody waits for an answer to, in turn.
+    pub(crate) async fn tell_in_turn(&self, input: Input) -> Result<(), Stopping> {
+        self.inbox.send(Envelope::Tell(input)).await.map_err(|_| Stopping)
+    }
+
     /// Has the shard end, in turn, and hand over its logs, which are to be closed.
     pub(crate) async fn stop(&self) -> Result<oneshot::Receiver<Vec<Log<D>>>, Stopping> {
         let (done, answer) = oneshot::channel();

@@ -8,7 +8,7 @@
 //! its partitions for. A client that has just been told of a topic can write to it at once.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,13 +17,15 @@ use brooklet_log::validate::ValidatedBatch;
 use brooklet_log::{Disk, Log};
 use brooklet_meta::Cluster;
 use brooklet_meta::decide::Decision;
-use brooklet_shard::input::{Acks, EpochQuery, Fetch, OffsetQuery, Produce, Request, Slot, Ticket};
+use brooklet_shard::input::{
+    Acks, EpochQuery, Fetch, Input, OffsetQuery, Produce, Request, Slot, Ticket,
+};
 use brooklet_shard::output::{
     CommittedOffset, EpochEnd, Fetched, FoundOffset, LogDescription, Produced, ProducerDescription,
     Refusal, Reply,
 };
 use brooklet_shard::{MetadataRequest, shard_of};
-use brooklet_types::{ByteSize, ErrorCode, Offset, PartitionIndex, TopicPartition};
+use brooklet_types::{ByteSize, ErrorCode, Offset, PartitionIndex, TopicName, TopicPartition};
 use tokio::sync::watch;
 
 use crate::seat::{Answer, Seat};
@@ -308,6 +310,19 @@ impl<D: Disk> Shards<D> {
         }
         for answer in followed {
             answer.await.map_err(|_| Stopping)?;
+        }
+        Ok(())
+    }
+
+    /// Tells every shard that other policies judge what is left of these topics.
+    pub(crate) async fn change_policies(
+        &self,
+        topics: BTreeSet<TopicName>,
+    ) -> Result<(), Stopping> {
+        for topic in topics {
+            for seat in &self.inner.seats {
+                seat.tell_in_turn(Input::PolicyChanged { topic: topic.clone() }).await?;
+            }
         }
         Ok(())
     }

@@ -69,7 +69,7 @@ pub async fn start<D: Disk>(
     std::thread::Builder::new().name("write-back".into()).spawn(move || {
         shard_thread::write_back(jobs);
     })?;
-    let (cleaner, cleanings) = Cleaner::start(hooks)?;
+    let (cleaner, cleanings) = Cleaner::start(Arc::clone(&hooks))?;
     let mut seats = Vec::new();
     let mut threads = Vec::new();
     for (shard, machine) in machines.into_iter().enumerate() {
@@ -107,6 +107,7 @@ pub async fn start<D: Disk>(
     shards.follow(&cluster).await.map_err(|_stopping| StartError::Shard)?;
     follow.send_replace(cluster);
     tokio::spawn(follow_changes(shards.clone(), changes, follow));
+    tokio::spawn(follow_policies(shards.clone(), hooks));
     Ok(Running { shards, disk, threads, cleaner })
 }
 
@@ -142,4 +143,9 @@ async fn follow_changes<D: Disk>(
         }
         applied.send_replace(cluster);
     }
+}
+
+/// Tells all shards whenever a topic has another policy.
+async fn follow_policies<D: Disk>(shards: Shards<D>, hooks: Arc<dyn Hooks>) {
+    while shards.change_policies(hooks.policies_changed().await).await.is_ok() {}
 }

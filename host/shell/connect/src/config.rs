@@ -143,10 +143,8 @@ fn typed(config: Map<String, Value>, schema: Option<&Value>) -> Map<String, Valu
     let wanted = |key: &str| schema?.get("properties")?.get(key)?.get("type")?.as_str();
     let read = |(key, value): (String, Value)| {
         let other = wanted(&key).is_some_and(|kind| kind != "string");
-        let read = match &value {
-            Value::String(text) if other => serde_json::from_str(text).ok(),
-            _ => None,
-        };
+        let text = value.as_str().filter(|_| other);
+        let read = text.and_then(|text| serde_json::from_str(text).ok());
         (key, read.unwrap_or(value))
     };
     config.into_iter().map(read).collect()
@@ -164,7 +162,7 @@ impl Reader {
             Value::String(text) => Some(text),
             Value::Bool(word) => Some(word.to_string()),
             Value::Number(number) => Some(number.to_string()),
-            other => {
+            other @ (Value::Null | Value::Array(_) | Value::Object(_)) => {
                 self.problems.push(format!("{key}: {other} is no text"));
                 None
             }
@@ -231,9 +229,9 @@ impl Reader {
             }
             Some(Value::Array(list)) => {
                 for item in list {
-                    match item {
-                        Value::String(name) => topics.push(name),
-                        other => self.problems.push(format!("topics: {other} is no name")),
+                    match item.as_str() {
+                        Some(name) => topics.push(name.to_owned()),
+                        None => self.problems.push(format!("topics: {item} is no name")),
                     }
                 }
             }

@@ -11,6 +11,7 @@
 
 pub mod task;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -35,6 +36,12 @@ pub trait Hooks: fmt::Debug + Send + Sync {
         _partition: PartitionIndex,
     ) -> Option<Box<dyn Policy>> {
         None
+    }
+
+    /// Waits until other policies than before are in place for topics: another was bound or configured, or a
+    /// version was exchanged. Asked by one, again and again; what happens between two questions is not lost.
+    fn policies_changed(&self) -> Answer<'_, BTreeSet<TopicName>> {
+        Box::pin(std::future::pending())
     }
 
     /// Who wants to see what is produced to `topic`. Asked per request and answered without waiting: where
@@ -73,6 +80,8 @@ pub struct Place<'a> {
     pub partition: PartitionIndex,
     /// How many partitions the topic has.
     pub partitions: u32,
+    /// Whether the topic's own partitioner has put them there.
+    pub is_placed: bool,
 }
 
 /// The plugins that see a topic's records before they are stored.
@@ -87,8 +96,11 @@ pub trait Entered: fmt::Debug + Send + Sync {
     /// A batch, whole and valid, is about to be stored.
     fn check<'a>(&'a self, place: Place<'a>, batch: &'a Bytes) -> Answer<'a, Checked>;
 
-    /// Distributes the records of a batch that has no partition yet. None if the topic has no partitioner.
-    fn place<'a>(&'a self, place: Place<'a>, batch: &'a Bytes) -> Option<Answer<'a, Placed>>;
+    /// Whether the topic has a partitioner.
+    fn has_partitioner(&self) -> bool;
+
+    /// Distributes the records of a batch that has no partition yet, in a topic that has a partitioner.
+    fn place<'a>(&'a self, place: Place<'a>, batch: &'a Bytes) -> Answer<'a, Placed>;
 }
 
 /// The plugins that see a view's records before they leave.
@@ -148,7 +160,9 @@ impl Rejection {
 /// Where the records of a batch belong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Placed {
-    /// One batch for each partition that gets any, in their order.
+    /// Batches by partition, each partition once: one for each that gets any records. Of a numbered batch one for
+    /// every partition there is, with or without records, each with all its sequences: so a batch that is sent
+    /// again is recognised by every partition, and one that is missing is missed.
     Batches(Vec<(PartitionIndex, Bytes)>),
     /// It is refused.
     Reject(Rejection),

@@ -96,6 +96,7 @@ impl Chain {
             return Verdict::Reject(Rejection::whole(why.clone()));
         }
         if let Some((bound, Mode::Verify)) = &self.partitioner
+            && !place.is_placed
             && let Some(rejection) = bound.verify(place, batch).await
         {
             return Verdict::Reject(rejection);
@@ -188,8 +189,13 @@ impl Chain {
     }
 
     /// Distributes records that have no partition.
-    pub(crate) async fn place(&self, place: Place<'_>, batch: &Bytes) -> Option<Placed> {
-        let (bound, _) = self.partitioner.as_ref()?;
-        Some(bound.place(place, batch).await)
+    pub(crate) async fn place(&self, place: Place<'_>, batch: &Bytes) -> Placed {
+        match &self.partitioner {
+            Some((bound, _)) => bound.place(place, batch).await,
+            None => {
+                let message = format!("{} has no partitioner", place.topic);
+                Placed::Reject(Rejection::whole(message))
+            }
+        }
     }
 }

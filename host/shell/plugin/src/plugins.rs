@@ -2,7 +2,7 @@
 
 mod change;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -26,7 +26,7 @@ use crate::role::compaction::PluginPolicy;
 use crate::room::Room;
 use crate::signature::Trust;
 use crate::spec::{self, BindingSpec, Mode, OnFailure, Part};
-use crate::topic::Followed;
+use crate::topic::{Changed, Followed};
 use crate::workers::Workers;
 
 /// How the plugins of a broker are kept.
@@ -54,6 +54,8 @@ pub struct Plugins {
     metrics: PluginMetrics,
     /// Topics that have plugins; read for every request.
     topics: ArcSwap<Topics>,
+    /// What the shards were not told yet of other plugins.
+    changed: Changed,
     /// Runs what is asked by threads that may wait.
     runtime: Handle,
     /// One change of what is installed at a time. It may take as long as a compiler takes.
@@ -103,6 +105,7 @@ impl Plugins {
             ceiling: config.ceiling,
             metrics,
             topics: ArcSwap::default(),
+            changed: Changed::default(),
             runtime: Handle::current(),
             changing: tokio::sync::Mutex::new(()),
             following: tokio::sync::Mutex::new(()),
@@ -131,9 +134,9 @@ impl Plugins {
     }
 
     /// Topics that use a plugin, by name.
-    pub fn users(&self, plugin: &str) -> Vec<String> {
+    pub fn users(&self, plugin: &str) -> Vec<TopicName> {
         let topics = self.topics.load();
-        users_of(&topics, plugin).map(|it| it.said.name.to_string()).collect()
+        users_of(&topics, plugin).map(|it| it.said.name.clone()).collect()
     }
 
     /// Puts a component among the versions of its name and makes it the one in use, between two requests of
@@ -169,6 +172,7 @@ impl Plugins {
         let _bound = self.following.lock().await;
         let users = self.users(name);
         if !users.is_empty() {
+            let users: Vec<&str> = users.iter().map(TopicName::as_str).collect();
             let problem = format!("plugin {name:?} is used by {}", users.join(", "));
             return Err(UseError::Refused(problem));
         }
@@ -388,6 +392,10 @@ impl Hooks for Plugins {
             }
         }
         None
+    }
+
+    fn policies_changed(&self) -> Answer<'_, BTreeSet<TopicName>> {
+        Box::pin(self.changed.take())
     }
 
     fn check<'a>(&'a self, topic: &'a TopicPlugins) -> Answer<'a, Result<(), String>> {

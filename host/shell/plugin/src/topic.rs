@@ -3,7 +3,8 @@
 //! **Invariants.** A request that came in keeps the plugins it found until its batches are in line; new
 //! plugins are put in place between two requests. Getting them ready happens before, while the old ones work.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use brooklet_hook::{
     Answer, Checked, DeadLetter, Entered, FetchHook, Place, Placed, ProduceHook, Shown,
@@ -11,7 +12,7 @@ use brooklet_hook::{
 };
 use brooklet_types::{PartitionIndex, TopicName};
 use bytes::Bytes;
-use tokio::sync::{OwnedRwLockReadGuard, RwLock};
+use tokio::sync::{Notify, OwnedRwLockReadGuard, RwLock};
 
 use crate::chain::Chain;
 use crate::workers::{Habit, Workers};
@@ -60,16 +61,19 @@ struct Spot {
     topic: TopicName,
     partition: PartitionIndex,
     partitions: u32,
+    is_placed: bool,
 }
 
 impl Spot {
     fn of(place: Place<'_>) -> Spot {
-        let Place { topic, partition, partitions } = place;
-        Spot { topic: topic.clone(), partition, partitions }
+        let Place { topic, partition, partitions, is_placed } = place;
+        Spot { topic: topic.clone(), partition, partitions, is_placed }
     }
 
     fn place(&self) -> Place<'_> {
-        Place { topic: &self.topic, partition: self.partition, partitions: self.partitions }
+        let Spot { topic, partition, partitions, is_placed } = self;
+        let (partition, partitions, is_placed) = (*partition, *partitions, *is_placed);
+        Place { topic, partition, partitions, is_placed }
     }
 }
 
@@ -88,14 +92,14 @@ impl Entered for In {
         Box::pin(self.workers.carry(&self.habit, Box::pin(work)))
     }
 
-    fn place<'a>(&'a self, place: Place<'a>, batch: &'a Bytes) -> Option<Answer<'a, Placed>> {
-        self.chain.partitioner.as_ref()?;
+    fn has_partitioner(&self) -> bool {
+        self.chain.partitioner.is_some()
+    }
+
+    fn place<'a>(&'a self, place: Place<'a>, batch: &'a Bytes) -> Answer<'a, Placed> {
         let (chain, spot, batch) = (Arc::clone(&*self.chain), Spot::of(place), batch.clone());
-        let work = async move {
-            let placed = chain.place(spot.place(), &batch).await;
-            placed.expect("there is a partitioner, as was just seen")
-        };
-        Some(Box::pin(self.workers.carry(&self.habit, Box::pin(work))))
+        let work = async move { chain.place(spot.place(), &batch).await };
+        Box::pin(self.workers.carry(&self.habit, Box::pin(work)))
     }
 }
 
@@ -130,4 +134,34 @@ pub(crate) struct Followed {
     pub(crate) topic: Arc<Topic>,
     /// Names of the plugins, for a swap.
     pub(crate) plugins: Vec<String>,
+}
+
+/// Topics that have other plugins, until somebody takes their names.
+#[derive(Debug, Default)]
+pub(crate) struct Changed {
+    /// Protects the names; held to add some or to take them all.
+    topics: Mutex<BTreeSet<TopicName>>,
+    woken: Notify,
+}
+
+impl Changed {
+    pub(crate) fn add(&self, topics: impl IntoIterator<Item = TopicName>) {
+        self.lock().extend(topics);
+        self.woken.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<TopicName>> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for some. For one at a time.
+    pub(crate) async fn take(&self) -> BTreeSet<TopicName> {
+        loop {
+            let taken = std::mem::take(&mut *self.lock());
+            if !taken.is_empty() {
+                return taken;
+            }
+            self.woken.notified().await;
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Where records wait to become batches: one open batch per partition, and the full ones before it.
+//! Where records wait to become batches: one open batch per target, and the full ones before it.
 //!
 //! Shared between those who send records and the task that sends batches. The lock is held for one
 //! record or one batch, never over a wait or a compression.
@@ -14,13 +14,13 @@ use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
-use super::{Delivery, Outcome, ProduceError, ProducerConfig, ProducerRecord};
+use super::{Delivery, Outcome, ProduceError, ProducerConfig, ProducerRecord, Target};
 
 /// What a record costs in memory and on the wire beyond its bytes, at most.
 const RECORD_OVERHEAD_BYTES: usize = 32;
 
-/// A partition as the producer knows it.
-pub(crate) type Key = (Arc<str>, u32);
+/// A topic, and which line of its batches.
+pub(crate) type Key = (Arc<str>, Target);
 
 /// What senders of records and the sender of batches share.
 pub(crate) struct Shared {
@@ -78,19 +78,22 @@ impl Shared {
         permit.expect("the budget is never closed").forget();
     }
 
-    /// Adds a record to its partition's batch. The budget must have been reserved.
+    /// Adds a record to its target's batch; without one, to that of whatever partition has its turn. The budget
+    /// must have been reserved.
     pub(crate) fn push(
         &self,
         record: ProducerRecord,
-        partition: Option<u32>,
+        target: Option<Target>,
         count: u32,
         bytes: usize,
     ) -> Result<Delivery, ProduceError> {
         let timestamp = record.timestamp.unwrap_or_else(now);
         let mut accumulator = self.lock();
-        let partition =
-            partition.unwrap_or_else(|| accumulator.sticky_partition(&record.topic, count));
-        let queue = accumulator.queues.entry((record.topic.clone(), partition)).or_default();
+        let spreads = target.is_none();
+        let target = target.unwrap_or_else(|| {
+            Target::Partition(accumulator.sticky_partition(&record.topic, count))
+        });
+        let queue = accumulator.queues.entry((record.topic.clone(), target)).or_default();
         let limit = self.config.batch_bytes;
         let fits =
             |batch: &OpenBatch| !batch.full && batch.builder.uncompressed_bytes() + bytes <= limit;
@@ -113,8 +116,8 @@ impl Shared {
         }
         batch.reserved += bytes;
         batch.full = batch.builder.uncompressed_bytes() >= limit;
-        let delivery = Delivery { outcome: batch.outcome.subscribe(), partition, index };
-        if opened && record.key.is_none() && record.partition.is_none() && queue.len() > 1 {
+        let delivery = Delivery { outcome: batch.outcome.subscribe(), target, index };
+        if opened && spreads && queue.len() > 1 {
             accumulator.move_on(&record.topic, count);
         }
         drop(accumulator);

@@ -3,13 +3,15 @@
 //! **How it is built.** [`Producer::send`] chooses the partition and adds the record to that
 //! partition's open batch in the [`accumulator`]; one task, the [`sender`], takes batches from there
 //! and owns everything that happens to them afterwards. The two share the accumulator and a budget
-//! of bytes, nothing else.
+//! of bytes, nothing else. Where a topic's [`placing`] is the broker's, its records without a partition have one
+//! line for all partitions.
 //!
 //! **What is promised.** With `idempotent` (the default), a record is stored once and in order,
 //! through lost connections and restarted brokers. A batch whose delivery timed out, or that was
 //! refused, breaks that chain: its fate is reported, and what follows it starts a new one.
 
 mod accumulator;
+mod placing;
 mod sender;
 mod window;
 
@@ -27,13 +29,16 @@ use crate::client::Client;
 use crate::error::{ApiError, Code, Peer};
 use crate::partitioner::partition_of_key;
 use accumulator::Shared;
+use placing::Placing;
+pub use placing::Target;
 
 /// A record to be sent.
 #[derive(Clone, Debug, Default)]
 pub struct ProducerRecord {
     /// Where to.
     pub topic: Arc<str>,
-    /// The partition; by the key, or spread in whole batches without one, if absent.
+    /// The partition. If absent, the topic's partitioner chooses it, where the topic has one: a broker's
+    /// plugin. Else it is chosen here, by the key; without a key whole batches are spread.
     pub partition: Option<u32>,
     /// Its key.
     pub key: Option<Bytes>,
@@ -114,14 +119,14 @@ pub enum ProduceError {
     #[error(transparent)]
     Topic(Box<ApiError>),
     /// The broker refuses it.
-    #[error("partition {partition} of {topic} on {peer}: {code}{}", detail(.message))]
-    Refused { peer: Peer, topic: Arc<str>, partition: u32, code: Code, message: Option<String> },
+    #[error("{target} of {topic} on {peer}: {code}{}", detail(.message))]
+    Refused { peer: Peer, topic: Arc<str>, target: Target, code: Code, message: Option<String> },
     /// The request failed in a way that trying again does not mend.
-    #[error("partition {partition} of {topic}: {source}")]
-    Failed { topic: Arc<str>, partition: u32, source: Box<ApiError> },
+    #[error("{target} of {topic}: {source}")]
+    Failed { topic: Arc<str>, target: Target, source: Box<ApiError> },
     /// Its time was over before it was acknowledged; `last` is what went wrong last.
-    #[error("partition {partition} of {topic}: not acknowledged within {after:?}{}", detail(.last))]
-    Expired { topic: Arc<str>, partition: u32, after: Duration, last: Option<String> },
+    #[error("{target} of {topic}: not acknowledged within {after:?}{}", detail(.last))]
+    Expired { topic: Arc<str>, target: Target, after: Duration, last: Option<String> },
     /// The producer was dropped before it was acknowledged.
     #[error("the producer was closed before the record was acknowledged")]
     Closed,
@@ -133,7 +138,8 @@ pub enum ProduceError {
 /// Where a batch went.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stored {
-    /// The offset of its first record; none with `acks=0` and for recognised repetitions.
+    /// The offset of its first record; none with `acks=0`, for recognised repetitions, and for what lies in
+    /// several partitions.
     base_offset: Option<i64>,
     /// The broker's time, where the topic wants that.
     log_append_time: Option<Timestamp>,
@@ -144,9 +150,10 @@ pub(crate) type Outcome = Option<Result<Stored, ProduceError>>;
 /// Where a record went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivered {
-    /// The partition it is in.
-    pub partition: u32,
-    /// Its offset; unknown with `acks=0` and when the broker recognised a repetition.
+    /// The partition it is in; unknown where the broker has chosen it.
+    pub partition: Option<u32>,
+    /// Its offset; unknown with `acks=0`, when the broker recognised a repetition, and where the broker has
+    /// chosen the partition.
     pub offset: Option<i64>,
     /// Its time, if the broker set it.
     pub log_append_time: Option<Timestamp>,
@@ -156,7 +163,7 @@ pub struct Delivered {
 #[derive(Clone)]
 pub struct Delivery {
     outcome: watch::Receiver<Outcome>,
-    partition: u32,
+    target: Target,
     /// Which record of its batch it is.
     index: u32,
 }
@@ -167,6 +174,7 @@ pub struct Delivery {
 pub struct Producer {
     client: Client,
     shared: Arc<Shared>,
+    placing: Arc<Placing>,
     _sender: Arc<SenderTask>,
 }
 
@@ -186,7 +194,7 @@ impl Producer {
         let shared = Arc::new(Shared::new(ProducerConfig { in_flight_max, ..config }));
         let task = tokio::spawn(sender::run(client.clone(), shared.clone()));
         let sender = Arc::new(SenderTask(task.abort_handle()));
-        Ok(Producer { client, shared, _sender: sender })
+        Ok(Producer { client, shared, placing: Arc::default(), _sender: sender })
     }
 
     /// Takes a record, waiting while the buffer is full. Records of one partition are stored in the
@@ -199,16 +207,19 @@ impl Producer {
         }
         let topic = self.topic(&record.topic).await?;
         let count = u32::try_from(topic.partitions.len()).expect("counts come from an i32");
-        let partition = match (record.partition, &record.key) {
+        let target = match (record.partition, &record.key) {
             (Some(partition), _) if partition >= count => {
                 return Err(ProduceError::NoPartition { topic: record.topic, partition, count });
             }
-            (Some(partition), _) => Some(partition),
-            (None, Some(key)) => Some(partition_of_key(key, count)),
+            (Some(partition), _) => Some(Target::Partition(partition)),
+            (None, _) if self.placing.is_brokers(&self.client, &record.topic, &topic).await? => {
+                Some(Target::Partitioner)
+            }
+            (None, Some(key)) => Some(Target::Partition(partition_of_key(key, count))),
             (None, None) => None,
         };
         self.shared.reserve(bytes).await;
-        self.shared.push(record, partition, count, bytes)
+        self.shared.push(record, target, count, bytes)
     }
 
     /// Waits until everything that was taken is delivered or has failed, without lingering.
@@ -251,9 +262,9 @@ impl Drop for SenderTask {
 }
 
 impl Delivery {
-    /// The partition the record goes to.
-    pub fn partition(&self) -> u32 {
-        self.partition
+    /// Where the record goes.
+    pub fn target(&self) -> Target {
+        self.target
     }
 
     /// Whether both records travel together: their outcomes come at the same moment.
@@ -278,7 +289,7 @@ impl Delivery {
     fn delivered(&self, outcome: &Outcome) -> Result<Delivered, ProduceError> {
         let stored = outcome.as_ref().expect("asked once it is there").clone()?;
         Ok(Delivered {
-            partition: self.partition,
+            partition: self.target.partition(),
             offset: stored.base_offset.map(|base| base.saturating_add(i64::from(self.index))),
             log_append_time: stored.log_append_time,
         })

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use brooklet_types::{BrokerId, ProducerEpoch, Timestamp};
+use brooklet_types::{BrokerId, ErrorCode, ProducerEpoch, Timestamp};
 use brooklet_wire::batch;
 use brooklet_wire::message::{
     ProduceRequest, ProduceResponse, StrBytes, make,
@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::accumulator::{Key, Shared};
 use super::window::{Batch, Identity, Verdict, Window};
-use super::{Acks, ProduceError, Stored};
+use super::{Acks, ProduceError, Stored, Target};
 use crate::client::{Backoff, Client, Lane};
 use crate::error::{ApiError, Code, Peer};
 use crate::request::Call;
@@ -53,6 +53,8 @@ struct Sender {
     lane: Lane,
     shared: Arc<Shared>,
     identity: Option<Identity>,
+    /// Another one for what partitioners distribute: in each partition it is counted for itself.
+    placed_identity: Option<Identity>,
     windows: BTreeMap<Key, Window>,
     brokers: BTreeMap<BrokerId, Broker>,
     backoffs: BTreeMap<Key, Backoff>,
@@ -71,6 +73,7 @@ pub(crate) async fn run(client: Client, shared: Arc<Shared>) {
         client,
         shared: shared.clone(),
         identity: None,
+        placed_identity: None,
         windows: BTreeMap::new(),
         brokers: BTreeMap::new(),
         backoffs: BTreeMap::new(),
@@ -144,7 +147,7 @@ impl Sender {
         if !window.may_send(limit, now) {
             return Ok(None);
         }
-        let (leader, _) = self.client.leader(&key.0, key.1).await?;
+        let (leader, _) = self.client.leader(&key.0, key.1.led_by()).await?;
         if self.brokers.get(&leader).is_some_and(|broker| broker.in_flight >= limit) {
             return Ok(None);
         }
@@ -164,20 +167,26 @@ impl Sender {
         let window = self.windows.entry(key.clone()).or_default();
         if let Some(spent) = window.spent_identity() {
             window.start_anew();
-            if self.identity == Some(spent) {
+            let identity = self.identity_of(key);
+            if *identity == Some(spent) {
                 // The broker takes the next epoch of an idempotent producer without being asked.
                 let next = spent.epoch.0.checked_add(1).filter(|epoch| *epoch < 0x7fff);
-                self.identity =
+                *identity =
                     next.map(|epoch| Identity { id: spent.id, epoch: ProducerEpoch(epoch) });
             }
         }
-        if self.identity.is_none() {
-            self.identity = Some({
-                let (id, epoch) = self.client.new_producer_id().await?;
-                Identity { id, epoch }
-            });
+        if self.identity_of(key).is_none() {
+            let (id, epoch) = self.client.new_producer_id().await?;
+            *self.identity_of(key) = Some(Identity { id, epoch });
         }
         Ok(())
+    }
+
+    fn identity_of(&mut self, key: &Key) -> &mut Option<Identity> {
+        match key.1 {
+            Target::Partition(_) => &mut self.identity,
+            Target::Partitioner => &mut self.placed_identity,
+        }
     }
 
     /// Closes the oldest batch of a partition that is full or has waited long enough.
@@ -215,18 +224,23 @@ impl Sender {
     fn send(&mut self, broker: BrokerId, batches: Vec<(Key, Batch)>) {
         let mut bytes = 0;
         let mut topics: BTreeMap<Arc<str>, Vec<PartitionProduceData>> = BTreeMap::new();
-        let mut sent = Vec::new();
+        let mut sent: Vec<(Key, u64)> = Vec::new();
         for (key, batch) in batches {
+            let identity = *self.identity_of(&key);
             let window = self.windows.entry(key.clone()).or_default();
-            if bytes > 0 && bytes + batch.bytes.len() > REQUEST_BYTES_MAX {
+            // A partition is named once in a request, also by a partitioner.
+            let is_alike =
+                sent.first().is_none_or(|(first, _)| is_placed(first) == is_placed(&key));
+            let fits = bytes == 0 || bytes + batch.bytes.len() <= REQUEST_BYTES_MAX;
+            if !is_alike || !fits {
                 window.put_back(batch);
                 continue;
             }
             bytes += batch.bytes.len();
-            let identity = if self.shared.config.idempotent { self.identity } else { None };
+            let identity = identity.filter(|_| self.shared.config.idempotent);
             let batch = window.send(batch, identity);
             let data = make::<PartitionProduceData>(|data| {
-                data.index = i32::try_from(key.1).expect("partition numbers come from an i32");
+                data.index = key.1.to_wire();
                 data.records = Some(numbered(batch));
             });
             topics.entry(key.0.clone()).or_default().push(data);
@@ -283,16 +297,19 @@ impl Sender {
         for (key, number) in sent {
             let topic = response.responses.iter().find(|topic| *topic.name == *key.0);
             let mut partitions = topic.into_iter().flat_map(|topic| &topic.partition_responses);
-            let result = partitions.find(|result| u32::try_from(result.index) == Ok(key.1));
+            let result = partitions.find(|result| result.index == key.1.to_wire());
             let Some(result) = result else {
-                let subject = format!("partition {} of {}", key.1, key.0);
+                let subject = format!("{} of {}", key.1, key.0);
                 let api = ProduceRequest::API;
                 let error = ApiError::Incomplete { peer: peer.clone(), api, subject };
                 self.fail(&key, number, error);
                 continue;
             };
             let code = Code(result.error_code);
-            let verdict = Verdict::of(code);
+            let has_gone =
+                is_placed(&key) && code.known() == Some(ErrorCode::UnknownTopicOrPartition);
+            // Another try would not bring the partitioner back; the next record asks for it anew.
+            let verdict = if has_gone { Verdict::Refused } else { Verdict::of(code) };
             let message = result.error_message.as_ref().map(|text| text.to_string());
             if code.is_retriable() {
                 self.client.forget_topic(&key.0);
@@ -304,8 +321,8 @@ impl Sender {
                     log_append_time: append_time.filter(|time| *time != Timestamp::NONE),
                 })
             } else {
-                let (topic, partition) = (key.0.clone(), key.1);
-                Err(ProduceError::Refused { peer: peer.clone(), topic, partition, code, message })
+                let (topic, target) = (key.0.clone(), key.1);
+                Err(ProduceError::Refused { peer: peer.clone(), topic, target, code, message })
             };
             self.conclude(&key, number, &verdict, outcome);
         }
@@ -318,8 +335,8 @@ impl Sender {
         }
         let again = self.client.may_retry(&error);
         let verdict = if again { Verdict::Again } else { Verdict::Refused };
-        let (topic, partition) = (key.0.clone(), key.1);
-        let error = ProduceError::Failed { topic, partition, source: Box::new(error) };
+        let (topic, target) = (key.0.clone(), key.1);
+        let error = ProduceError::Failed { topic, target, source: Box::new(error) };
         self.conclude(key, number, &verdict, Err(error));
     }
 
@@ -362,9 +379,9 @@ impl Sender {
         window.not_before = Some(at);
         if final_error {
             while let Some(batch) = self.take_any(key, now) {
-                let (topic, partition) = (key.0.clone(), key.1);
-                let error =
-                    ProduceError::Failed { topic, partition, source: Box::new(error.clone()) };
+                let (topic, target) = (key.0.clone(), key.1);
+                let source = Box::new(error.clone());
+                let error = ProduceError::Failed { topic, target, source };
                 self.shared.finish(&batch.outcome, batch.reserved, Err(error));
             }
         }
@@ -395,11 +412,15 @@ impl Sender {
                 }
             }
         }
-        for ((topic, partition), batch) in expired {
-            let error = ProduceError::Expired { topic, partition, after, last: batch.last_error };
+        for ((topic, target), batch) in expired {
+            let error = ProduceError::Expired { topic, target, after, last: batch.last_error };
             self.shared.finish(&batch.outcome, batch.reserved, Err(error));
         }
     }
+}
+
+fn is_placed(key: &Key) -> bool {
+    key.1 == Target::Partitioner
 }
 
 fn topic_data((topic, partitions): (Arc<str>, Vec<PartitionProduceData>)) -> TopicProduceData {
@@ -448,7 +469,6 @@ async fn work(
     }
 }
 
-/// Asks for an identity. Any broker can give one.
 /// The batch with the producer's identity and its sequence in its header, and a new checksum.
 fn numbered(batch: &Batch) -> Bytes {
     match batch.numbered {

@@ -14,7 +14,7 @@ use crate::stage::Stage;
 const TAKEN_MAX: Duration = Duration::from_secs(60);
 
 /// A component as the build of the program left it.
-fn component(name: &str) -> PathBuf {
+pub(crate) fn component(name: &str) -> PathBuf {
     let target = program().ancestors().nth(2).expect("target/PROFILE/brooklet").to_owned();
     let file = format!("brooklet_{}.wasm", name.replace('-', "_"));
     target.join("plugins/wasm32-wasip2/release").join(file)
@@ -75,6 +75,27 @@ fn a_view_shows_other_records_at_the_same_offsets() {
     stage.run(&["view", "delete", "late"]);
     assert!(stage.fails(&["view", "delete", "flights"]).contains("not a view"));
     assert!(stage.run(&["plugin", "list"]).contains("mask"));
+}
+
+#[test]
+fn a_view_shows_batches_that_lie_in_two_pieces() {
+    let stage = Stage::new(&[]);
+    let mut raw = stage.raw();
+    raw.create_topic("flights", 1);
+    let note = "x".repeat(200_000);
+    for _ in 0..2 {
+        let value = format!(r#"{{"tail":"N1","note":"{note}"}}"#);
+        raw.produce("flights", 0, value.as_bytes()).unwrap();
+        raw.produce("flights", 0, br#"{"tail":"N2"}"#).unwrap();
+    }
+    let mask = r#"{"fields":{"tail":"null","note":{"truncate":3}}}"#;
+    let with = ["--of", "flights", "--with", "mask", "--on-failure", "reject", "--config", mask];
+    stage.run(&[&["view", "create", "masked"], &with[..]].concat());
+    let long = r#"{"tail":null,"note":"xxx"}"#;
+    let shown = stage.read("masked", 4);
+    let short = r#"{"tail":null}"#;
+    let expected = [(0, long), (1, short), (2, long), (3, short)];
+    assert_eq!(shown, expected.map(|(offset, value)| format!("{offset} {value}")));
 }
 
 #[test]

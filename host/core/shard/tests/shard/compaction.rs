@@ -162,6 +162,22 @@ fn a_policy_that_fails_is_asked_less_and_less_often_and_nothing_is_changed() {
 }
 
 #[test]
+fn a_policy_that_is_another_has_its_turn_soon() {
+    let mut bench = compacted(40);
+    let backoff = CompactionSettings::default().backoff.as_secs();
+    for _ in 0..4 {
+        bench.clean_moodily(Some(Duration::ZERO));
+    }
+    bench.step(Input::PolicyChanged { topic: TopicName::new("others").unwrap() });
+    assert!(bench.clean_moodily(Some(Duration::ZERO)) > 100, "that was another topic's");
+    bench.step(Input::PolicyChanged { topic: TopicName::new("flights").unwrap() });
+    assert!(bench.clean_moodily(Some(Duration::ZERO)) <= backoff);
+    // And the one that fails now has failed once.
+    assert_eq!(bench.clean_moodily(None), 15);
+    assert!(matches!(bench.events.last(), Some(Event::Compacted { .. })));
+}
+
+#[test]
 fn a_topic_may_go_while_it_is_cleaned() {
     let mut bench = compacted(40);
     bench.look_for_dirt();

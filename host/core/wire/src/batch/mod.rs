@@ -310,9 +310,11 @@ pub fn number(batch: &Bytes, id: ProducerId, epoch: ProducerEpoch, sequence: i32
     header.base_sequence = sequence;
     let mut bytes = BytesMut::with_capacity(batch.len());
     bytes.extend_from_slice(&header.encode());
-    bytes.extend_from_slice(&batch[HEADER_BYTES..]);
+    bytes.extend_from_slice(batch.get(HEADER_BYTES..).unwrap_or_default());
     let sum = crc(&bytes);
-    bytes[17..21].copy_from_slice(&sum.to_be_bytes());
+    if let Some(field) = bytes.get_mut(17..21) {
+        field.copy_from_slice(&sum.to_be_bytes());
+    }
     bytes.freeze()
 }
 

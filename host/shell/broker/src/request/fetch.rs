@@ -18,6 +18,7 @@ use brooklet_meta::{Cluster, Topic};
 use brooklet_shard::input::{Fetch, FetchPartition, Slot};
 use brooklet_shard::output::Fetched;
 use brooklet_types::{ByteSize, ErrorCode, LeaderEpoch, Offset, PartitionIndex, limits};
+use brooklet_wire::batch::split;
 use brooklet_wire::message::{FetchRequest, FetchResponse, Uuid, fetch_response, make};
 use brooklet_wire::{WireError, fetch as wire_fetch};
 use bytes::Bytes;
@@ -313,7 +314,15 @@ fn found(call: &Call, outcome: &mut Outcome, records: Vec<Bytes>) -> Option<Arc<
     if outcome.records.is_empty() || topic.view_of.is_none() {
         return None;
     }
-    call.context.hooks.on_fetch(&topic.name)
+    let plugins = call.context.hooks.on_fetch(&topic.name)?;
+    outcome.records = whole(std::mem::take(&mut outcome.records));
+    Some(plugins)
+}
+
+/// What was read lies in pieces as it was found, and a large batch in two. Plugins see whole ones.
+fn whole(pieces: Vec<Bytes>) -> Vec<Bytes> {
+    let is_whole = |piece: &Bytes| split(piece).all(|batch| batch.is_ok());
+    if pieces.iter().all(is_whole) { pieces } else { vec![pieces.concat().into()] }
 }
 
 /// Shows records to the plugins of a view, as many as go into `left` bytes.
@@ -332,7 +341,7 @@ async fn show(
     let Some(topic) = &outcome.topic else { return };
     let partition = PartitionIndex::from_wire(outcome.data.partition_index).unwrap_or_default();
     let partitions = u32::try_from(topic.partitions.len()).expect("partitions are limited");
-    let place = Place { topic: &topic.name, partition, partitions };
+    let place = Place { topic: &topic.name, partition, partitions, is_placed: false };
     match hook.show(place, &outcome.records, left).await {
         Shown::Pass => return,
         Shown::Replace(batches, letters) => {

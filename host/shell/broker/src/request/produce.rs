@@ -8,10 +8,12 @@
 //! once, in the request's order. The request's `timeout_ms` bounds the wait for other brokers'
 //! copies, of which there are none: the wait for our own disk it does not bound in Kafka either.
 
+mod placing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use brooklet_hook::{Checked, Entered, Place, Placed, Rejection};
+use brooklet_hook::{Checked, Entered, Place, Rejection};
 use brooklet_io::DataFolder;
 use brooklet_log::validate::{TopicRules, ValidateError, ValidatedBatch, validate};
 use brooklet_meta::setting::effective::{Compression, EffectiveTopicSettings};
@@ -143,8 +145,9 @@ pub(crate) async fn begin(call: &Call, request: ProduceRequest) -> Begun {
             if let (UNPLACED, Ok(topic), Some(plugins), Some(_)) =
                 (data.index, topic, plugins, acks)
                 && let Some(placed) =
-                    Box::pin(distribute(call, &cluster, topic, &data, plugins)).await
+                    Box::pin(placing::distribute(call, &cluster, topic, &data, plugins)).await
             {
+                let placed = placed.and_then(|placed| placing::once(topic, placed, &mut seen));
                 let mut response = blank(data.index);
                 batches.extend(begun.spread(call, at, topic, placed, &mut response));
                 answered.partition_responses.push(response);
@@ -382,7 +385,10 @@ async fn take(
     let batch = check(call, cluster, topic, records)?;
     match plugins {
         // Boxed: every connection has room for this future, and hardly any needs it.
-        Some(plugins) => Box::pin(show(call, cluster, topic, partition, batch, plugins)).await,
+        Some(plugins) => {
+            let place = at(topic, partition.partition);
+            Box::pin(show(call, cluster, topic, place, batch, plugins)).await
+        }
         None => Ok(batch),
     }
 }
@@ -392,11 +398,10 @@ async fn show(
     call: &Call,
     cluster: &Cluster,
     topic: &Topic,
-    partition: TopicPartition,
+    at: Place<'_>,
     batch: ValidatedBatch,
     plugins: &dyn Entered,
 ) -> Result<ValidatedBatch, Refused> {
-    let at = at(topic, partition.partition);
     match plugins.check(at, batch.bytes()).await {
         Checked::Pass => Ok(batch),
         Checked::Replace(new) => {
@@ -414,43 +419,9 @@ async fn show(
     }
 }
 
-/// The batches that a partitioner makes of one without a partition. None if the topic has no partitioner.
-async fn distribute(
-    call: &Call,
-    cluster: &Cluster,
-    topic: &Topic,
-    data: &produce_request::PartitionProduceData,
-    plugins: &dyn Entered,
-) -> Option<Result<Vec<(TopicPartition, ValidatedBatch)>, Refused>> {
-    let records = data.records.clone().unwrap_or_default();
-    let batch = match check(call, cluster, topic, records) {
-        Ok(batch) => batch,
-        Err(refused) => return Some(Err(refused)),
-    };
-    let placing = plugins.place(at(topic, PartitionIndex::default()), batch.bytes())?;
-    if batch.header().producer_id.is_some() {
-        // Its sequence numbers are one partition's.
-        let message = "an idempotent batch needs a partition".to_owned();
-        return Some(Err(Refused::new(ErrorCode::InvalidRequest, message)));
-    }
-    let placed = match placing.await {
-        Placed::Batches(placed) => placed,
-        Placed::Reject(rejection) => return Some(Err(rejection.into())),
-    };
-    let mut batches = Vec::with_capacity(placed.len());
-    for (index, bytes) in placed {
-        let partition = TopicPartition { topic: topic.id, partition: index };
-        match take(call, cluster, topic, partition, bytes, Some(plugins)).await {
-            Ok(batch) => batches.push((partition, batch)),
-            Err(refused) => return Some(Err(refused)),
-        }
-    }
-    Some(Ok(batches))
-}
-
 fn at(topic: &Topic, partition: PartitionIndex) -> Place<'_> {
     let partitions = u32::try_from(topic.partitions.len()).expect("partitions are limited");
-    Place { topic: &topic.name, partition, partitions }
+    Place { topic: &topic.name, partition, partitions, is_placed: false }
 }
 
 /// What a topic's settings ask of a batch.

@@ -78,7 +78,8 @@ fn shown(plugins: &Plugins, connectors: &Connectors, installed: Installed) -> Js
 fn users(plugins: &Plugins, connectors: &Connectors, name: &str) -> Vec<String> {
     let of_connector = |name: String| format!("connector {name}");
     let connectors = connectors.users(name).into_iter().map(of_connector);
-    plugins.users(name).into_iter().chain(connectors).collect()
+    let topics = plugins.users(name).into_iter().map(|topic| topic.to_string());
+    topics.chain(connectors).collect()
 }
 
 async fn list(State((plugins, connectors)): Shared) -> Result<Json<Vec<Shown>>, Refused> {

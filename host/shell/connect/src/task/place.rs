@@ -157,7 +157,10 @@ async fn by_plugin(
         return Ok(free);
     };
     let entered = hook.enter().await;
-    let place = Place { topic: &name, partition: PartitionIndex(0), partitions };
+    if !entered.has_partitioner() {
+        return Ok(free);
+    }
+    let place = Place { topic: &name, partition: PartitionIndex(0), partitions, is_placed: false };
     let mut filling = Filling::default();
     for record in &free {
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
@@ -171,8 +174,7 @@ async fn by_plugin(
         let count = usize::try_from(batch.records).unwrap_or(usize::MAX);
         let of_batch = &free[first..(first + count).min(free.len())];
         first += count;
-        let Some(asked) = entered.place(place, &batch.bytes) else { return Ok(free) };
-        match asked.await {
+        match entered.place(place, &batch.bytes).await {
             Placed::Batches(batches) => {
                 for (partition, bytes) in batches {
                     let opened = records(&bytes).map_err(|error| unencodable(&error))?;

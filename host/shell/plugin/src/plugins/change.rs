@@ -3,7 +3,7 @@
 //! **Invariants.** New plugins are made ready while the old ones work. Nothing is waited for under the lock that every
 //! change of the cluster takes, but the requests that are in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use brooklet_hook::TopicPlugins;
@@ -54,6 +54,7 @@ impl Plugins {
                     topic.exchange(chain).await;
                 }
             }
+            self.changed.add(self.users(name));
             return Ok(());
         }
     }
@@ -70,7 +71,7 @@ impl Plugins {
     pub(super) async fn follow_all(&self, topics: Vec<TopicPlugins>) {
         let _bound = self.following.lock().await;
         let old = self.topics.load_full();
-        let mut new = BTreeMap::new();
+        let (mut new, mut changed) = (BTreeMap::new(), BTreeSet::new());
         for said in topics {
             let name = said.name.clone();
             let known = old.as_ref().as_ref().and_then(|old| old.get(&name));
@@ -82,6 +83,7 @@ impl Plugins {
                 new.insert(name, known.clone());
                 continue;
             }
+            changed.insert(name.clone());
             let specs = spec::parse(&said.plugins).unwrap_or_default();
             let plugins = specs.into_iter().map(|spec| spec.plugin).collect();
             let chain = Arc::new(self.chain(&said).await);
@@ -98,9 +100,11 @@ impl Plugins {
         for (name, gone) in old.iter().flatten() {
             if !new.contains_key(name) {
                 gone.topic.exchange(Arc::default()).await;
+                changed.insert(name.clone());
             }
         }
         self.topics.store(Arc::new(Some(new)));
+        self.changed.add(changed);
     }
 
     /// A topic's plugins, as they were checked a moment ago if they were. Those of a broker that has just begun are

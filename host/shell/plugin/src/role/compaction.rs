@@ -6,6 +6,7 @@
 //! **Invariants.** An instance that failed is not asked again: what it had learned is gone, and a verdict
 //! without it could drop what it should keep. The cleaning then ends without a change.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,10 +104,20 @@ impl PluginPolicy {
         out
     }
 
-    /// Drops an instance that can't be trusted any more.
+    /// Drops an instance that can't be trusted any more, and says in the plugin's journal what it did. The
+    /// broker's log has it from the error.
     fn fail(&mut self, failure: &Failure) -> PolicyError {
         self.lease = None;
-        failed(failure)
+        let Ok(room) = &self.room else { return failed(failure) };
+        let fields = BTreeMap::from([
+            ("version".to_owned(), room.version().to_owned()),
+            ("topic".to_owned(), self.topic.clone()),
+            ("partition".to_owned(), self.partition.to_string()),
+            ("kind".to_owned(), failure.kind().to_owned()),
+        ]);
+        let shared = room.shared();
+        shared.journal.tell(&shared.task, failure.to_string(), fields);
+        failed(format_args!("plugin {} {}: {failure}", room.plugin(), room.version()))
     }
 }
 
@@ -140,7 +151,7 @@ impl Policy for PluginPolicy {
                 .await?;
             Ok::<_, Failure>((lease, columns))
         });
-        self.lease = Some(begun.map_err(failed)?);
+        self.lease = Some(begun.map_err(|failure| self.fail(&failure))?);
         Ok(())
     }
 
@@ -203,4 +214,44 @@ fn verify(verdict: &WitVerdict, entries: usize) -> Result<Verdict, Failure> {
         }
     }
     Ok(Verdict { keep, replace })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bind::compaction::exports::brooklet::plugin::compaction_policy::Replacements;
+    use crate::bind::types::Blobs;
+
+    fn verdict(keep: &[u8], replace: Option<(&[u32], &[u32])>) -> WitVerdict {
+        let replace = replace.map(|(indexes, ends)| Replacements {
+            indexes: indexes.to_vec(),
+            values: Blobs { data: b"abcdef".to_vec(), ends: ends.to_vec(), nulls: None },
+        });
+        WitVerdict { keep: keep.to_vec(), replace }
+    }
+
+    #[test]
+    fn a_verdict_has_a_bit_for_each_and_its_new_values_in_order() {
+        let told = verify(&verdict(&[0b0000_0101, 0b10], Some((&[0, 9], &[2, 6]))), 10).unwrap();
+        let kept: Vec<usize> = (0..10).filter(|index| told.keep[*index]).collect();
+        assert_eq!(kept, [0, 2, 9]);
+        let value = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
+        assert_eq!(told.replace, [(0, value("ab")), (9, value("cdef"))]);
+    }
+
+    #[test]
+    fn a_verdict_that_lies_is_none() {
+        for lie in [
+            verdict(&[1], None),
+            verdict(&[1, 1, 1], None),
+            verdict(&[], None),
+            verdict(&[255, 255], Some((&[3, 2], &[2, 6]))),
+            verdict(&[255, 255], Some((&[3, 3], &[2, 6]))),
+            verdict(&[255, 255], Some((&[3], &[2, 6]))),
+            verdict(&[255, 255], Some((&[2, 3], &[2, 7]))),
+            verdict(&[255, 255], Some((&[2, 3], &[6, 2]))),
+        ] {
+            assert!(matches!(verify(&lie, 10), Err(Failure::Wrong(_))), "{lie:?}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use brooklet_client::{Delivery, ProduceError};
+use brooklet_client::{Delivery, ProduceError, Target};
 
 use super::Window;
 use super::report::Latencies;
@@ -31,7 +31,7 @@ struct Counts {
 pub(super) struct Tracker {
     tally: Tally,
     runtime: tokio::runtime::Handle,
-    open: BTreeMap<u32, (Delivery, Batch)>,
+    open: BTreeMap<Target, (Delivery, Batch)>,
 }
 
 /// The records of a batch, shared by the sender and the task that waits for the acknowledgement.
@@ -93,7 +93,7 @@ impl Tracker {
 
     /// Notes a record that was due at `due` and is on its way now.
     pub(super) fn sent(&mut self, delivery: Delivery, due: Instant) {
-        if let Some((first, batch)) = self.open.get(&delivery.partition())
+        if let Some((first, batch)) = self.open.get(&delivery.target())
             && delivery.is_of_same_batch(first)
         {
             let mut state = batch.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,7 +106,7 @@ impl Tracker {
             return;
         }
         let batch = Arc::new(Mutex::new(State::Open(vec![due])));
-        self.open.insert(delivery.partition(), (delivery.clone(), batch.clone()));
+        self.open.insert(delivery.target(), (delivery.clone(), batch.clone()));
         self.runtime.spawn(watch(delivery, batch, self.tally.clone()));
     }
 }

@@ -110,7 +110,7 @@ impl Hooked {
     }
 
     fn at(&self) -> Place<'_> {
-        Place { topic: &self.topic, partition: PartitionIndex(0), partitions: 1 }
+        Place { topic: &self.topic, partition: PartitionIndex(0), partitions: 1, is_placed: false }
     }
 
     /// Nanoseconds that a view takes for a batch.

@@ -36,7 +36,8 @@ async fn first(folder: &Folder) -> Result<f64, Failure> {
     room.follow(vec![topic("view", "mask", r#"{"fields":{"device":"null"}}"#, true, "")?]).await;
     let (name, batches) = (topic_name("view")?, [batch()?]);
     let hook = room.on_fetch(&name).ok_or_else(|| Failure::new("a plugin was not bound"))?;
-    let place = Place { topic: &name, partition: PartitionIndex(0), partitions: 1 };
+    let place =
+        Place { topic: &name, partition: PartitionIndex(0), partitions: 1, is_placed: false };
     let began = Instant::now();
     match hook.show(place, &batches, usize::MAX).await {
         Shown::Refuse(reason) => Err(Failure::new(reason)),
