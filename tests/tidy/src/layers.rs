@@ -33,7 +33,18 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("brooklet-plugin-macros", &[]),
     ("brooklet-plugin-sdk", &["brooklet-plugin-macros"]),
-    ("brooklet-plugin-testing", &["brooklet-plugin-sdk"]),
+    ("brooklet-plugin-golden", &[]),
+    ("brooklet-plugin-testing", &["brooklet-plugin-golden", "brooklet-plugin-sdk"]),
+    (
+        "brooklet-plugin-runner",
+        &[
+            "brooklet-types",
+            "brooklet-wire",
+            "brooklet-hook",
+            "brooklet-plugin",
+            "brooklet-plugin-golden",
+        ],
+    ),
     ("brooklet-client", &["brooklet-types", "brooklet-wire"]),
     (
         "brooklet",
@@ -48,6 +59,8 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "brooklet-hook",
             "brooklet-broker",
             "brooklet-plugin",
+            "brooklet-plugin-golden",
+            "brooklet-plugin-runner",
             "brooklet-client",
         ],
     ),
