@@ -83,7 +83,13 @@ impl Sink for HttpSink {
         let Config { url, headers, secret, timeout, .. } = config.clone();
         let endpoint = Endpoint { url, headers, secret, timeout };
         let retried = Counter::new("http_retries", &[]);
-        Ok(HttpSink { config, endpoint, delivered: BTreeMap::new(), refused: BTreeMap::new(), retried })
+        Ok(HttpSink {
+            config,
+            endpoint,
+            delivered: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            retried,
+        })
     }
 
     fn columns(&self) -> Columns {

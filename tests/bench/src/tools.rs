@@ -52,15 +52,17 @@ impl Drop for Tools {
 /// Links the load generator against the librdkafka that the client tests build: Debian's is too
 /// old for it.
 fn kload(perf: &Path, cache: &Path) -> Result<PathBuf, String> {
-    let program = cache.join("kload");
-    if program.exists() {
-        return Ok(program);
-    }
     let libraries = std::fs::read_dir(cache).map_err(|error| error.to_string())?;
     let mut folders = libraries.filter_map(Result::ok).map(|entry| entry.path());
     let library = folders
         .find(|path| path.join("src/librdkafka.a").exists())
         .ok_or("librdkafka is not built: cargo run -p brooklet-clients --bin librdkafka first")?;
+    // Named after the library: one that was linked against another is not taken for it.
+    let version = library.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let program = cache.join(format!("kload-{version}"));
+    if program.exists() {
+        return Ok(program);
+    }
     let script = format!(
         "mkdir -p {cache}/include/librdkafka && ln -sf {library}/src/rdkafka.h \
          {cache}/include/librdkafka/ && cc -O2 -I {cache}/include -o {program} {perf}/kload.c \

@@ -105,8 +105,14 @@ pub trait Entered: fmt::Debug + Send + Sync {
 
 /// The plugins that see a view's records before they leave.
 pub trait FetchHook: fmt::Debug + Send + Sync {
-    /// Whole batches, as they lie in the log, are about to leave for a client.
-    fn show<'a>(&'a self, place: Place<'a>, batches: &'a [Bytes]) -> Answer<'a, Shown>;
+    /// Whole batches, as they lie in the log, are about to leave for a client that can take `bytes_max`. What is
+    /// shown may be fewer of them, from the first on, but one at least.
+    fn show<'a>(
+        &'a self,
+        place: Place<'a>,
+        batches: &'a [Bytes],
+        bytes_max: usize,
+    ) -> Answer<'a, Shown>;
 
     /// The dead letters that came with an answer are stored: they need not be written again when the same
     /// records are shown another time.
@@ -140,6 +146,15 @@ pub struct Rejection {
     pub message: String,
     /// Indexes of the records it is about, with what is wrong with each; empty if it is about all.
     pub records: Vec<(u32, String)>,
+    /// It says nothing of the records: the same batch may pass in a moment.
+    pub is_of_the_moment: bool,
+}
+
+impl Rejection {
+    /// Of all records, for good.
+    pub fn whole(message: String) -> Rejection {
+        Rejection { message, records: Vec::new(), is_of_the_moment: false }
+    }
 }
 
 /// Where the records of a batch belong.
@@ -158,7 +173,7 @@ pub enum Placed {
 pub enum Shown {
     /// The records as they are.
     Pass,
-    /// These batches, at the same offsets.
+    /// These batches, at the same offsets: instead of as many of those that were to leave, or of the first ones.
     Replace(Vec<Bytes>, Vec<DeadLetter>),
     /// Nothing, for this reason.
     Refuse(String),

@@ -329,6 +329,9 @@ impl<'a> CheckedOut<'a> {
     }
 }
 
+/// Bytes of all words that a call may say about records; what comes after has an index and no reason.
+const MESSAGES_BYTES_MAX: usize = 1 << 20;
+
 /// Checks the records that a guest could not handle: one word for each, in their order.
 pub(crate) fn rejects(rejects: Option<Vec<Reject>>, input: u32) -> Result<Vec<Reject>, Failure> {
     let mut rejects = rejects.unwrap_or_default();
@@ -337,9 +340,15 @@ pub(crate) fn rejects(rejects: Option<Vec<Reject>>, input: u32) -> Result<Vec<Re
     }
     rejects.sort_by_key(|reject| reject.index);
     rejects.dedup_by_key(|reject| reject.index);
+    let mut left = MESSAGES_BYTES_MAX;
     for reject in &mut rejects {
-        reject.code = cut(std::mem::take(&mut reject.code));
-        reject.message = cut(std::mem::take(&mut reject.message));
+        for words in [&mut reject.code, &mut reject.message] {
+            *words = cut(std::mem::take(words));
+            match left.checked_sub(words.len()) {
+                Some(rest) => left = rest,
+                None => *words = String::new(),
+            }
+        }
     }
     Ok(rejects)
 }

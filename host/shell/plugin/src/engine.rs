@@ -1,10 +1,12 @@
 //! The engine that all plugins share: its settings, its heartbeat, compiling and the linker.
 //!
-//! **Invariants.** The ticker runs only while some call does: a broker whose plugins are idle wakes up for
-//! none of them.
+//! **Invariants.** The ticker sleeps when no call has run for a moment: a broker whose plugins are idle wakes up
+//! for none of them.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+mod slots;
+mod ticker;
+
+use std::sync::Arc;
 
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{
@@ -17,15 +19,14 @@ use crate::cache::Cache;
 use crate::error::UseError;
 use crate::guest::Guest;
 use crate::limits::Ceiling;
+use slots::Slots;
+pub(crate) use slots::{Occupied, Tenant};
+use ticker::{Running, Ticker};
 
-/// How often a running guest lets others have its thread.
-const TICK: Duration = Duration::from_millis(1);
 /// Some guests, those of interpreted languages, bring tables of many thousand entries.
 const TABLE_ELEMENTS_MAX: usize = 30_000;
 /// What such guests need for the description of one instance.
 const INSTANCE_BYTES_MAX: usize = 4 << 20;
-/// Memory of an instance that is kept warm for the next one in its slot.
-const RESIDENT_BYTES: usize = 128 << 10;
 /// A component may consist of several modules: its own, adapters, and what its language brings.
 const CORES_PER_COMPONENT: u32 = 8;
 /// The guest's own stack; deep recursion traps here.
@@ -38,6 +39,7 @@ pub(crate) struct PluginEngine {
     tasks_linker: Linker<Guest>,
     cache: Cache,
     ticker: Arc<Ticker>,
+    slots: Slots,
 }
 
 impl std::fmt::Debug for PluginEngine {
@@ -53,9 +55,9 @@ impl PluginEngine {
         let engine = Engine::new(&config(ceiling)).map_err(failed)?;
         let hot = linker(&engine, false).map_err(failed)?;
         let tasks_linker = linker(&engine, true).map_err(failed)?;
-        let ticker = Arc::new(Ticker::default());
-        start_ticker(engine.clone(), &ticker)?;
-        Ok(PluginEngine { engine, linker: hot, tasks_linker, cache, ticker })
+        let ticker = Ticker::start(engine.clone())?;
+        let slots = Slots::new(ceiling.instances);
+        Ok(PluginEngine { engine, linker: hot, tasks_linker, cache, ticker, slots })
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -92,8 +94,12 @@ impl PluginEngine {
 
     /// Keeps the epoch ticking until the guard goes.
     pub(crate) fn running(&self) -> Running {
-        self.ticker.enter();
-        Running(Arc::clone(&self.ticker))
+        Running::new(&self.ticker)
+    }
+
+    /// Room for instances.
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.slots
     }
 }
 
@@ -118,9 +124,8 @@ fn config(ceiling: &Ceiling) -> Config {
         .max_component_instance_size(INSTANCE_BYTES_MAX)
         .max_core_instance_size(INSTANCE_BYTES_MAX)
         .max_memory_size(ceiling.memory)
-        .max_unused_warm_slots(8)
-        .linear_memory_keep_resident(RESIDENT_BYTES)
-        .table_keep_resident(64 << 10);
+        // Instances are kept for the next call, so a slot is seldom taken again: what was in it goes back at once.
+        .max_unused_warm_slots(8);
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -154,63 +159,4 @@ fn linker(engine: &Engine, is_task: bool) -> wasmtime::Result<Linker<Guest>> {
         imports::task_control::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
     }
     Ok(linker)
-}
-
-/// Drives the epoch while calls run, and sleeps when none does.
-#[derive(Debug, Default)]
-struct Ticker {
-    /// Protects the number of running calls; held for a few instructions.
-    state: Mutex<TickerState>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct TickerState {
-    running: usize,
-    ended: bool,
-}
-
-/// A call is running.
-#[derive(Debug)]
-pub(crate) struct Running(Arc<Ticker>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner).running -= 1;
-    }
-}
-
-impl Ticker {
-    fn enter(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.running += 1;
-        if state.running == 1 {
-            self.changed.notify_one();
-        }
-    }
-
-    fn end(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
-        self.changed.notify_one();
-    }
-
-    /// Waits until a call runs; false when it is over.
-    fn wait(&self) -> bool {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = |state: &mut TickerState| state.running == 0 && !state.ended;
-        let state = self.changed.wait_while(state, idle);
-        !state.unwrap_or_else(PoisonError::into_inner).ended
-    }
-}
-
-fn start_ticker(engine: Engine, ticker: &Arc<Ticker>) -> Result<(), UseError> {
-    let ticker = Arc::clone(ticker);
-    let thread = std::thread::Builder::new().name("plugin-ticker".to_owned());
-    let spawned = thread.spawn(move || {
-        while ticker.wait() {
-            std::thread::sleep(TICK);
-            engine.increment_epoch();
-        }
-    });
-    spawned.map(drop).map_err(UseError::io("start the ticker of plugins"))
 }

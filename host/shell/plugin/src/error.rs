@@ -122,6 +122,12 @@ impl Failure {
         !matches!(self, Failure::Config(_) | Failure::Denied(_) | Failure::Stopped(_))
     }
 
+    /// Whether it says something about the moment rather than about the plugin and the records: nothing is to
+    /// be concluded from it for later.
+    pub(crate) fn is_of_the_moment(&self) -> bool {
+        matches!(self, Failure::Retriable { .. } | Failure::Busy(_))
+    }
+
     pub(crate) fn wrong(what: impl Into<String>) -> Failure {
         Failure::Wrong(what.into())
     }
@@ -136,6 +142,8 @@ pub(crate) fn cut(mut text: String) -> String {
         let end = (0..=MESSAGE_BYTES_MAX).rev().find(|&at| text.is_char_boundary(at));
         text.truncate(end.unwrap_or(0));
         text.push('…');
+        // A line that is kept must not keep the megabytes that it was cut from.
+        text.shrink_to_fit();
     }
     text
 }

@@ -1,7 +1,8 @@
 //! The last lines that a plugin logged, kept for `brooklet plugin logs` and handed on to the broker's own log.
 //!
 //! **Invariants.** A plugin that shouts costs neither memory nor the log: lines are limited per second, and
-//! what was left out is counted and said.
+//! what was left out is counted and said. What the host says of a plugin has an allowance of its own, so that
+//! no plugin can drown the news of its failures.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -61,20 +62,43 @@ pub struct Journal {
 struct State {
     lines: VecDeque<Line>,
     next: u64,
-    allowance: f64,
+    /// The plugin's own words.
+    own: Allowance,
+    /// What the host says of it.
+    host: Allowance,
+}
+
+/// How many lines somebody may still log.
+#[derive(Debug)]
+struct Allowance {
+    lines: f64,
     refilled: Instant,
     left_out: u64,
 }
 
+impl Allowance {
+    fn new() -> Allowance {
+        Allowance { lines: BURST, refilled: Instant::now(), left_out: 0 }
+    }
+
+    /// Takes a line: how many were left out before it, or none if it is to be left out as well.
+    fn take(&mut self, now: Instant) -> Option<u64> {
+        let earned = now.duration_since(self.refilled).as_secs_f64() * LINES_PER_SECOND;
+        self.lines = (self.lines + earned).min(BURST);
+        self.refilled = now;
+        if self.lines < 1.0 {
+            self.left_out += 1;
+            return None;
+        }
+        self.lines -= 1.0;
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
 impl Journal {
     pub(crate) fn new(plugin: &str) -> Journal {
-        let state = State {
-            lines: VecDeque::new(),
-            next: 0,
-            allowance: BURST,
-            refilled: Instant::now(),
-            left_out: 0,
-        };
+        let (own, host) = (Allowance::new(), Allowance::new());
+        let state = State { lines: VecDeque::new(), next: 0, own, host };
         Journal { plugin: plugin.to_owned(), state: Mutex::new(state) }
     }
 
@@ -82,6 +106,7 @@ impl Journal {
         level >= Level::Info || tracing::enabled!(tracing::Level::DEBUG)
     }
 
+    /// What the plugin says.
     pub(crate) fn add(
         &self,
         level: Level,
@@ -89,25 +114,35 @@ impl Journal {
         message: String,
         fields: BTreeMap<String, String>,
     ) {
-        if !self.keeps(level) {
-            return;
+        if self.keeps(level) {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let taken = state.own.take(Instant::now());
+            self.add_if(&mut state, taken, level, task, message, fields);
         }
+    }
+
+    /// What the host has to say of the plugin's failures.
+    pub(crate) fn tell(&self, task: &str, message: String, fields: BTreeMap<String, String>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let earned = now.duration_since(state.refilled).as_secs_f64() * LINES_PER_SECOND;
-        state.allowance = (state.allowance + earned).min(BURST);
-        state.refilled = now;
-        if state.allowance < 1.0 {
-            state.left_out += 1;
-            return;
-        }
-        state.allowance -= 1.0;
-        let left_out = std::mem::take(&mut state.left_out);
+        let taken = state.host.take(Instant::now());
+        self.add_if(&mut state, taken, Level::Error, task, message, fields);
+    }
+
+    fn add_if(
+        &self,
+        state: &mut State,
+        taken: Option<u64>,
+        level: Level,
+        task: &str,
+        message: String,
+        fields: BTreeMap<String, String>,
+    ) {
+        let Some(left_out) = taken else { return };
         if left_out > 0 {
             let message = format!("{left_out} lines were left out: too many at once");
-            self.push(&mut state, Level::Warn, task, message, BTreeMap::new());
+            self.push(state, Level::Warn, task, message, BTreeMap::new());
         }
-        self.push(&mut state, level, task, message, fields);
+        self.push(state, level, task, message, fields);
     }
 
     fn push(
@@ -160,7 +195,9 @@ mod tests {
         }
         let kept = journal.since(0).len();
         assert!((200..400).contains(&kept), "{kept}");
-        journal.state.lock().unwrap().allowance = 5.0;
+        journal.tell("t", "the host is heard".to_owned(), BTreeMap::new());
+        assert_eq!(journal.since(0).last().unwrap().message, "the host is heard");
+        journal.state.lock().unwrap().own.lines = 5.0;
         journal.add(Level::Info, "t", "after".to_owned(), BTreeMap::new());
         let lines = journal.since(0);
         assert!(lines[lines.len() - 2].message.contains("left out"));

@@ -30,6 +30,7 @@ mod signature;
 pub mod spec;
 mod tasks;
 mod topic;
+mod workers;
 
 pub use error::{Failure, UseError};
 pub use grant::{DirectoryGrant, Grants, HostGrant, SecretSource};

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use serde::{Deserialize, Serialize};
 use wasmtime::component::Component;
@@ -47,8 +47,8 @@ pub(crate) struct Image {
     pub(crate) manifest: Manifest,
     pub(crate) metrics: PluginMetrics,
     source: Source,
-    /// Protects nothing but the work: who compiles first does it for all.
-    compiling: Mutex<()>,
+    /// Protects its machine code, while anybody has it: who compiles or maps it first does it for all.
+    loaded: Mutex<Weak<Component>>,
 }
 
 #[derive(Clone, Debug)]
@@ -59,11 +59,21 @@ enum Source {
 
 impl Image {
     /// Its machine code. May take seconds.
-    pub(crate) fn component(&self, engine: &PluginEngine) -> Result<Component, String> {
-        let _one = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(component) = engine.cached(&self.digest) {
+    pub(crate) fn component(&self, engine: &PluginEngine) -> Result<Arc<Component>, String> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(component) = loaded.upgrade() {
             return Ok(component);
         }
+        let component = match engine.cached(&self.digest) {
+            Some(component) => component,
+            None => self.compile(engine)?,
+        };
+        let component = Arc::new(component);
+        *loaded = Arc::downgrade(&component);
+        Ok(component)
+    }
+
+    fn compile(&self, engine: &PluginEngine) -> Result<Component, String> {
         let bytes = match &self.source {
             Source::File(path) => {
                 std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?
@@ -367,7 +377,7 @@ impl Library {
             manifest: version.manifest,
             metrics: self.metrics.clone(),
             source,
-            compiling: Mutex::new(()),
+            loaded: Mutex::default(),
         });
         images.insert(version.digest, Arc::clone(&image));
         Ok(image)

@@ -1,7 +1,9 @@
 //! Everything about plugins in one place: what is installed, what is bound where, and the changes of both.
 
+mod change;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use brooklet_hook::{Answer, FetchHook, Hooks, ProduceHook, TopicPlugins};
@@ -24,7 +26,8 @@ use crate::role::compaction::PluginPolicy;
 use crate::room::Room;
 use crate::signature::Trust;
 use crate::spec::{self, BindingSpec, Mode, OnFailure, Part};
-use crate::topic::{Changed, Followed, Topic};
+use crate::topic::{Changed, Followed};
+use crate::workers::Workers;
 
 /// How the plugins of a broker are kept.
 #[derive(Clone, Debug)]
@@ -50,13 +53,36 @@ pub struct Plugins {
     ceiling: Ceiling,
     metrics: PluginMetrics,
     /// Topics that have plugins; read for every request.
-    topics: ArcSwap<Option<BTreeMap<TopicName, Followed>>>,
+    topics: ArcSwap<Topics>,
     /// What the shards were not told yet of other plugins.
     changed: Changed,
     /// Runs what is asked by threads that may wait.
     runtime: Handle,
-    /// One change at a time: what is bound and what is installed must fit each other.
+    /// One change of what is installed at a time. It may take as long as a compiler takes.
     changing: tokio::sync::Mutex<()>,
+    /// Protects that what is bound and what is in use fit each other; never held while a plugin is made ready: every
+    /// change of the cluster passes here.
+    following: tokio::sync::Mutex<()>,
+    /// Protects chains that were shown to start and are about to be bound.
+    checked: std::sync::Mutex<Vec<(TopicPlugins, Chain)>>,
+    /// Where calls go on that take long.
+    workers: Arc<Workers>,
+}
+
+/// When a topic's plugins are started.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// At once, which shows that they do.
+    Now,
+    /// With the first record.
+    WhenNeeded,
+}
+
+type Topics = Option<BTreeMap<TopicName, Followed>>;
+
+fn users_of<'t>(topics: &'t Topics, plugin: &'t str) -> impl Iterator<Item = &'t Followed> {
+    let all = topics.iter().flat_map(BTreeMap::values);
+    all.filter(move |it| it.plugins.iter().any(|name| name == plugin))
 }
 
 /// A plugin taken for one purpose, with another version than the current one if somebody wants to try it.
@@ -82,11 +108,14 @@ impl Plugins {
             changed: Changed::default(),
             runtime: Handle::current(),
             changing: tokio::sync::Mutex::new(()),
+            following: tokio::sync::Mutex::new(()),
+            checked: std::sync::Mutex::default(),
+            workers: Arc::default(),
         }))
     }
 
     fn engine(&self) -> Result<Arc<PluginEngine>, UseError> {
-        let cache = self.making.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let cache = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(engine) = self.engine.get() {
             return Ok(Arc::clone(engine));
         }
@@ -107,11 +136,7 @@ impl Plugins {
     /// Topics that use a plugin, by name.
     pub fn users(&self, plugin: &str) -> Vec<TopicName> {
         let topics = self.topics.load();
-        let using = topics
-            .iter()
-            .flat_map(BTreeMap::values)
-            .filter(|it| it.plugins.iter().any(|name| name == plugin));
-        using.map(|it| it.said.name.clone()).collect()
+        users_of(&topics, plugin).map(|it| it.said.name.clone()).collect()
     }
 
     /// Puts a component among the versions of its name and makes it the one in use, between two requests of
@@ -144,6 +169,7 @@ impl Plugins {
     /// Forgets a plugin that nobody uses.
     pub async fn remove(&self, name: &str) -> Result<(), UseError> {
         let _one = self.changing.lock().await;
+        let _bound = self.following.lock().await;
         let users = self.users(name);
         if !users.is_empty() {
             let users: Vec<&str> = users.iter().map(TopicName::as_str).collect();
@@ -156,48 +182,18 @@ impl Plugins {
         Ok(())
     }
 
-    /// Gets ready what is to come, everywhere, and only then puts it in place.
-    async fn exchange(&self, name: &str, digest: Option<&str>) -> Result<(), UseError> {
-        let topics = self.topics.load_full();
-        let wanted = match digest {
-            Some(digest) => digest.to_owned(),
-            None => self.stock_digest(name)?,
-        };
-        let candidate = Candidate { name, digest: Some(&wanted) };
-        let mut ready = Vec::new();
-        for followed in topics.iter().flat_map(BTreeMap::values) {
-            if followed.plugins.iter().any(|plugin| plugin == name) {
-                let chain = self.build(&followed.said, Some(&candidate)).await?;
-                ready.push((Arc::clone(&followed.topic), Arc::new(chain)));
-            }
-        }
-        if ready.is_empty() {
-            // Nobody uses it yet: that it compiles is shown now, and in the cache for later.
-            let image = self.library.image(name, Some(&wanted))?;
-            let engine = self.engine()?;
-            let compiled = tokio::task::spawn_blocking(move || image.component(&engine).map(drop));
-            let compiled = compiled.await.unwrap_or_else(|error| Err(error.to_string()));
-            compiled.map_err(UseError::Component)?;
-        }
-        self.library.select(name, digest)?;
-        for (topic, chain) in ready {
-            topic.exchange(chain).await;
-        }
-        self.changed.add(self.users(name));
-        Ok(())
-    }
-
     fn stock_digest(&self, name: &str) -> Result<String, UseError> {
         let versions = self.library.get(name)?.versions;
         let stock = versions.into_iter().find(|version| version.stock);
         stock.map(|it| it.digest).ok_or_else(|| UseError::Unknown(name.to_owned()))
     }
 
-    /// Makes a topic's plugins and shows that each starts.
+    /// Makes a topic's plugins.
     async fn build(
         &self,
         said: &TopicPlugins,
         candidate: Option<&Candidate<'_>>,
+        start: Start,
     ) -> Result<Chain, UseError> {
         let specs = spec::parse(&said.plugins).map_err(UseError::Refused)?;
         let mut chain = Chain::default();
@@ -223,7 +219,7 @@ impl Plugins {
                     if chain.partitioner.is_some() {
                         return refuse("a topic has one partitioner".to_owned());
                     }
-                    chain.partitioner = Some((self.bind(spec, image, said).await?, mode));
+                    chain.partitioner = Some((self.bind(spec, image, said, start).await?, mode));
                 }
                 Role::Serde => {
                     let mode = if said.is_view {
@@ -232,11 +228,11 @@ impl Plugins {
                         mode(spec, &[Mode::Check, Mode::Encode])?
                     };
                     let part = spec.part.unwrap_or(Part::Value);
-                    let bound = self.bind(spec, image, said).await?;
+                    let bound = self.bind(spec, image, said, start).await?;
                     chain.steps.push(Step::Serde { bound, part, mode });
                 }
                 Role::Transform => {
-                    chain.steps.push(Step::Transform(self.bind(spec, image, said).await?));
+                    chain.steps.push(Step::Transform(self.bind(spec, image, said, start).await?));
                 }
                 Role::Compaction => {
                     if spec.on_failure != OnFailure::Reject && spec.on_failure != OnFailure::Stop {
@@ -247,7 +243,7 @@ impl Plugins {
                     }
                     let room: Arc<Room<CompactionPlugin>> =
                         self.room(spec, image, said.name.as_str(), 1)?;
-                    started(&room).await?;
+                    self.start(&room, start).await?;
                 }
                 Role::Source | Role::Sink => {
                     return refuse(format!(
@@ -266,16 +262,31 @@ impl Plugins {
         spec: &BindingSpec,
         image: Arc<Image>,
         said: &TopicPlugins,
+        start: Start,
     ) -> Result<Bound<R>, UseError> {
         let at_once = std::thread::available_parallelism().map_or(2, usize::from).max(2);
         let room = self.room(spec, image, said.name.as_str(), at_once)?;
-        started(&room).await?;
+        self.start(&room, start).await?;
         let answer = FailureAnswer {
             on_failure: spec.on_failure,
             dead_letters: spec.dead_letters.clone(),
             stopped: std::sync::Mutex::default(),
         };
         Ok(Bound { room, answer })
+    }
+
+    async fn start<R: role::Role>(
+        &self,
+        room: &Arc<Room<R>>,
+        start: Start,
+    ) -> Result<(), UseError> {
+        if start == Start::WhenNeeded {
+            return Ok(());
+        }
+        let (plugin, room) = (room.plugin().to_owned(), Arc::clone(room));
+        let habit = Arc::default();
+        let started = self.workers.carry(&habit, Box::pin(async move { room.warm().await })).await;
+        started.map_err(|failure| UseError::Start { plugin, failure })
     }
 
     fn image_for(
@@ -326,44 +337,6 @@ impl Plugins {
         let engine = self.engine()?;
         Ok(Room::new(engine, image, shared, &spec.config, budget, at_once))
     }
-
-    async fn follow_all(&self, topics: Vec<TopicPlugins>) {
-        let _one = self.changing.lock().await;
-        let old = self.topics.load_full();
-        let (mut new, mut changed) = (BTreeMap::new(), BTreeSet::new());
-        for said in topics {
-            let name = said.name.clone();
-            let known = old.as_ref().as_ref().and_then(|old| old.get(&name));
-            if let Some(known) = known.filter(|known| known.said == said) {
-                new.insert(name, known.clone());
-                continue;
-            }
-            changed.insert(name.clone());
-            let specs = spec::parse(&said.plugins).unwrap_or_default();
-            let plugins = specs.into_iter().map(|spec| spec.plugin).collect();
-            let chain = self.build(&said, None).await.unwrap_or_else(|error| {
-                tracing::error!(topic = %name, %error, "plugins of a topic can't be used");
-                Chain::unusable(error.to_string())
-            });
-            let topic = match known {
-                Some(known) => {
-                    known.topic.exchange(Arc::new(chain)).await;
-                    Arc::clone(&known.topic)
-                }
-                None => Arc::new(Topic::new(chain)),
-            };
-            new.insert(name, Followed { said, topic, plugins });
-        }
-        // Requests that are in with plugins that are gone have their batches in line before this returns.
-        for (name, gone) in old.iter().flatten() {
-            if !new.contains_key(name) {
-                gone.topic.exchange(Arc::default()).await;
-                changed.insert(name.clone());
-            }
-        }
-        self.topics.store(Arc::new(Some(new)));
-        self.changed.add(changed);
-    }
 }
 
 fn mode(spec: &BindingSpec, possible: &[Mode]) -> Result<Mode, UseError> {
@@ -372,11 +345,6 @@ fn mode(spec: &BindingSpec, possible: &[Mode]) -> Result<Mode, UseError> {
         return Ok(mode);
     }
     Err(UseError::Refused(format!("plugin {:?}: that mode is for another role", spec.plugin)))
-}
-
-async fn started<R: role::Role>(room: &Arc<Room<R>>) -> Result<(), UseError> {
-    let plugin = room.plugin().to_owned();
-    room.warm().await.map_err(|failure| UseError::Start { plugin, failure })
 }
 
 impl Hooks for Plugins {
@@ -432,8 +400,9 @@ impl Hooks for Plugins {
 
     fn check<'a>(&'a self, topic: &'a TopicPlugins) -> Answer<'a, Result<(), String>> {
         Box::pin(async move {
-            let built = self.build(topic, None).await;
-            built.map(drop).map_err(|error| error.to_string())
+            let built = self.build(topic, None, Start::Now).await;
+            self.keep_checked(topic, built.map_err(|error| error.to_string())?);
+            Ok(())
         })
     }
 

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
-use wasmtime::component::InstancePre;
+use wasmtime::component::{Component, InstancePre};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use crate::bind::types::{Columns, PluginError};
-use crate::engine::PluginEngine;
+use crate::engine::{Occupied, PluginEngine, Tenant};
 use crate::error::{Failure, cut};
 use crate::guest::{Guest, Shared};
 use crate::library::Image;
@@ -27,8 +27,20 @@ const GRACE: Duration = Duration::from_millis(250);
 /// An instance whose memory has grown beyond this part of its limit is let go after the call.
 const RECYCLE_NUMERATOR: usize = 3;
 const RECYCLE_DENOMINATOR: usize = 4;
-/// The longest that making an instance ready may take: interpreters have something to do here.
-const START: Duration = Duration::from_secs(10);
+/// Making an instance ready may take as long as so many calls, since interpreters have something to do here, but no
+/// longer than this unless a call may.
+const START_CALLS: u32 = 10;
+const START_MAX: Duration = Duration::from_secs(10);
+
+/// How long a call has the thread it began on for itself. Most are over by then; one that isn't goes on elsewhere, see
+/// `workers`.
+const FIRST_SLICE: Duration = Duration::from_micros(500);
+/// What a call may hand over to the host, as a multiple of its output: columns come with their indexes.
+const HANDED_OVER: usize = 2;
+/// And at the least, for what is logged and the like.
+const HANDED_OVER_MIN: usize = 1 << 20;
+/// How the engine says that it was too much.
+const TOO_MUCH: &str = "too much data is being copied";
 
 /// A boxed future of a call, borrowed from the instance it runs in.
 pub(crate) type Calling<'a, T> =
@@ -51,8 +63,8 @@ pub(crate) struct Room<R: Role> {
 }
 
 struct State<R: Role> {
-    /// Linked code; made with the first instance and let go with the last.
-    pre: Option<R::Pre>,
+    /// Linked code, and the machine code it refers to; made with the first instance and let go with the last.
+    pre: Option<(R::Pre, Arc<Component>)>,
     idle: Vec<Instance<R>>,
     /// Whether somebody is on the way to let idle instances go.
     sweeping: bool,
@@ -63,6 +75,8 @@ struct Instance<R: Role> {
     store: Store<Guest>,
     used: Instant,
     metrics: RoomMetrics,
+    /// Given back when the store is gone: fields are dropped in their order.
+    _place: Occupied,
 }
 
 impl<R: Role> Drop for Instance<R> {
@@ -87,7 +101,7 @@ impl<R: Role> Room<R> {
         at_once: usize,
     ) -> Arc<Room<R>> {
         let metrics = image.metrics.of(&shared.plugin, R::ROLE.name());
-        Arc::new(Room {
+        let room = Arc::new(Room {
             engine,
             image,
             config: config.to_string(),
@@ -97,7 +111,10 @@ impl<R: Role> Room<R> {
             state: Mutex::new(State { pre: None, idle: Vec::new(), sweeping: false }),
             columns: std::sync::OnceLock::new(),
             shared: Arc::new(shared),
-        })
+        });
+        let tenant = Arc::downgrade(&room);
+        room.engine.slots().admit(tenant as Weak<dyn Tenant>);
+        room
     }
 
     pub(crate) fn plugin(&self) -> &str {
@@ -143,7 +160,7 @@ impl<R: Role> Room<R> {
 
     /// Makes an instance if there is none: shows that the plugin starts with its configuration.
     pub(crate) async fn warm(self: &Arc<Self>) -> Result<(), Failure> {
-        let _place = self.place().await;
+        let _place = self.place().await?;
         let instance = self.take().await?;
         self.give_back(instance);
         Ok(())
@@ -154,7 +171,7 @@ impl<R: Role> Room<R> {
         self: &Arc<Self>,
         call: impl for<'a> FnOnce(&'a R, &'a mut Store<Guest>) -> Calling<'a, T> + Send,
     ) -> Result<T, Failure> {
-        let _place = self.place().await;
+        let _place = self.place().await?;
         let mut instance = self.take().await?;
         let began = Instant::now();
         let result = self.run(&mut instance, self.budget.time, call).await;
@@ -186,12 +203,23 @@ impl<R: Role> Room<R> {
     pub(crate) fn spoil(&self, failure: &Failure) {
         self.metrics.failed(failure.kind());
         self.metrics.restarted();
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).idle.clear();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = std::mem::take(&mut state.idle);
+        drop(state);
+        drop(idle);
     }
 
-    async fn place(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+    /// A place among those who call. Whoever has waited for a call's whole time without getting one is told to come
+    /// again: an exchange of plugins waits for those who wait here.
+    async fn place(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Failure> {
+        let busy = || {
+            let failure = Failure::Busy("others wait for it too".to_owned());
+            self.metrics.failed(failure.kind());
+            failure
+        };
+        let place = tokio::time::timeout(self.budget.time, self.places.acquire()).await;
         // The semaphore is never closed.
-        self.places.acquire().await.ok()
+        place.map_err(|_| busy())?.map_err(|_closed| busy())
     }
 
     async fn run<T>(
@@ -201,8 +229,7 @@ impl<R: Role> Room<R> {
         call: impl for<'a> FnOnce(&'a R, &'a mut Store<Guest>) -> Calling<'a, T>,
     ) -> Result<T, Failure> {
         let store = &mut instance.store;
-        store.data_mut().deadline = Instant::now() + time;
-        store.data_mut().limiter.refused = false;
+        store.data_mut().begin(time, FIRST_SLICE);
         store.set_epoch_deadline(1);
         let _running = self.engine.running();
         let called = tokio::time::timeout(time + GRACE, call(&instance.role, store)).await;
@@ -220,8 +247,18 @@ impl<R: Role> Room<R> {
             Some(Trap::Interrupt) => Failure::Timeout(time),
             // An allocation that failed ends in a trap of the guest's own making.
             _ if refused => Failure::Memory(self.budget.memory),
-            Some(_) | None => Failure::Trap(cut(format!("{error:#}"))),
+            Some(_) | None => match told(error) {
+                text if text.contains(TOO_MUCH) => {
+                    Failure::Output { bytes: self.handed_over(), limit: self.budget.output }
+                }
+                text => Failure::Trap(cut(text)),
+            },
         }
+    }
+
+    /// Bytes that the host copies for one call.
+    fn handed_over(&self) -> usize {
+        self.budget.output.saturating_mul(HANDED_OVER).max(HANDED_OVER_MIN)
     }
 
     async fn take(self: &Arc<Self>) -> Result<Instance<R>, Failure> {
@@ -234,16 +271,26 @@ impl<R: Role> Room<R> {
 
     async fn make(self: &Arc<Self>) -> Result<Instance<R>, Failure> {
         let pre = self.pre().await?;
+        let place = self.engine.slots().take(self.budget.time).await.inspect_err(|failure| {
+            self.metrics.failed(failure.kind());
+        })?;
         let guest = Guest::new(&self.shared, self.budget.memory).map_err(Failure::Unusable)?;
         let mut store = Store::new(self.engine.engine(), guest);
         store.limiter(|guest| &mut guest.limiter);
+        store.set_hostcall_fuel(self.handed_over());
         store.epoch_deadline_callback(|context| {
-            // Others have this thread's next moment, until the call's time is up.
-            let over = Instant::now() >= context.data().deadline;
-            Ok(if over { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) })
+            let (now, guest) = (Instant::now(), context.data());
+            Ok(if now >= guest.deadline {
+                UpdateDeadline::Interrupt
+            } else if now < guest.undisturbed {
+                UpdateDeadline::Continue(1)
+            } else {
+                // Others have this thread's next moment.
+                UpdateDeadline::Yield(1)
+            })
         });
-        let time = START.max(self.budget.time);
-        store.data_mut().deadline = Instant::now() + time;
+        let time = (self.budget.time * START_CALLS).min(START_MAX.max(self.budget.time));
+        store.data_mut().begin(time, FIRST_SLICE);
         store.set_epoch_deadline(1);
         let introduction = Introduction {
             plugin: self.shared.plugin.clone(),
@@ -275,13 +322,13 @@ impl<R: Role> Room<R> {
                 let _first = self.columns.set(columns);
                 self.metrics.alive(1);
                 let (used, metrics) = (Instant::now(), self.metrics.clone());
-                Ok(Instance { role, store, used, metrics })
+                Ok(Instance { role, store, used, metrics, _place: place })
             }
         }
     }
 
     async fn pre(&self) -> Result<R::Pre, Failure> {
-        if let Some(pre) = &self.state.lock().unwrap_or_else(PoisonError::into_inner).pre {
+        if let Some((pre, _)) = &self.state.lock().unwrap_or_else(PoisonError::into_inner).pre {
             return Ok(pre.clone());
         }
         let (engine, image) = (Arc::clone(&self.engine), Arc::clone(&self.image));
@@ -291,11 +338,13 @@ impl<R: Role> Room<R> {
             let pre: InstancePre<Guest> = linker
                 .instantiate_pre(&component)
                 .map_err(|error| unlinkable(&error, R::ROLE.is_task()))?;
-            R::prepare(pre).map_err(|error| format!("{error:#}"))
+            let pre = R::prepare(pre).map_err(|error| format!("{error:#}"))?;
+            Ok((pre, component))
         });
         let compiled = compiled.await.unwrap_or_else(|error| Err(error.to_string()));
-        let pre = compiled.map_err(|error| Failure::Unusable(cut(error)))?;
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).pre = Some(pre.clone());
+        let linked = compiled.map_err(|error| Failure::Unusable(cut(error)))?;
+        let pre = linked.0.clone();
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).pre = Some(linked);
         Ok(pre)
     }
 
@@ -321,6 +370,17 @@ impl<R: Role> Room<R> {
             state.sweeping = false;
         }
         state.sweeping
+    }
+}
+
+impl<R: Role> Tenant for Room<R> {
+    fn vacate(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = std::mem::take(&mut state.idle);
+        state.pre = None;
+        // Whoever comes in the meantime does not wait for them to be taken apart.
+        drop(state);
+        drop(idle);
     }
 }
 
@@ -379,6 +439,22 @@ async fn sweep<R: Role>(room: Weak<Room<R>>) {
         }
     }
 }
+
+/// What the engine says of a call that broke off, in one line: first the reason, which must not be cut off behind a
+/// thousand frames, then where the guest was.
+fn told(error: &wasmtime::Error) -> String {
+    let mut text = error.root_cause().to_string();
+    if error.is::<wasmtime::WasmBacktrace>() {
+        let whole = error.to_string();
+        for line in whole.lines().skip(1).take(FRAMES_MAX) {
+            text = text + ", " + line.trim();
+        }
+    }
+    text
+}
+
+/// Frames of a guest's stack that are told.
+const FRAMES_MAX: usize = 8;
 
 /// What the engine says about an import that is not there, in words that help.
 fn unlinkable(error: &wasmtime::Error, is_task: bool) -> String {

@@ -10,11 +10,12 @@ use brooklet_hook::{
     Answer, Checked, DeadLetter, Entered, FetchHook, Place, Placed, ProduceHook, Shown,
     TopicPlugins,
 };
-use brooklet_types::TopicName;
+use brooklet_types::{PartitionIndex, TopicName};
 use bytes::Bytes;
 use tokio::sync::{Notify, OwnedRwLockReadGuard, RwLock};
 
 use crate::chain::Chain;
+use crate::workers::{Habit, Workers};
 
 /// One topic with plugins.
 #[derive(Debug)]
@@ -22,11 +23,13 @@ pub(crate) struct Topic {
     /// Protects which plugins are in place: shared by requests until their batches are in line, taken
     /// alone for the moment of an exchange. Fair, so that an exchange waits for those who are in and no others.
     chain: Arc<RwLock<Arc<Chain>>>,
+    workers: Arc<Workers>,
+    habit: Arc<Habit>,
 }
 
 impl Topic {
-    pub(crate) fn new(chain: Chain) -> Topic {
-        Topic { chain: Arc::new(RwLock::new(Arc::new(chain))) }
+    pub(crate) fn new(chain: Arc<Chain>, workers: Arc<Workers>) -> Topic {
+        Topic { chain: Arc::new(RwLock::new(chain)), workers, habit: Arc::default() }
     }
 
     /// Puts other plugins in place.
@@ -35,12 +38,42 @@ impl Topic {
     }
 }
 
+impl Topic {
+    /// Whether one of its plugins failed and its binding says `stop`.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.chain.try_read().is_ok_and(|chain| chain.is_stopped())
+    }
+}
+
 impl ProduceHook for Topic {
     fn enter(self: Arc<Self>) -> Answer<'static, Box<dyn Entered>> {
         Box::pin(async move {
             let chain = Arc::clone(&self.chain).read_owned().await;
-            Box::new(In { chain }) as Box<dyn Entered>
+            let (workers, habit) = (Arc::clone(&self.workers), Arc::clone(&self.habit));
+            Box::new(In { chain, workers, habit }) as Box<dyn Entered>
         })
+    }
+}
+
+/// A place that lasts as long as the work on it.
+#[derive(Clone, Debug)]
+struct Spot {
+    topic: TopicName,
+    partition: PartitionIndex,
+    partitions: u32,
+    is_placed: bool,
+}
+
+impl Spot {
+    fn of(place: Place<'_>) -> Spot {
+        let Place { topic, partition, partitions, is_placed } = place;
+        Spot { topic: topic.clone(), partition, partitions, is_placed }
+    }
+
+    fn place(&self) -> Place<'_> {
+        let Spot { topic, partition, partitions, is_placed } = self;
+        let (partition, partitions, is_placed) = (*partition, *partitions, *is_placed);
+        Place { topic, partition, partitions, is_placed }
     }
 }
 
@@ -48,11 +81,15 @@ impl ProduceHook for Topic {
 #[derive(Debug)]
 struct In {
     chain: OwnedRwLockReadGuard<Arc<Chain>>,
+    workers: Arc<Workers>,
+    habit: Arc<Habit>,
 }
 
 impl Entered for In {
     fn check<'a>(&'a self, place: Place<'a>, batch: &'a Bytes) -> Answer<'a, Checked> {
-        Box::pin(self.chain.check(place, batch))
+        let (chain, spot, batch) = (Arc::clone(&*self.chain), Spot::of(place), batch.clone());
+        let work = async move { chain.check(spot.place(), &batch).await };
+        Box::pin(self.workers.carry(&self.habit, Box::pin(work)))
     }
 
     fn has_partitioner(&self) -> bool {
@@ -60,16 +97,25 @@ impl Entered for In {
     }
 
     fn place<'a>(&'a self, place: Place<'a>, batch: &'a Bytes) -> Answer<'a, Placed> {
-        Box::pin(self.chain.place(place, batch))
+        let (chain, spot, batch) = (Arc::clone(&*self.chain), Spot::of(place), batch.clone());
+        let work = async move { chain.place(spot.place(), &batch).await };
+        Box::pin(self.workers.carry(&self.habit, Box::pin(work)))
     }
 }
 
 impl FetchHook for Topic {
-    fn show<'a>(&'a self, place: Place<'a>, batches: &'a [Bytes]) -> Answer<'a, Shown> {
+    fn show<'a>(
+        &'a self,
+        place: Place<'a>,
+        batches: &'a [Bytes],
+        bytes_max: usize,
+    ) -> Answer<'a, Shown> {
         Box::pin(async move {
             // What is shown can be shown again, so nobody needs to wait for it.
             let chain = Arc::clone(&*self.chain.read().await);
-            chain.show(place, batches).await
+            let (spot, batches) = (Spot::of(place), batches.to_vec());
+            let work = async move { chain.show(spot.place(), &batches, bytes_max).await };
+            self.workers.carry(&self.habit, Box::pin(work)).await
         })
     }
 

@@ -71,3 +71,28 @@ fn what_cannot_be_measured_is_refused_before_anything_is_created() {
     let said = cli.ends(2, &["bench", "end-to-end", "--acks", "0"]);
     assert!(said.stderr.contains("--acks 1 or all"), "{}", said.stderr);
 }
+
+#[test]
+fn plugins_are_measured_without_a_broker_of_ones_own() {
+    let cli = Cli::without_broker();
+    let few = ["--rounds", "1", "--records", "300", "--idle", "4", "--idle-seconds", "0"];
+    let said = cli.run(&[&["bench", "plugins", "--format", "json"][..], &few].concat());
+    let figures: Vec<Value> =
+        said.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<_> = figures.iter().map(|it| it["figure"].as_str().unwrap()).collect();
+    let expected = [
+        "empty call",
+        "key filter",
+        "JSON mask / native",
+        "partitioner / murmur2",
+        "first call",
+        "catch-up, passing",
+        "catch-up, key filter",
+        "produce beside plugins",
+        "idle plugins",
+    ];
+    assert_eq!(names, expected, "{}", said.stderr);
+    // What they come to is another machine's business, and an unoptimised build's least of all.
+    let is_number = |figure: &Value| figure["value"].as_f64().is_some_and(f64::is_finite);
+    assert!(figures.iter().all(is_number), "{figures:?}");
+}

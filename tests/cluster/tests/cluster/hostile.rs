@@ -17,7 +17,7 @@ fn is_alive(address: SocketAddr) {
 }
 
 /// Resident memory of a process, in MiB.
-fn resident_mib(id: u32) -> u64 {
+pub(crate) fn resident_mib(id: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024

@@ -11,6 +11,7 @@ mod flights;
 mod folder;
 mod groups;
 mod hostile;
+mod hostile_plugins;
 mod placing;
 mod plugins;
 mod policies;

@@ -12,7 +12,7 @@ const SECONDS_MAX: &str = "200";
 /// What it may wait for one answer: the largest plugins are compiled meanwhile, on a machine that has other work.
 pub(crate) const ANSWER_SECONDS_MAX: &str = "120";
 /// How long something may take to come about.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(120);
 
 /// A broker with its administration on a port of its own.
 pub(crate) struct Stage {

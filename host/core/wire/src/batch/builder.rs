@@ -18,9 +18,13 @@ pub struct BatchBuilder {
     keeps_header: bool,
     /// Whether times are counted from where an older batch counted them, so that its records fit as they are.
     keeps_base_timestamp: bool,
+    /// Room for the header, and the records behind it.
     body: Vec<u8>,
     scratch: Vec<u8>,
 }
+
+/// What is set aside at once for the records of a batch that is edited. A header may claim any length.
+const EDITED_BYTES_MAX: usize = 1 << 20;
 
 impl BatchBuilder {
     /// An empty batch at offset 0, without producer.
@@ -39,7 +43,7 @@ impl BatchBuilder {
             base_sequence: -1,
             record_count: 0,
         };
-        let (body, scratch) = (Vec::new(), Vec::new());
+        let (body, scratch) = (vec![0; HEADER_BYTES], Vec::new());
         BatchBuilder {
             header,
             codec,
@@ -66,6 +70,7 @@ impl BatchBuilder {
     pub fn editing(header: &BatchHeader) -> Result<BatchBuilder, BatchError> {
         let mut builder = BatchBuilder::replacing(header)?;
         builder.keeps_base_timestamp = true;
+        builder.body.reserve(header.total_bytes().min(EDITED_BYTES_MAX));
         Ok(builder)
     }
 
@@ -167,19 +172,28 @@ impl BatchBuilder {
         if !self.keeps_header || delta > self.header.last_offset_delta {
             self.header.last_offset_delta = delta;
         }
+        // A record's length stands before it. Headers, which can be looked at only once, are put together
+        // first; keys and values, which may be long, are copied once.
         self.scratch.clear();
-        self.scratch.push(0);
-        let since = timestamp.0.wrapping_sub(self.header.base_timestamp.0);
-        put_varint(&mut self.scratch, since);
-        put_varint(&mut self.scratch, i64::from(delta));
-        put_nullable(&mut self.scratch, key);
-        put_nullable(&mut self.scratch, value);
         put_varint(&mut self.scratch, length(header_count));
         for (name, value) in headers {
             put_nullable(&mut self.scratch, Some(name));
             put_nullable(&mut self.scratch, value);
         }
-        put_varint(&mut self.body, length(self.scratch.len()));
+        let since = timestamp.0.wrapping_sub(self.header.base_timestamp.0);
+        let delta = i64::from(delta);
+        let bytes = 1_usize
+            .saturating_add(varint_bytes(since))
+            .saturating_add(varint_bytes(delta))
+            .saturating_add(nullable_bytes(key))
+            .saturating_add(nullable_bytes(value))
+            .saturating_add(self.scratch.len());
+        put_varint(&mut self.body, length(bytes));
+        self.body.push(0);
+        put_varint(&mut self.body, since);
+        put_varint(&mut self.body, delta);
+        put_nullable(&mut self.body, key);
+        put_nullable(&mut self.body, value);
         self.body.extend_from_slice(&self.scratch);
         self.header.record_count = self.header.record_count.saturating_add(1);
         Ok(())
@@ -201,25 +215,29 @@ impl BatchBuilder {
 
     /// Bytes the batch would have without compression.
     pub fn uncompressed_bytes(&self) -> usize {
-        self.body.len().saturating_add(HEADER_BYTES)
+        self.body.len()
     }
 
     /// The batch, checksum and all.
     pub fn build(self) -> Result<Bytes, BatchError> {
-        let mut header = self.header;
-        let body = match self.codec {
-            _ if self.body.is_empty() => Vec::new(),
-            Codec::None => self.body,
+        let (mut header, mut batch) = (self.header, self.body);
+        let records = batch.get(HEADER_BYTES..).unwrap_or_default();
+        match self.codec {
+            _ if records.is_empty() => {}
+            Codec::None => {}
             codec @ (Codec::Gzip | Codec::Snappy | Codec::Lz4 | Codec::Zstd) => {
-                compress(codec, self.level, &self.body)?
+                let packed = compress(codec, self.level, records)?;
+                batch = Vec::with_capacity(packed.len().saturating_add(HEADER_BYTES));
+                batch.resize(HEADER_BYTES, 0);
+                batch.extend_from_slice(&packed);
             }
-        };
-        let counted = body.len().saturating_add(HEADER_BYTES).saturating_sub(super::OVERHEAD_BYTES);
+        }
+        let counted = batch.len().saturating_sub(super::OVERHEAD_BYTES);
         let fits = i32::try_from(counted).ok().and_then(|it| u32::try_from(it).ok());
         header.batch_length = fits.ok_or(BatchError::Build { problem: "batch beyond 2 GiB" })?;
-        let mut batch = Vec::with_capacity(body.len().saturating_add(HEADER_BYTES));
-        batch.extend_from_slice(&header.encode());
-        batch.extend_from_slice(&body);
+        if let Some(head) = batch.first_chunk_mut::<HEADER_BYTES>() {
+            *head = header.encode();
+        }
         header.crc = crc(&batch);
         if let Some(head) = batch.first_chunk_mut::<HEADER_BYTES>() {
             put(head, 17, header.crc.to_be_bytes());
@@ -240,6 +258,20 @@ fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
 
 fn length(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// Bytes of a zigzag varint.
+fn varint_bytes(value: i64) -> usize {
+    let raw = (value.wrapping_shl(1) ^ (value >> 63)).cast_unsigned();
+    // Seven bits to a byte, and one byte at least.
+    (64_usize.saturating_sub(usize::try_from((raw | 1).leading_zeros()).unwrap_or(0))).div_ceil(7)
+}
+
+fn nullable_bytes(bytes: Option<&[u8]>) -> usize {
+    match bytes {
+        None => varint_bytes(-1),
+        Some(bytes) => varint_bytes(length(bytes.len())).saturating_add(bytes.len()),
+    }
 }
 
 /// Zigzag.

@@ -174,13 +174,16 @@ async fn read(call: &Call, request: &FetchRequest, begun: &Begun) -> Option<Vec<
         plan.map(|plan| (slot, plan))
     });
     let plans = plans.collect();
+    // What plugins make of records may be more than the records were.
+    let mut left = limits::FETCH_BYTES_MAX as usize;
     for (slot, result) in run(call, plans).await {
         let outcome = &mut outcomes[slot as usize];
         match result {
             Ok(records) => {
                 if let Some(plugins) = found(call, outcome, records) {
                     // Boxed: every connection has room for this future, and hardly any needs it.
-                    Box::pin(show(call, &cluster, outcome, plugins)).await;
+                    Box::pin(show(call, &cluster, outcome, plugins, left)).await;
+                    left = left.saturating_sub(outcome.records.iter().map(Bytes::len).sum());
                 }
             }
             Err(error) => {
@@ -322,13 +325,24 @@ fn whole(pieces: Vec<Bytes>) -> Vec<Bytes> {
     if pieces.iter().all(is_whole) { pieces } else { vec![pieces.concat().into()] }
 }
 
-/// Shows records to the plugins of a view.
-async fn show(call: &Call, cluster: &Cluster, outcome: &mut Outcome, hook: Arc<dyn FetchHook>) {
+/// Shows records to the plugins of a view, as many as go into `left` bytes.
+async fn show(
+    call: &Call,
+    cluster: &Cluster,
+    outcome: &mut Outcome,
+    hook: Arc<dyn FetchHook>,
+    left: usize,
+) {
+    if left == 0 {
+        // Other partitions have filled the answer; this one is asked for again.
+        outcome.records = Vec::new();
+        return;
+    }
     let Some(topic) = &outcome.topic else { return };
     let partition = PartitionIndex::from_wire(outcome.data.partition_index).unwrap_or_default();
     let partitions = u32::try_from(topic.partitions.len()).expect("partitions are limited");
     let place = Place { topic: &topic.name, partition, partitions, is_placed: false };
-    let refused = match hook.show(place, &outcome.records).await {
+    match hook.show(place, &outcome.records, left).await {
         Shown::Pass => return,
         Shown::Replace(batches, letters) => {
             match dead::store(call, cluster, place, letters.clone()).await {
@@ -337,13 +351,17 @@ async fn show(call: &Call, cluster: &Cluster, outcome: &mut Outcome, hook: Arc<d
                     outcome.records = batches;
                     return;
                 }
-                Err(problem) => problem,
+                Err(reason) => {
+                    tracing::warn!(view = %topic.name, partition = partition.0, reason, "view not shown")
+                }
             }
         }
-        Shown::Refuse(reason) => reason,
-    };
+        // Whoever refuses has said so where it is counted how often: a consumer asks again at once.
+        Shown::Refuse(reason) => {
+            tracing::debug!(view = %topic.name, partition = partition.0, reason, "view not shown")
+        }
+    }
     // Retriable for every client: a consumer goes on where it was once the plugin does.
-    tracing::warn!(view = %topic.name, partition = partition.0, reason = refused, "view not shown");
     outcome.records = Vec::new();
     outcome.data.error_code = call.code(ErrorCode::UnknownServerError);
 }

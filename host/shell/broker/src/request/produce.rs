@@ -96,7 +96,13 @@ impl Refused {
 impl From<Rejection> for Refused {
     fn from(rejection: Rejection) -> Refused {
         let records: Vec<u32> = rejection.records.iter().map(|(index, _)| *index).collect();
-        let mut refused = Refused::new(ErrorCode::InvalidRecord, rejection.message);
+        let code = if rejection.is_of_the_moment {
+            // What every producer tries again.
+            ErrorCode::RequestTimedOut
+        } else {
+            ErrorCode::InvalidRecord
+        };
+        let mut refused = Refused::new(code, rejection.message);
         refused.records = records;
         refused.told = rejection.records.into_iter().map(|(_, message)| message).collect();
         refused

@@ -1,7 +1,6 @@
 //! The partitioner of a topic: where records belong, and whether they are there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::PoisonError;
 
 use brooklet_hook::{Place, Placed, Rejection};
 use brooklet_types::PartitionIndex;
@@ -9,7 +8,8 @@ use brooklet_wire::batch::{BatchBuilder, BatchError, BatchHeader, Records, recor
 use brooklet_wire::compress::Codec;
 use bytes::Bytes;
 
-use super::{Bound, Stepped, partition_number, tell};
+use super::failing::tell;
+use super::{Bound, Stepped, partition_number};
 use crate::bind::partitioner::PartitionerPlugin;
 use crate::error::Failure;
 use crate::role::partitioner::partitions_of;
@@ -31,7 +31,7 @@ impl Bound<PartitionerPlugin> {
         let opened = match records(batch) {
             Ok(opened) => opened,
             Err(error) => {
-                return Some(Rejection { message: error.to_string(), records: Vec::new() });
+                return Some(Rejection::whole(error.to_string()));
             }
         };
         match self.chosen(place, partition_number(place), &opened).await {
@@ -48,7 +48,7 @@ impl Bound<PartitionerPlugin> {
                     self.room.plugin(),
                     records.len()
                 );
-                Some(Rejection { message, records })
+                Some(Rejection { message, records, is_of_the_moment: false })
             }
             Err(failure) => {
                 match self.answer.answer(&self.room, &failure, place, &opened, false) {
@@ -61,7 +61,7 @@ impl Bound<PartitionerPlugin> {
     }
 
     pub(super) async fn place(&self, place: Place<'_>, batch: &Bytes) -> Placed {
-        let reject = |message: String| Placed::Reject(Rejection { message, records: Vec::new() });
+        let reject = |message: String| Placed::Reject(Rejection::whole(message));
         let opened = match records(batch) {
             Ok(opened) => opened,
             Err(error) => return reject(error.to_string()),
@@ -69,14 +69,18 @@ impl Bound<PartitionerPlugin> {
         let chosen = match self.chosen(place, -1, &opened).await {
             Ok(chosen) => chosen,
             Err(failure) => {
-                tell(&self.room, &failure, place, None);
-                if self.answer.on_failure == OnFailure::Stop {
-                    let stopped = &self.answer.stopped;
-                    let mut stopped = stopped.lock().unwrap_or_else(PoisonError::into_inner);
-                    stopped.get_or_insert_with(|| failure.to_string());
+                if !matches!(failure, Failure::Stopped(_)) {
+                    tell(&self.room, &failure, place, None);
                 }
+                self.answer.stop(&failure);
                 // Whatever the answer: without a partition there is nowhere to pass a record on to.
-                return reject(format!("plugin {}: {failure}", self.room.plugin()));
+                let message = format!("plugin {}: {failure}", self.room.plugin());
+                let is_of_the_moment = failure.is_of_the_moment();
+                return Placed::Reject(Rejection {
+                    message,
+                    records: Vec::new(),
+                    is_of_the_moment,
+                });
             }
         };
         match distribute(&opened, &chosen, place.partitions) {

@@ -6,9 +6,6 @@ use super::Guest;
 use crate::bind::host::brooklet::plugin::metrics::{Host, HostCounter, HostGauge, HostHistogram};
 use crate::metrics::Series;
 
-/// Counters, gauges and histograms that one instance may hold at once.
-const HANDLES_MAX: usize = 1024;
-
 /// A guest's handle of a counter.
 #[expect(
     unreachable_pub,
@@ -37,11 +34,6 @@ impl Guest {
         &mut self,
         make: impl FnOnce() -> T,
     ) -> wasmtime::Result<Resource<T>> {
-        if self.table.iter_mut().count() >= HANDLES_MAX {
-            wasmtime::bail!(
-                "more than {HANDLES_MAX} handles of metrics, secrets and streams are open"
-            );
-        }
         Ok(self.table.push(make())?)
     }
 }

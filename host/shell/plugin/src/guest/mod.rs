@@ -24,6 +24,11 @@ use crate::metrics::Custom;
 use crate::spec::SchemaSpec;
 use web::Gate;
 
+/// Metrics, secrets, streams, files and whatever else one instance may hold of the host at once: each is some memory
+/// of ours.
+const HANDLES_MAX: usize = 4096;
+/// Random bytes that may be asked for at once: they are made in the host, where nobody interrupts it.
+const ENTROPY_BYTES_MAX: u64 = 64 << 10;
 /// Fields of one log line.
 const FIELDS_MAX: usize = 16;
 
@@ -37,6 +42,8 @@ pub(crate) struct Guest {
     pub(crate) shared: Arc<Shared>,
     /// Until when the running call may run.
     pub(crate) deadline: Instant,
+    /// Until when it has its thread for itself.
+    pub(crate) undisturbed: Instant,
 }
 
 /// What all instances of one plugin in one place have in common.
@@ -124,6 +131,7 @@ impl wasmtime::ResourceLimiter for Limiter {
 impl Guest {
     pub(crate) fn new(shared: &Arc<Shared>, memory: usize) -> Result<Guest, String> {
         let mut wasi = WasiCtx::builder();
+        wasi.max_random_size(ENTROPY_BYTES_MAX);
         wasi.stdout(stdio::Lines::new(&shared.journal)).stderr(stdio::Lines::new(&shared.journal));
         if shared.is_task {
             for (name, value) in &shared.grants.environment {
@@ -134,15 +142,26 @@ impl Guest {
             clocks::stand_still(&mut wasi);
         }
         let hosts = if shared.is_task { shared.grants.hosts.clone() } else { Vec::new() };
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(HANDLES_MAX);
         Ok(Guest {
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
             gate: Gate::new(hosts),
-            table: ResourceTable::new(),
+            table,
             limiter: Limiter { limit: memory, high_water: 0, refused: false },
             shared: Arc::clone(shared),
             deadline: Instant::now(),
+            undisturbed: Instant::now(),
         })
+    }
+
+    /// A call begins that may take so long, and has its thread for itself for the first slice of it.
+    pub(crate) fn begin(&mut self, time: Duration, slice: Duration) {
+        let now = Instant::now();
+        self.deadline = now + time;
+        self.undisturbed = now + slice.min(time);
+        self.limiter.refused = false;
     }
 }
 

@@ -21,7 +21,6 @@ use crate::bind::compaction::exports::brooklet::plugin::compaction_policy::{
 use crate::bind::types::Columns;
 use crate::columns::{Checked, Column};
 use crate::error::Failure;
-use crate::journal::Level;
 use crate::room::{Lease, Room};
 
 /// How long a topic is left alone whose policy failed.
@@ -117,7 +116,7 @@ impl PluginPolicy {
             ("kind".to_owned(), failure.kind().to_owned()),
         ]);
         let shared = room.shared();
-        shared.journal.add(Level::Error, &shared.task, failure.to_string(), fields);
+        shared.journal.tell(&shared.task, failure.to_string(), fields);
         failed(format_args!("plugin {} {}: {failure}", room.plugin(), room.version()))
     }
 }

@@ -9,6 +9,7 @@
 mod consume;
 mod end_to_end;
 mod load;
+mod plugins;
 mod produce;
 mod report;
 mod tracker;
@@ -29,7 +30,10 @@ use report::{Progress, Run};
 const RATE_DEFAULT: u64 = 1000;
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// What to measure; everything if not given
     #[arg(value_enum)]
     workloads: Vec<Workload>,
@@ -63,6 +67,12 @@ pub(crate) struct Arguments {
     keep: bool,
     #[command(flatten)]
     delivery: DeliveryArguments,
+}
+
+#[derive(clap::Subcommand)]
+enum Other {
+    /// What plugins cost; starts the brokers it needs
+    Plugins(plugins::Arguments),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -142,6 +152,9 @@ impl Workload {
 
 /// Runs every workload with every size and number of partitions, one after the other.
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(), Failure> {
+    if let Some(Other::Plugins(plugins)) = &arguments.other {
+        return plugins::run(context, plugins).await;
+    }
     let workloads = if arguments.workloads.is_empty() {
         Workload::ALL.to_vec()
     } else {
