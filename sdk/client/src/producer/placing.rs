@@ -69,8 +69,15 @@ impl fmt::Display for Target {
 /// What is known of topics' partitioners.
 #[derive(Default)]
 pub(crate) struct Placing {
-    /// Protects, for each topic, the image that was current when it was asked for, and the answer.
-    topics: Mutex<BTreeMap<Arc<str>, (Arc<TopicMetadata>, bool)>>,
+    /// Protects the answers, by topic.
+    topics: Mutex<BTreeMap<Arc<str>, Answer>>,
+}
+
+/// What was said of one topic.
+struct Answer {
+    /// The image that was current when it was asked for.
+    seen: Arc<TopicMetadata>,
+    is_brokers: bool,
 }
 
 impl Placing {
@@ -85,16 +92,16 @@ impl Placing {
             return Ok(known);
         }
         let asked = client.retry(|| ask(client, name)).await;
-        let answer = asked.map_err(|error| ProduceError::Topic(Box::new(error)))?;
+        let is_brokers = asked.map_err(|error| ProduceError::Topic(Box::new(error)))?;
         let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
-        topics.insert(Arc::clone(name), (Arc::clone(topic), answer));
-        Ok(answer)
+        topics.insert(Arc::clone(name), Answer { seen: Arc::clone(topic), is_brokers });
+        Ok(is_brokers)
     }
 
     fn known(&self, name: &str, topic: &Arc<TopicMetadata>) -> Option<bool> {
         let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
-        let (seen, answer) = topics.get(name)?;
-        Arc::ptr_eq(seen, topic).then_some(*answer)
+        let answer = topics.get(name)?;
+        Arc::ptr_eq(&answer.seen, topic).then_some(answer.is_brokers)
     }
 }
 
