@@ -7,7 +7,7 @@ use std::process::Command;
 
 use brooklet_cluster::broker::program;
 
-use super::stage::Stage;
+use super::stage::{ANSWER_SECONDS_MAX, Stage};
 
 /// Seconds for one example, with a debug build on a busy machine.
 const SECONDS_MAX: &str = "180";
@@ -80,7 +80,9 @@ fn play(stage: &Stage, folder: &Path, command: &str) -> String {
     let paths = std::env::var_os("PATH").unwrap();
     let paths = std::iter::once(bin).chain(std::env::split_paths(&paths));
     let mut shell = Command::new("timeout");
-    shell.arg(SECONDS_MAX).args(["bash", "-c", &format!("{{ {command}\n}} 2>&1")]);
+    let patient =
+        format!("brooklet() {{ command brooklet --timeout {ANSWER_SECONDS_MAX} \"$@\"; }}");
+    shell.arg(SECONDS_MAX).args(["bash", "-c", &format!("{patient}\n{{ {command}\n}} 2>&1")]);
     shell.env("PATH", std::env::join_paths(paths).unwrap()).env("LC_ALL", "C");
     shell.env("BROOKLET_BROKER", stage.broker.address().to_string());
     let output = shell.env("BROOKLET_ADMIN", &stage.admin).current_dir(folder).output().unwrap();

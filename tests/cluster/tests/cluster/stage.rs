@@ -8,9 +8,11 @@ use brooklet_cluster::broker::program;
 use brooklet_cluster::{Broker, Raw};
 
 /// What any command may take here.
-const SECONDS_MAX: &str = "60";
+const SECONDS_MAX: &str = "200";
+/// What it may wait for one answer: the largest plugins are compiled meanwhile, on a machine that has other work.
+pub(crate) const ANSWER_SECONDS_MAX: &str = "120";
 /// How long something may take to come about.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(120);
 
 /// A broker with its administration on a port of its own.
 pub(crate) struct Stage {
@@ -49,7 +51,8 @@ impl Stage {
 
     pub(crate) fn output(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new("timeout");
-        command.arg(SECONDS_MAX).arg(program()).args(arguments);
+        command.arg(SECONDS_MAX).arg(program());
+        command.args(["--timeout", ANSWER_SECONDS_MAX]).args(arguments);
         command.env("BROOKLET_BROKER", self.broker.address().to_string());
         command.env("BROOKLET_ADMIN", &self.admin).output().expect("the program can be run")
     }

@@ -121,62 +121,48 @@ fn what_a_source_brings_is_there_once_and_in_order_through_crashes() {
     assert_eq!(stage.stored("made"), 12_010, "it went on where one of its name had stopped");
 }
 
-/// Lines of a file, through a topic, to an endpoint that has its moods, while the broker is killed.
+/// The flights.
+const FLIGHTS: &str = include_str!("../../../../../examples/flights/flights.csv");
+/// How long the endpoint is away; more with this variable, in seconds.
+const AWAY: &str = "BROOKLET_AWAY";
+
+/// Flights of a file, through a serde, a topic and a view, to an endpoint that has its moods, while the broker is
+/// killed.
 #[test]
-fn a_file_reaches_an_endpoint_whole_and_in_order_through_crashes() {
-    const LINES: usize = 1_500;
+fn flights_of_a_file_reach_an_endpoint_whole_and_in_order_through_crashes() {
+    let count = FLIGHTS.lines().count() - 1;
+    let away = std::env::var(AWAY).ok().and_then(|it| it.parse().ok()).unwrap_or(3);
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("in");
     fs::create_dir(&input).unwrap();
-    let lines: Vec<String> =
-        (0..LINES).map(|at| format!(r#"{{"n":{at},"tail":"N{}"}}"#, at % 17)).collect();
-    fs::write(input.join("flights.jsonl"), lines.join("\n") + "\n").unwrap();
+    fs::write(input.join("flights.csv"), FLIGHTS).unwrap();
     let endpoint = Endpoint::start();
     let data = folder.path().join("data");
     let mut stage = Stage::on(&data, &TROUBLE);
-    stage.run(&["topic", "create", "flights", "-p", "3"]);
-    let read = format!("/in={}", input.display());
-    stage.run(&["plugin", "grant", "file", "--read", &read]);
-    stage.run(&["plugin", "grant", "http", "--host", &endpoint.address()]);
-    stage.connect(
-        "in",
-        &json!({
-            "connector.class": "file", "connector.type": "source", "topics": "flights",
-            "path": "/in/flights.jsonl", "format": "json-lines", "key": "tail"
-        }),
-    );
-    stage.connect(
-        "out",
-        &json!({
-            "connector.class": "http", "connector.type": "sink", "topics": "flights",
-            "tasks.max": "2", "url": endpoint.url(), "timeout": "2s", "retries": "2",
-            "backoff": "20ms", "errors.retry.delay.max.ms": "500"
-        }),
-    );
+    make_way(&stage, &input, &endpoint);
     for round in 1..=10 {
-        endpoint.until(round * LINES / 12);
+        endpoint.until(round * count / 12);
         if round == 4 {
-            endpoint.away(Duration::from_secs(3));
+            endpoint.away(Duration::from_secs(away));
         }
         stage = crash(stage, &data);
     }
-    endpoint.until(LINES);
+    endpoint.until(count);
     let arrived = endpoint.arrived();
     // At least once each; by its keys the endpoint knows those it has, and sees each record once.
-    let unique: BTreeSet<&str> = arrived.iter().map(|(key, _)| key.as_str()).collect();
-    assert_eq!(unique.len(), LINES, "{} arrived", arrived.len());
-    let values: BTreeSet<&str> = arrived.iter().map(|(_, body)| body.as_str()).collect();
-    assert_eq!(values, lines.iter().map(String::as_str).collect());
-    // In its partition nothing skips its place: whatever is new comes right behind what was there.
-    let mut next = BTreeMap::new();
-    for (key, _) in &arrived {
-        let (partition, offset) = key.rsplit_once('-').unwrap();
-        let offset: u64 = offset.parse().unwrap();
-        let next = next.entry(partition.to_owned()).or_insert(0);
-        assert!(offset <= *next, "{key} came while {next} was missing");
-        *next = (*next).max(offset + 1);
-    }
-    assert_eq!(next.values().sum::<u64>(), LINES as u64);
+    let unique: BTreeMap<&str, &str> =
+        arrived.iter().map(|(key, body)| (key.as_str(), body.as_str())).collect();
+    assert_eq!(unique.len(), count, "{} arrived", arrived.len());
+    let origins = unique.values().map(|body| {
+        let flight: Value = serde_json::from_str(body).unwrap();
+        assert_eq!(flight["tailnum"], Value::Null, "what the view masks");
+        flight["origin"].as_str().unwrap().to_owned()
+    });
+    let mut sums = BTreeMap::new();
+    origins.for_each(|origin| *sums.entry(origin).or_insert(0) += 1);
+    let expected = [("EWR", 363), ("JFK", 347), ("LGA", 290)];
+    assert_eq!(sums, expected.map(|(origin, sum)| (origin.to_owned(), sum)).into());
+    in_order(&arrived, count);
     // What was delivered is committed, and a clean stop leaves nothing to deliver again.
     soon("the group is at the end", || {
         let text = stage.run(&["group", "describe", "connect-out", "--format", "json"]);
@@ -187,10 +173,52 @@ fn a_file_reaches_an_endpoint_whole_and_in_order_through_crashes() {
     assert!(stage.broker.stop().success());
     let stage = Stage::on(&data, &TROUBLE);
     stage.until("out", "RUNNING");
-    fs::write(input.join("flights.jsonl"), lines.join("\n") + "\n{\"n\":-1,\"tail\":\"N0\"}\n")
-        .unwrap();
-    endpoint.until(LINES + 1);
+    let last = FLIGHTS.lines().last().unwrap();
+    fs::write(input.join("flights.csv"), format!("{FLIGHTS}{last}\n")).unwrap();
+    endpoint.until(count + 1);
     assert_eq!(endpoint.arrived().len(), arrived.len() + 1);
+}
+
+/// The topic with its serde, the view, both connectors.
+fn make_way(stage: &Stage, input: &Path, endpoint: &Endpoint) {
+    stage.run(&["topic", "create", "flights", "-p", "3"]);
+    let schema = r#"{"schema":{"required":["tailnum","origin"]}}"#;
+    let on = ["--topic", "flights", "--on-failure", "reject", "--config", schema];
+    stage.run(&[&["plugin", "bind", "json-schema"], &on[..]].concat());
+    let mask = r#"{"fields":{"tailnum":"null"}}"#;
+    let of = ["--of", "flights", "--with", "mask", "--on-failure", "reject", "--config", mask];
+    stage.run(&[&["view", "create", "public"], &of[..]].concat());
+    let read = format!("/in={}", input.display());
+    stage.run(&["plugin", "grant", "file", "--read", &read]);
+    stage.run(&["plugin", "grant", "http", "--host", &endpoint.address()]);
+    stage.connect(
+        "in",
+        &json!({
+            "connector.class": "file", "connector.type": "source", "topics": "flights",
+            "path": "/in/flights.csv", "format": "csv", "key": "tailnum"
+        }),
+    );
+    stage.connect(
+        "out",
+        &json!({
+            "connector.class": "http", "connector.type": "sink", "topics": "public",
+            "tasks.max": "2", "url": endpoint.url(), "timeout": "2s", "retries": "2",
+            "backoff": "20ms", "errors.retry.delay.max.ms": "500"
+        }),
+    );
+}
+
+/// In its partition nothing skips its place: whatever is new comes right behind what was there.
+fn in_order(arrived: &[(String, String)], count: usize) {
+    let mut next: BTreeMap<String, usize> = BTreeMap::new();
+    for (key, _) in arrived {
+        let (partition, offset) = key.rsplit_once('-').unwrap();
+        let offset: usize = offset.parse().unwrap();
+        let next = next.entry(partition.to_owned()).or_insert(0);
+        assert!(offset <= *next, "{key} came while {next} was missing");
+        *next = (*next).max(offset + 1);
+    }
+    assert_eq!(next.values().sum::<usize>(), count);
 }
 
 #[test]
