@@ -66,11 +66,14 @@ impl fmt::Display for Target {
     }
 }
 
+/// For each topic the image that was current when it was asked for, and the answer.
+type Known = BTreeMap<Arc<str>, (Arc<TopicMetadata>, bool)>;
+
 /// What is known of topics' partitioners.
 #[derive(Default)]
 pub(crate) struct Placing {
-    /// Protects, for each topic, the image that was current when it was asked for, and the answer.
-    topics: Mutex<BTreeMap<Arc<str>, (Arc<TopicMetadata>, bool)>>,
+    /// Protects what is known; held for a look.
+    topics: Mutex<Known>,
 }
 
 impl Placing {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn sample(codec: Codec) -> bytes::Bytes {
+fn sample(codec: Codec) -> Bytes {
     let mut builder = BatchBuilder::new(codec)
         .base_offset(Offset::new(40))
         .leader_epoch(LeaderEpoch(3))
