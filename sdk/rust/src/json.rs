@@ -98,6 +98,26 @@ pub fn position(json: &[u8], found: &str) -> std::ops::Range<usize> {
     start..start + found.len()
 }
 
+/// The whole member of an object whose value was found: from behind the brace or comma before its name up to the
+/// comma or brace behind its value. Taken out together with one of its commas, it leaves JSON.
+pub fn member(json: &[u8], found: &str) -> std::ops::Range<usize> {
+    let value = position(json, found);
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    let before = json[..value.start].trim_ascii_end();
+    let name_end = before.strip_suffix(b":").expect("a member has a colon").trim_ascii_end().len();
+    // Within the name no quote stands without a backslash before it, and before the name no backslash.
+    let mut name_start = name_end - 1;
+    loop {
+        name_start -= 1;
+        if json[name_start] == b'"' && json[name_start - 1] != b'\\' {
+            break;
+        }
+    }
+    let spaces_before = json[..name_start].iter().rev().take_while(|byte| is_space(byte)).count();
+    let spaces_behind = json[value.end..].iter().take_while(|byte| is_space(byte)).count();
+    name_start - spaces_before..value.end + spaces_behind
+}
+
 /// Calls `each` with the name of each member of an object and the text of its value. False, without a
 /// call, if the text is no object.
 pub fn members<'j>(
@@ -319,6 +339,26 @@ mod tests {
         }
         let paths = Paths::new(["a"]).unwrap();
         assert!(paths.find(b"{\"b\":\"\xff\"}", |_, _| {}).is_err());
+    }
+
+    #[test]
+    fn a_member_is_found_with_what_surrounds_it() {
+        for (json, expected) in [
+            (r#"{"a":1}"#, r#""a":1"#),
+            ("{ \"b\" : [] ,\n\t\"a\" : {\"a\": 2}\r\n}", "\n\t\"a\" : {\"a\": 2}\r\n"),
+            (r#"{"x":"y\\", "a\"" :"z" ,"b":0}"#, r#" "a\"" :"z" "#),
+            (r#"{"\\":1}"#, r#""\\":1"#),
+        ] {
+            let mut last = None;
+            let named = |name: &str| name.starts_with('a') || name == "\\";
+            members(json, |name, value| {
+                if named(name) {
+                    last = Some(value);
+                }
+            })
+            .unwrap();
+            assert_eq!(&json[member(json.as_bytes(), last.unwrap())], expected, "{json}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use brooklet::bindings::compaction::exports::brooklet::plugin::compaction_policy
 use brooklet::role::compaction as role;
 use brooklet::{Column, ColumnBuilder, Columns, CompactionPolicy, Error};
 
-use crate::record::Rec;
+use brooklet_golden::Rec;
 
 /// A compaction policy that was initialised.
 #[derive(Debug)]

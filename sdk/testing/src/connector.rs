@@ -8,7 +8,9 @@ use brooklet::role::sink::Tracked;
 use brooklet::role::source;
 use brooklet::{Error, Limits, Sink, Source};
 
-use crate::record::{Rec, apply, batch};
+use brooklet_golden::Rec;
+
+use crate::record::{apply, batch};
 
 /// A source that was initialised.
 #[derive(Debug)]

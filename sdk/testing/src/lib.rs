@@ -17,7 +17,8 @@
 //!
 //! What the plugin asks of its host is answered by [`brooklet::stand_in`]. Golden files are in
 //! [`golden`]. What only the real host can show (limits, traps, grants, what a call costs) is not
-//! shown here.
+//! shown here, but by `brooklet plugin test COMPONENT FOLDER…`, which runs the built component over the
+//! same golden files: see `brooklet-plugin-runner`.
 
 pub mod golden;
 
@@ -28,12 +29,13 @@ mod record;
 mod serde;
 mod transform;
 
+pub use brooklet_golden::{Rec, Shown};
 pub use compaction::{Compacting, Survivor};
 pub use connector::{Polled, Sinking, Sourcing};
 pub use partitioner::Partitioning;
-pub use record::{Rec, batch};
+pub use record::batch;
 pub use serde::Serding;
-pub use transform::{Shown, Transforming};
+pub use transform::Transforming;
 
 use brooklet::{Context, Error};
 

@@ -2,7 +2,9 @@
 
 use brooklet::{Error, Partitioner};
 
-use crate::record::{Rec, batch};
+use brooklet_golden::Rec;
+
+use crate::record::batch;
 
 /// A partitioner that was initialised.
 #[derive(Debug)]

@@ -1,57 +1,8 @@
-//! Records that own their bytes, and the columns of a batch of them.
+//! The columns of a batch of records that own their bytes.
 
 use brooklet::bindings::types::{self, HeaderColumns};
 use brooklet::{Column, ColumnBuilder, Columns};
-
-/// A record of a test.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rec {
-    /// Its key.
-    pub key: Option<Vec<u8>>,
-    /// Its value.
-    pub value: Option<Vec<u8>>,
-    /// Its headers.
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
-    /// Its time, milliseconds since the epoch.
-    pub timestamp: i64,
-}
-
-impl Rec {
-    /// Nothing but a value.
-    pub fn value(value: impl AsRef<[u8]>) -> Rec {
-        Rec { value: Some(value.as_ref().to_vec()), ..Rec::default() }
-    }
-
-    /// A key and a value.
-    pub fn new(key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Rec {
-        Rec { key: Some(key.as_ref().to_vec()), ..Rec::value(value) }
-    }
-
-    /// A key without a value.
-    pub fn tombstone(key: impl AsRef<[u8]>) -> Rec {
-        Rec { key: Some(key.as_ref().to_vec()), ..Rec::default() }
-    }
-
-    /// With one more header.
-    #[must_use]
-    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Rec {
-        self.headers.push((name.to_owned(), Some(value.as_ref().to_vec())));
-        self
-    }
-
-    /// At another time.
-    #[must_use]
-    pub fn at(mut self, timestamp: i64) -> Rec {
-        self.timestamp = timestamp;
-        self
-    }
-
-    /// The value as text.
-    pub fn text(&self) -> &str {
-        let value = self.value.as_deref().expect("a tombstone has no text");
-        std::str::from_utf8(value).expect("the value is text")
-    }
-}
+use brooklet_golden::Rec;
 
 /// Records as the columns of a batch: what the host does. Offsets begin at `base_offset`.
 pub fn batch(

@@ -4,28 +4,13 @@ use std::collections::BTreeMap;
 
 use brooklet::bindings::transform::exports::brooklet::plugin::transform::Outcome;
 use brooklet::{Error, Transform};
+use brooklet_golden::{Rec, Shown};
 
-use crate::record::{Rec, apply, batch};
+use crate::record::{apply, batch};
 
 /// A transform that was initialised.
 #[derive(Debug)]
 pub struct Transforming<T>(T);
-
-/// What became of one record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shown {
-    /// It came out, as it was or changed.
-    Record(Rec),
-    /// It was dropped.
-    Dropped,
-    /// It could not be handled.
-    Rejected {
-        /// The code.
-        code: String,
-        /// The message.
-        message: String,
-    },
-}
 
 impl<T: Transform> Transforming<T> {
     /// Initialises it with a configuration in JSON.

@@ -34,7 +34,18 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("brooklet-connect", &["brooklet-types", "brooklet-wire", "brooklet-hook", "brooklet-client"]),
     ("brooklet-plugin-macros", &[]),
     ("brooklet-plugin-sdk", &["brooklet-plugin-macros"]),
-    ("brooklet-plugin-testing", &["brooklet-plugin-sdk"]),
+    ("brooklet-plugin-golden", &[]),
+    ("brooklet-plugin-testing", &["brooklet-plugin-golden", "brooklet-plugin-sdk"]),
+    (
+        "brooklet-plugin-runner",
+        &[
+            "brooklet-types",
+            "brooklet-wire",
+            "brooklet-hook",
+            "brooklet-plugin",
+            "brooklet-plugin-golden",
+        ],
+    ),
     ("brooklet-client", &["brooklet-types", "brooklet-wire"]),
     (
         "brooklet",
@@ -50,6 +61,8 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "brooklet-broker",
             "brooklet-plugin",
             "brooklet-connect",
+            "brooklet-plugin-golden",
+            "brooklet-plugin-runner",
             "brooklet-client",
         ],
     ),

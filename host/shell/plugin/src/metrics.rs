@@ -62,6 +62,7 @@ pub struct PluginMetrics {
     records: Family<Who, Counter>,
     rejected: Family<Who, Counter>,
     restarts: Family<Who, Counter>,
+    recycled: Family<Who, Counter>,
     memory: Family<Who, Gauge>,
     instances: Family<Who, Gauge>,
     counters: Family<Series1, Counter>,
@@ -83,6 +84,7 @@ impl Default for PluginMetrics {
             records: Family::default(),
             rejected: Family::default(),
             restarts: Family::default(),
+            recycled: Family::default(),
             memory: Family::default(),
             instances: Family::default(),
             counters: Family::default(),
@@ -101,6 +103,8 @@ impl PluginMetrics {
         registry.register(own("records"), "Records shown", self.records.clone());
         registry.register(own("rejected_records"), "Records not handled", self.rejected.clone());
         registry.register(own("restarts"), "Instances thrown away", self.restarts.clone());
+        let help = "Instances let go because their memory had grown";
+        registry.register(own("recycled"), help, self.recycled.clone());
         let help = "The most memory an instance had, bytes";
         registry.register(own("memory_bytes"), help, self.memory.clone());
         registry.register(own("instances"), "Instances alive", self.instances.clone());
@@ -117,6 +121,7 @@ impl PluginMetrics {
             records: self.records.get_or_create(&who).clone(),
             rejected: self.rejected.get_or_create(&who).clone(),
             restarts: self.restarts.get_or_create(&who).clone(),
+            recycled: self.recycled.get_or_create(&who).clone(),
             memory: self.memory.get_or_create(&who).clone(),
             instances: self.instances.get_or_create(&who).clone(),
             failures: self.failures.clone(),
@@ -136,6 +141,7 @@ pub(crate) struct RoomMetrics {
     records: Counter,
     rejected: Counter,
     restarts: Counter,
+    recycled: Counter,
     memory: Gauge,
     instances: Gauge,
     failures: Family<Failed, Counter>,
@@ -163,6 +169,10 @@ impl RoomMetrics {
 
     pub(crate) fn restarted(&self) {
         self.restarts.inc();
+    }
+
+    pub(crate) fn recycled(&self) {
+        self.recycled.inc();
     }
 
     pub(crate) fn alive(&self, more: i64) {

@@ -351,6 +351,7 @@ impl<R: Role> Room<R> {
     fn give_back(self: &Arc<Self>, mut instance: Instance<R>) {
         let limit = self.budget.memory / RECYCLE_DENOMINATOR * RECYCLE_NUMERATOR;
         if instance.store.data().limiter.high_water > limit {
+            self.metrics.recycled();
             return;
         }
         instance.used = Instant::now();

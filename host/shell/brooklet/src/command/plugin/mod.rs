@@ -1,7 +1,8 @@
-//! `brooklet plugin`: install, list, inspect, grant, bind, unbind, swap, rollback, logs, remove.
+//! `brooklet plugin`: new, test, install, list, inspect, grant, bind, unbind, swap, rollback, logs, remove.
 
 mod bind;
 mod new;
+mod test;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -39,6 +40,8 @@ pub(crate) struct Arguments {
 enum Verb {
     /// Make a folder with a plugin in it that builds, is tested and can be installed
     New(new::Arguments),
+    /// Run a component over golden files, under the host that a broker runs it under
+    Test(test::Arguments),
     /// Install a component, and use it wherever one of its name is bound
     Install {
         file: PathBuf,
@@ -108,6 +111,7 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
             install(context, &remote, &file, name.as_deref(), dry_run)
         }
         Verb::New(new) => new::run(context, &new),
+        Verb::Test(test) => test::run(context, &test).await,
         Verb::List => list(context, &remote),
         Verb::Inspect { name } => {
             let value = remote.get(&format!("/{name}"))?;

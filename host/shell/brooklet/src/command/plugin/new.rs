@@ -1,5 +1,7 @@
 //! `brooklet plugin new`: a folder with a plugin in it that builds, is tested and can be installed.
 
+mod template;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -41,8 +43,14 @@ pub(crate) enum Kind {
 /// A language with a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Language {
-    /// For wasm32-wasip2
+    /// Every kind; for wasm32-wasip2
     Rust,
+    /// Transforms in JavaScript or TypeScript, with npm
+    Javascript,
+    /// Transforms, with pip; for small volumes
+    Python,
+    /// Transforms, with make and clang
+    C,
 }
 
 impl Kind {
@@ -56,27 +64,18 @@ impl Kind {
             Kind::Sink => "sink",
         }
     }
+}
 
-    fn rust(self) -> &'static str {
+impl Language {
+    fn name(self) -> &'static str {
         match self {
-            Kind::Transform => include_str!("../../../../../../sdk/rust/templates/transform.rs"),
-            Kind::Partitioner => {
-                include_str!("../../../../../../sdk/rust/templates/partitioner.rs")
-            }
-            Kind::Serde => include_str!("../../../../../../sdk/rust/templates/serde.rs"),
-            Kind::Compaction => include_str!("../../../../../../sdk/rust/templates/compaction.rs"),
-            Kind::Source => include_str!("../../../../../../sdk/rust/templates/source.rs"),
-            Kind::Sink => include_str!("../../../../../../sdk/rust/templates/sink.rs"),
+            Language::Rust => "Rust",
+            Language::Javascript => "JavaScript",
+            Language::Python => "Python",
+            Language::C => "C",
         }
     }
 }
-
-const CARGO: &str = include_str!("../../../../../../sdk/rust/templates/Cargo.toml.in");
-const CARGO_CONFIG: &str = include_str!("../../../../../../sdk/rust/templates/config.toml.in");
-const TOOLCHAIN: &str = include_str!("../../../../../../sdk/rust/templates/rust-toolchain.toml.in");
-const README: &str = include_str!("../../../../../../sdk/rust/templates/README.md.in");
-/// What cargo builds is not to be kept.
-const IGNORED: &str = "/target\n";
 
 /// Makes the folder and says how to go on.
 pub(crate) fn run(context: &mut Context, arguments: &Arguments) -> Result<(), Failure> {
@@ -89,37 +88,19 @@ pub(crate) fn run(context: &mut Context, arguments: &Arguments) -> Result<(), Fa
 }
 
 /// Makes a folder below `parent`; the commands that test, build and install what is in it.
-fn make(parent: &Path, arguments: &Arguments) -> Result<[String; 3], Failure> {
+fn make(parent: &Path, arguments: &Arguments) -> Result<Vec<String>, Failure> {
     let name = &arguments.name;
     check(name)?;
     let folder = parent.join(name);
     if folder.exists() {
         return Err(Failure::new(format!("{} is there already", folder.display())));
     }
-    let Language::Rust = arguments.lang;
-    let component = format!("{}.wasm", name.replace('-', "_"));
-    let fill = |template: &str| {
-        let (sdk, testing) = sdk();
-        let filled = template.replace("@NAME@", name).replace("@KIND@", arguments.kind.name());
-        let filled = filled.replace("@FILE@.wasm", &component);
-        filled.replace("@SDK@", &sdk).replace("@TESTING@", &testing)
-    };
-    let files = [
-        ("Cargo.toml", fill(CARGO)),
-        (".cargo/config.toml", CARGO_CONFIG.to_owned()),
-        ("rust-toolchain.toml", TOOLCHAIN.to_owned()),
-        (".gitignore", IGNORED.to_owned()),
-        ("README.md", fill(README)),
-        ("src/lib.rs", arguments.kind.rust().to_owned()),
-    ];
-    for (file, text) in files {
+    let project = template::project(name, arguments.kind, arguments.lang);
+    let project = project.map_err(Failure::usage)?;
+    for (file, text) in project.files {
         write(&folder.join(file), &text)?;
     }
-    Ok([
-        "cargo test".to_owned(),
-        "cargo build --release --target wasm32-wasip2".to_owned(),
-        format!("brooklet plugin install target/wasm32-wasip2/release/{component}"),
-    ])
+    Ok(project.commands)
 }
 
 /// What is good as a crate's name and as a plugin's.
@@ -133,18 +114,6 @@ fn check(name: &str) -> Result<(), Failure> {
     }
     let rule = "a name of a-z, 0-9 and '-' that begins with a letter, and is no dependency's";
     Err(Failure::usage(format!("{name:?} cannot be a plugin's name: {rule}")))
-}
-
-/// Where the SDK comes from: the checkout that this program was built from while it is there, else the registry.
-fn sdk() -> (String, String) {
-    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../sdk");
-    let place = |crate_folder: &str| -> String {
-        match sdk.join(crate_folder).canonicalize() {
-            Ok(path) => format!("path = {:?}", path.display().to_string()),
-            Err(_) => format!("version = {:?}", env!("CARGO_PKG_VERSION")),
-        }
-    };
-    (place("rust"), place("testing"))
 }
 
 fn write(path: &PathBuf, text: &str) -> Result<(), Failure> {
@@ -197,10 +166,37 @@ mod tests {
     }
 
     #[test]
+    fn a_transform_in_each_language_is_whole() {
+        let parent = tempfile::tempdir().unwrap();
+        for lang in [Language::Javascript, Language::Python, Language::C] {
+            let name = format!("my-{}", lang.name().to_lowercase());
+            let arguments = Arguments { lang, ..arguments(&name, Kind::Transform) };
+            let commands = make(parent.path(), &arguments).unwrap();
+            assert_eq!(commands.len(), 3);
+            assert_eq!(commands[2], format!("brooklet plugin install build/{name}.wasm"));
+            let folder = parent.path().join(&name);
+            let files = template::project(&name, Kind::Transform, lang).unwrap().files;
+            for (file, text) in &files {
+                assert_eq!(&fs::read_to_string(folder.join(file)).unwrap(), text);
+                for word in ["@NAME@", "@SDK@"] {
+                    assert!(!text.contains(word), "{word} in {file}");
+                }
+            }
+            // The SDK that it names is there.
+            let sdk = files.iter().flat_map(|(_, text)| text.split(['"', ' ', '\n', ':']));
+            let sdk = sdk.filter_map(|word| Some(&word[..word.find("/sdk/")? + 5]));
+            assert!(sdk.map(Path::new).all(Path::is_dir), "{files:?}");
+            assert!(files.iter().any(|(file, _)| file == "tests/prefix/expected.jsonl"));
+        }
+    }
+
+    #[test]
     fn nothing_is_written_over_and_names_are_checked() {
         let parent = tempfile::tempdir().unwrap();
         make(parent.path(), &arguments("a", Kind::Sink)).unwrap();
         assert!(make(parent.path(), &arguments("a", Kind::Sink)).is_err());
+        let other = Arguments { lang: Language::Python, ..arguments("b", Kind::Serde) };
+        assert!(make(parent.path(), &other).is_err());
         for name in ["", "A", "1a", "a b", "../a", "a-", "serde", "brooklet"] {
             assert!(make(parent.path(), &arguments(name, Kind::Sink)).is_err(), "{name:?}");
         }
