@@ -15,7 +15,7 @@ use crate::stage::soon;
 /// What the issue allows: a neighbour's p99 may move by this much.
 const SHARE_MAX: f64 = 1.2;
 /// Below this a difference is the machine's, not the plugins': other programs run here too.
-const NOISE: Duration = Duration::from_micros(300);
+const NOISE: Duration = Duration::from_micros(if cfg!(debug_assertions) { 3_000 } else { 300 });
 /// Records of one window.
 const WINDOW: usize = 300;
 /// So many windows with and without are compared, in turn, and the last ones again and again until they are alike or it

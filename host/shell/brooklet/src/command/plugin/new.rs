@@ -183,7 +183,7 @@ mod tests {
                 }
             }
             // The SDK that it names is there.
-            let sdk = files.iter().flat_map(|(_, text)| text.split(['"', ' ', '\n', ':']));
+            let sdk = files.iter().flat_map(|(_, text)| text.split(['"', '`', ' ', '\n', ':']));
             let sdk = sdk.filter_map(|word| Some(&word[..word.find("/sdk/")? + 5]));
             assert!(sdk.map(Path::new).all(Path::is_dir), "{files:?}");
             assert!(files.iter().any(|(file, _)| file == "tests/prefix/expected.jsonl"));
