@@ -167,8 +167,8 @@ fn show_log(context: &mut Context, runner: &Runner) -> Result<(), Failure> {
         context.output.json(&line)?;
     }
     let metrics = runner.metrics();
-    let custom = metrics.lines().filter(|line| line.starts_with("brooklet_plugin_custom"));
-    custom.map(|line| context.output.line(line)).collect()
+    let mut custom = metrics.lines().filter(|line| line.starts_with("brooklet_plugin_custom"));
+    custom.try_for_each(|line| context.output.line(line))
 }
 
 fn report(
