@@ -27,7 +27,8 @@ export class Change {
 const encoder = new TextEncoder();
 
 function ownBytes(value) {
-  if (value === null || value instanceof Uint8Array) return value;
+  // Not `instanceof`: what the runtime has made of the host's bytes may be of another realm.
+  if (value === null || (ArrayBuffer.isView(value) && value.BYTES_PER_ELEMENT === 1)) return value;
   if (typeof value === "string") return encoder.encode(value);
   throw new TypeError("bytes are a Uint8Array, a string or null");
 }

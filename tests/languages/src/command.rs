@@ -51,6 +51,12 @@ impl Command {
         self
     }
 
+    /// Does without a variable that this program was given.
+    pub(crate) fn without(&mut self, name: &str) -> &mut Command {
+        self.0.env_remove(name);
+        self
+    }
+
     /// What it printed, or the end of what it said when it failed.
     pub(crate) fn output(&mut self) -> Result<String, String> {
         let output = self.0.output().map_err(|error| format!("{:?}: {error}", self.0))?;

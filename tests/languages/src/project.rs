@@ -35,6 +35,8 @@ pub(crate) fn check(
         let mut shell = with(tools, "sh");
         shell.args(["-e", "-c", command]).env("BROOKLET_ADMIN", &broker.admin);
         shell.env("PATH", path_with(&program));
+        // The README names what is built in the project's own folder.
+        shell.without("CARGO_TARGET_DIR");
         shell.within(&project).wrong()?;
     }
     let mut inspect = Command::new(&program);
