@@ -8,7 +8,7 @@ use clap::Subcommand;
 use serde_json::{Map, Value};
 
 use super::plugin::wants;
-use super::remote::Remote;
+use super::remote::{Admin, Remote};
 use crate::Context;
 use crate::connectors::{InitialState, NewConnector};
 use crate::failure::Failure;
@@ -17,15 +17,8 @@ use crate::failure::Failure;
 pub(crate) struct Arguments {
     #[command(subcommand)]
     verb: Verb,
-    /// Where the broker serves probes, metrics and administration
-    #[arg(
-        long,
-        global = true,
-        env = "BROOKLET_ADMIN",
-        default_value = "127.0.0.1:9644",
-        value_name = "HOST:PORT"
-    )]
-    admin: String,
+    #[command(flatten)]
+    admin: Admin,
 }
 
 #[derive(Subcommand)]
@@ -62,11 +55,11 @@ enum Verb {
 
 /// Carries out one of the verbs.
 pub(crate) fn run(context: &mut Context, arguments: Arguments) -> Result<(), Failure> {
-    let remote = Remote::new(&arguments.admin, "connectors", context.timeout());
+    let remote = arguments.admin.below("connectors", context.timeout());
     match arguments.verb {
         Verb::Create { file, name, paused } => {
             let new = read(&file, name, paused)?;
-            let plugins = Remote::new(&arguments.admin, "plugins", context.timeout());
+            let plugins = arguments.admin.below("plugins", context.timeout());
             create(context, &remote, &plugins, &new)
         }
         Verb::List => list(context, &remote),

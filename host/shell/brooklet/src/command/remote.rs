@@ -7,6 +7,27 @@ use serde_json::Value;
 use crate::failure::Failure;
 use crate::web::HEADER;
 
+/// The option that says where administration is.
+#[derive(clap::Args)]
+pub(crate) struct Admin {
+    /// Where the broker serves probes, metrics and administration
+    #[arg(
+        long,
+        global = true,
+        env = "BROOKLET_ADMIN",
+        default_value = "127.0.0.1:9644",
+        value_name = "HOST:PORT"
+    )]
+    admin: String,
+}
+
+impl Admin {
+    /// What lies below a path, `plugins` or `connectors`.
+    pub(crate) fn below(&self, path: &str, timeout: Duration) -> Remote {
+        Remote::new(&self.admin, path, timeout)
+    }
+}
+
 /// Where administration is, and how long it may take.
 pub(crate) struct Remote {
     base: String,
@@ -14,8 +35,7 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// What lies below a path, `plugins` or `connectors`.
-    pub(crate) fn new(admin: &str, below: &str, timeout: Duration) -> Remote {
+    fn new(admin: &str, below: &str, timeout: Duration) -> Remote {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(timeout))
             .http_status_as_error(false)

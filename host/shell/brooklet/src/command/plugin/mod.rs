@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 pub(crate) use bind::{How, plugins_setting};
 
-use super::remote::Remote;
+use super::remote::{Admin, Remote};
 use crate::Context;
 use crate::failure::Failure;
 
@@ -25,15 +25,8 @@ const FOLLOW: Duration = Duration::from_millis(500);
 pub(crate) struct Arguments {
     #[command(subcommand)]
     verb: Verb,
-    /// Where the broker serves probes, metrics and administration
-    #[arg(
-        long,
-        global = true,
-        env = "BROOKLET_ADMIN",
-        default_value = "127.0.0.1:9644",
-        value_name = "HOST:PORT"
-    )]
-    admin: String,
+    #[command(flatten)]
+    admin: Admin,
 }
 
 #[derive(Subcommand)]
@@ -105,7 +98,7 @@ enum Verb {
 
 /// Carries out one of the verbs.
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(), Failure> {
-    let remote = Remote::new(&arguments.admin, "plugins", context.timeout());
+    let remote = arguments.admin.below("plugins", context.timeout());
     match arguments.verb {
         Verb::Install { file, name, dry_run } => {
             install(context, &remote, &file, name.as_deref(), dry_run)
