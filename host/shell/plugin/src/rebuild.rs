@@ -37,9 +37,26 @@ fn build(
     builder.build().map_err(broken)
 }
 
+/// Builds the batch of records as they are stored.
+fn keep(
+    records: &Records<'_>,
+    left: Left<'_>,
+    is_kept: impl Fn(usize) -> bool,
+) -> Result<Bytes, Failure> {
+    let mut builder = BatchBuilder::editing(records.header()).map_err(broken)?;
+    let mut left = left.iter().copied().peekable();
+    for (index, record) in records.stored().enumerate() {
+        let record = record.map_err(broken)?;
+        if left.next_if(|&gone| gone as usize == index).is_none() && is_kept(index) {
+            builder.keep(&record).map_err(broken)?;
+        }
+    }
+    builder.build().map_err(broken)
+}
+
 /// Without some of its records.
 pub(crate) fn without(records: &Records<'_>, left: Left<'_>) -> Result<Bytes, Failure> {
-    build(records, left, |builder, _, record| builder.keep(record))
+    keep(records, left, |_| true)
 }
 
 /// Only those whose bit is set, least significant first.
@@ -48,9 +65,8 @@ pub(crate) fn selected(
     bits: &[u8],
     left: Left<'_>,
 ) -> Result<Bytes, Failure> {
-    build(records, left, |builder, index, record| {
-        let is_set = bits.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1);
-        if is_set { builder.keep(record) } else { Ok(()) }
+    keep(records, left, |index| {
+        bits.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1)
     })
 }
 

@@ -4,7 +4,7 @@ use brooklet_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 use bytes::Bytes;
 
 use super::{
-    Attributes, BatchError, BatchHeader, HEADER_BYTES, LENGTH_MIN, Record, TimestampType, crc, put,
+    Attributes, BatchError, BatchHeader, HEADER_BYTES, LENGTH_MIN, Stored, TimestampType, crc, put,
 };
 use crate::compress::{Codec, compress};
 
@@ -75,7 +75,7 @@ impl BatchBuilder {
     }
 
     /// Takes over a record of the batch that is edited.
-    pub fn keep(&mut self, record: &Record<'_>) -> Result<(), BatchError> {
+    pub fn keep(&mut self, record: &Stored<'_>) -> Result<(), BatchError> {
         if !self.keeps_base_timestamp {
             return Err(BatchError::Build { problem: "a record of another batch" });
         }

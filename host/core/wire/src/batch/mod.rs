@@ -13,7 +13,7 @@ use brooklet_types::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, 
 use bytes::{Bytes, BytesMut};
 
 pub use builder::BatchBuilder;
-pub use record::{Headers, Record, RecordIter, Records, records};
+pub use record::{Headers, Record, RecordIter, Records, Stored, records};
 
 use crate::checksum;
 use crate::compress::{Codec, CompressError};

@@ -30,7 +30,16 @@ pub struct Record<'a> {
     pub value: Option<&'a [u8]>,
     /// Its headers, known to be well-formed.
     pub headers: Headers<'a>,
-    /// The whole record as it is stored, with its length in front.
+}
+
+/// One record as it is stored, of which only where it is and when was read.
+#[derive(Clone, Copy, Debug)]
+pub struct Stored<'a> {
+    /// Its place in the partition.
+    pub offset: Offset,
+    /// Its time: the batch's, when the broker set it.
+    pub timestamp: Timestamp,
+    /// All of it, with its length in front.
     pub raw: &'a [u8],
 }
 
@@ -85,19 +94,36 @@ impl Records<'_> {
     pub fn iter(&self) -> RecordIter<'_> {
         RecordIter { header: &self.header, bytes: &self.bytes, index: 0 }
     }
+
+    /// The records in order, for who passes them on as they are: what they hold is not looked at.
+    pub fn stored(&self) -> impl Iterator<Item = Result<Stored<'_>, BatchError>> {
+        let mut iter = self.iter();
+        std::iter::from_fn(move || {
+            iter.advance(|header, bytes| take_head(header, bytes).map(|(stored, _)| stored))
+        })
+    }
 }
 
 impl<'a> Iterator for RecordIter<'a> {
     type Item = Result<Record<'a>, BatchError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        self.advance(take_record)
+    }
+}
+
+impl<'a> RecordIter<'a> {
+    fn advance<T>(
+        &mut self,
+        read: impl FnOnce(&BatchHeader, &mut &'a [u8]) -> Result<T, &'static str>,
+    ) -> Option<Result<T, BatchError>> {
         let index = self.index;
         if index >= self.header.record_count {
             let left = !std::mem::take(&mut self.bytes).is_empty();
             let problem = "bytes are left after the last record";
             return left.then_some(Err(BatchError::Record { index, problem }));
         }
-        let record = take_record(self.header, &mut self.bytes);
+        let record = read(self.header, &mut self.bytes);
         self.index = match record {
             Ok(_) => index.saturating_add(1),
             Err(_) => {
@@ -109,7 +135,12 @@ impl<'a> Iterator for RecordIter<'a> {
     }
 }
 
-fn take_record<'a>(header: &BatchHeader, bytes: &mut &'a [u8]) -> Result<Record<'a>, &'static str> {
+/// The record up to its key, and what comes from there on.
+#[inline]
+fn take_head<'a>(
+    header: &BatchHeader,
+    bytes: &mut &'a [u8],
+) -> Result<(Stored<'a>, &'a [u8]), &'static str> {
     let from = *bytes;
     let length = usize::try_from(varint(bytes)?).map_err(|_| "negative length")?;
     let mut body = take(bytes, length)?;
@@ -127,6 +158,13 @@ fn take_record<'a>(header: &BatchHeader, bytes: &mut &'a [u8]) -> Result<Record<
         }
         TimestampType::LogAppendTime => header.max_timestamp,
     };
+    // The header's parser keeps base plus delta in range.
+    let offset = Offset::from_wire(i64::try_from(offset).unwrap_or(-1)).ok_or("offset range")?;
+    Ok((Stored { offset, timestamp, raw }, body))
+}
+
+fn take_record<'a>(header: &BatchHeader, bytes: &mut &'a [u8]) -> Result<Record<'a>, &'static str> {
+    let (Stored { offset, timestamp, .. }, mut body) = take_head(header, bytes)?;
     let key = take_nullable(&mut body)?;
     let value = take_nullable(&mut body)?;
     let count = u32::try_from(varint(&mut body)?).map_err(|_| "negative number of headers")?;
@@ -137,9 +175,7 @@ fn take_record<'a>(header: &BatchHeader, bytes: &mut &'a [u8]) -> Result<Record<
     if !body.is_empty() {
         return Err("bytes are left after the last header");
     }
-    // The header's parser keeps base plus delta in range.
-    let offset = Offset::from_wire(i64::try_from(offset).unwrap_or(-1)).ok_or("offset range")?;
-    Ok(Record { offset, timestamp, key, value, headers, raw })
+    Ok(Record { offset, timestamp, key, value, headers })
 }
 
 impl Record<'_> {
@@ -164,6 +200,7 @@ fn take_header<'a>(bytes: &mut &'a [u8]) -> Result<(&'a [u8], Option<&'a [u8]>),
     Ok((name, take_nullable(bytes)?))
 }
 
+#[inline]
 fn take_nullable<'a>(bytes: &mut &'a [u8]) -> Result<Option<&'a [u8]>, &'static str> {
     match varint(bytes)? {
         -1 => Ok(None),
@@ -174,6 +211,7 @@ fn take_nullable<'a>(bytes: &mut &'a [u8]) -> Result<Option<&'a [u8]>, &'static 
     }
 }
 
+#[inline]
 fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Result<&'a [u8], &'static str> {
     let (taken, rest) = bytes.split_at_checked(length).ok_or("cut short")?;
     *bytes = rest;
@@ -181,12 +219,29 @@ fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Result<&'a [u8], &'static st
 }
 
 /// Zigzag, at most five bytes.
+#[inline]
 fn varint(bytes: &mut &[u8]) -> Result<i32, &'static str> {
     i32::try_from(varlong(bytes)?).map_err(|_| "number beyond 32 bits")
 }
 
-/// Zigzag, at most ten bytes.
+/// Zigzag, at most ten bytes. Nearly all are one or two bytes long.
+#[inline]
 fn varlong(bytes: &mut &[u8]) -> Result<i64, &'static str> {
+    match **bytes {
+        [low @ 0..0x80, ref rest @ ..] => {
+            *bytes = rest;
+            Ok(unzigzag(u64::from(low)))
+        }
+        [low, high @ 0..0x80, ref rest @ ..] => {
+            *bytes = rest;
+            Ok(unzigzag(u64::from(low & 0x7f) | u64::from(high) << 7))
+        }
+        _ => long_varlong(bytes),
+    }
+}
+
+#[cold]
+fn long_varlong(bytes: &mut &[u8]) -> Result<i64, &'static str> {
     let mut raw: u64 = 0;
     for shift in (0..70).step_by(7) {
         let (&byte, rest) = bytes.split_first().ok_or("cut short")?;
@@ -197,8 +252,12 @@ fn varlong(bytes: &mut &[u8]) -> Result<i64, &'static str> {
         }
         raw |= bits.wrapping_shl(shift);
         if byte < 0x80 {
-            return Ok((raw >> 1).cast_signed() ^ (raw & 1).cast_signed().wrapping_neg());
+            return Ok(unzigzag(raw));
         }
     }
     Err("number beyond 64 bits")
+}
+
+fn unzigzag(raw: u64) -> i64 {
+    (raw >> 1).cast_signed() ^ (raw & 1).cast_signed().wrapping_neg()
 }

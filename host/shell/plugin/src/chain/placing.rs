@@ -137,7 +137,7 @@ fn spanning(
         BatchBuilder::editing(if has_records { header } else { &without })
     };
     let mut builders: Vec<BatchBuilder> = (0..partitions).map(builder).collect::<Result<_, _>>()?;
-    for (record, &partition) in opened.iter().zip(chosen) {
+    for (record, &partition) in opened.stored().zip(chosen) {
         if let Some(builder) = builders.get_mut(partition as usize) {
             builder.keep(&record?)?;
         }
