@@ -3,11 +3,11 @@
 //! A path is dotted: `passenger.name`; a dot within a name is written `\.`, a backslash `\\`. A field
 //! that stands there twice is found twice, so that nothing hides behind its own double.
 
-use std::borrow::Cow;
-use std::fmt;
+mod scan;
 
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+use scan::{Broken, Name, Scan};
 
 /// A set of paths to look for.
 #[derive(Clone, Debug, Default)]
@@ -75,19 +75,77 @@ impl Paths {
         mut found: impl FnMut(usize, &'j str),
     ) -> Result<(), serde_json::Error> {
         let text = std::str::from_utf8(json).map_err(serde::de::Error::custom)?;
-        self.walk(text, &self.root, &mut found)
+        let mut scan = Scan::new(text);
+        let walked = self.walk(&mut scan, &self.root, &mut found).and_then(|()| scan.end());
+        walked.map_err(|Broken| scan::error(text))
     }
 
     fn walk<'j>(
         &self,
-        text: &'j str,
+        scan: &mut Scan<'j>,
         node: &Node,
         found: &mut dyn FnMut(usize, &'j str),
-    ) -> Result<(), serde_json::Error> {
-        let mut json = serde_json::Deserializer::from_str(text);
-        Walk { paths: self, node, found }.deserialize(&mut json)?;
-        json.end()
+    ) -> Result<(), Broken> {
+        match scan.peek() {
+            Some(b'{') => self.walk_members(scan, node, found),
+            Some(b'[') if self.through_arrays => {
+                scan.enter()?;
+                let mut is_first = true;
+                while scan.item(is_first)? {
+                    is_first = false;
+                    self.walk(scan, node, found)?;
+                }
+                Ok(())
+            }
+            _ => scan.pass(),
+        }
     }
+
+    fn walk_members<'j>(
+        &self,
+        scan: &mut Scan<'j>,
+        node: &Node,
+        found: &mut dyn FnMut(usize, &'j str),
+    ) -> Result<(), Broken> {
+        scan.enter()?;
+        let mut is_first = true;
+        while let Some(name) = scan.member(is_first)? {
+            is_first = false;
+            let Some(child) = node.child(name)? else {
+                scan.pass()?;
+                continue;
+            };
+            if let Some(index) = child.found {
+                let mut below = *scan;
+                found(index, scan.value()?);
+                if !child.children.is_empty() {
+                    self.walk(&mut below, child, found)?;
+                }
+            } else {
+                self.walk(scan, child, found)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Node {
+    /// The child of a name. Names are compared as they are meant, not as they are written: `"na\u006de"` is
+    /// `name`.
+    fn child(&self, name: Name<'_>) -> Result<Option<&Node>, Broken> {
+        let name = meant(name)?;
+        let child = self.children.iter().find(|(child, _)| *child == name);
+        Ok(child.map(|(_, node)| node))
+    }
+}
+
+/// A name without its escapes.
+fn meant(name: Name<'_>) -> Result<Cow<'_, str>, Broken> {
+    let Name { written, has_escapes } = name;
+    if !has_escapes {
+        return Ok(Cow::Borrowed(written));
+    }
+    serde_json::from_str(&format!("\"{written}\"")).map(Cow::Owned).map_err(|_| Broken)
 }
 
 /// Where a text that was [found](Paths::find) stands in the text it was found in.
@@ -122,24 +180,40 @@ pub fn member(json: &[u8], found: &str) -> std::ops::Range<usize> {
 /// call, if the text is no object.
 pub fn members<'j>(
     text: &'j str,
-    each: impl FnMut(&str, &'j str),
+    mut each: impl FnMut(&str, &'j str),
 ) -> Result<bool, serde_json::Error> {
-    if !text.trim_start().starts_with('{') {
+    let mut scan = Scan::new(text);
+    if scan.peek() != Some(b'{') {
         return Ok(false);
     }
-    let mut json = serde_json::Deserializer::from_str(text);
-    serde::Deserializer::deserialize_map(&mut json, Members(each))?;
-    json.end().map(|()| true)
+    let mut read = || {
+        scan.enter()?;
+        let mut is_first = true;
+        while let Some(name) = scan.member(is_first)? {
+            is_first = false;
+            each(&meant(name)?, scan.value()?);
+        }
+        scan.end()
+    };
+    read().map(|()| true).map_err(|Broken| scan::error(text))
 }
 
 /// Calls `each` with the text of each item of an array. False, without a call, if the text is none.
 pub fn items<'j>(text: &'j str, mut each: impl FnMut(&'j str)) -> Result<bool, serde_json::Error> {
-    if !text.trim_start().starts_with('[') {
+    let mut scan = Scan::new(text);
+    if scan.peek() != Some(b'[') {
         return Ok(false);
     }
-    let items: Vec<&'j RawValue> = serde_json::from_str(text)?;
-    items.into_iter().for_each(|item| each(item.get()));
-    Ok(true)
+    let mut read = || {
+        scan.enter()?;
+        let mut is_first = true;
+        while scan.item(is_first)? {
+            is_first = false;
+            each(scan.value()?);
+        }
+        scan.end()
+    };
+    read().map(|()| true).map_err(|Broken| scan::error(text))
 }
 
 /// The names of a path.
@@ -162,131 +236,6 @@ pub fn split(path: &str) -> Result<Vec<String>, PathError> {
         return Err(PathError::Empty(path.to_owned()));
     }
     Ok(names)
-}
-
-/// Goes through one value in search of what lies below a node.
-struct Walk<'w, 'j> {
-    paths: &'w Paths,
-    node: &'w Node,
-    found: &'w mut dyn FnMut(usize, &'j str),
-}
-
-impl<'j> DeserializeSeed<'j> for Walk<'_, 'j> {
-    type Value = ();
-
-    fn deserialize<D: serde::Deserializer<'j>>(self, json: D) -> Result<(), D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl<'j> Visitor<'j> for Walk<'_, 'j> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_map<A: MapAccess<'j>>(self, mut map: A) -> Result<(), A::Error> {
-        let Walk { paths, node, found } = self;
-        while let Some(child) = map.next_key_seed(Child(node))? {
-            let Some(child) = child else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            let Some(index) = child.found else {
-                map.next_value_seed(Walk { paths, node: child, found })?;
-                continue;
-            };
-            let raw: &'j RawValue = map.next_value()?;
-            found(index, raw.get());
-            if !child.children.is_empty() {
-                paths.walk(raw.get(), child, found).map_err(serde::de::Error::custom)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'j>>(self, mut seq: A) -> Result<(), A::Error> {
-        let Walk { paths, node, found } = self;
-        if !paths.through_arrays {
-            while seq.next_element::<IgnoredAny>()?.is_some() {}
-            return Ok(());
-        }
-        while seq.next_element_seed(Walk { paths, node, found: &mut *found })?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-}
-
-struct Members<F>(F);
-
-impl<'j, F: FnMut(&str, &'j str)> Visitor<'j> for Members<F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'j>>(mut self, mut map: A) -> Result<(), A::Error> {
-        // A name without escapes is not copied, but a `Cow` that is asked for directly would be.
-        while let Some(Name(name)) = map.next_key()? {
-            let raw: &'j RawValue = map.next_value()?;
-            (self.0)(&name, raw.get());
-        }
-        Ok(())
-    }
-}
-
-#[derive(serde::Deserialize)]
-struct Name<'j>(#[serde(borrow)] Cow<'j, str>);
-
-/// Reads a name and finds the child it belongs to. Names are compared as they are meant, not as they
-/// are written: `"na\u006de"` is `name`.
-struct Child<'w>(&'w Node);
-
-impl<'j, 'w> DeserializeSeed<'j> for Child<'w> {
-    type Value = Option<&'w Node>;
-
-    fn deserialize<D: serde::Deserializer<'j>>(self, json: D) -> Result<Self::Value, D::Error> {
-        json.deserialize_str(self)
-    }
-}
-
-impl<'w> Visitor<'_> for Child<'w> {
-    type Value = Option<&'w Node>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    #[inline]
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        let child = self.0.children.iter().find(|(child, _)| child == name);
-        Ok(child.map(|(_, node)| node))
-    }
 }
 
 #[cfg(test)]
@@ -334,7 +283,10 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_an_error_wherever_it_stands() {
-        for json in ["", "{", r#"{"b":tru}"#, r#"{"a":1}x"#, r#"{"b":"\x"}"#, "{\"a\":\"\u{1}\"}"] {
+        let lone = r#"{"\ud800":1}"#;
+        for json in
+            ["", "{", r#"{"b":tru}"#, r#"{"a":1}x"#, r#"{"b":"\x"}"#, "{\"a\":\"\u{1}\"}", lone]
+        {
             assert!(found(&["a"], true, json).is_err(), "{json:?}");
         }
         let paths = Paths::new(["a"]).unwrap();
