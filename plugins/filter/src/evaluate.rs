@@ -44,6 +44,18 @@ pub(crate) fn holds(expression: &Expression, record: &Record<'_>, fields: &Field
         Expression::And(parts) => parts.iter().all(|part| holds(part, record, fields)),
         Expression::Or(parts) => parts.iter().any(|part| holds(part, record, fields)),
         Expression::Not(inner) => !holds(inner, record, fields),
+        // What most filters ask, and all that many do. A text that is not UTF-8 is equal to none that is.
+        Expression::Compare(
+            left @ (Operand::Key | Operand::Header(_)),
+            comparison @ (Comparison::Equal | Comparison::Unequal),
+            Operand::Literal(Literal::Text(text)),
+        ) => {
+            let found = match left {
+                Operand::Header(name) => record.header(name),
+                _ => record.key(),
+            };
+            (found == Some(text.as_bytes())) == (*comparison == Comparison::Equal)
+        }
         Expression::Compare(left, comparison, right) => {
             let ordering = compare(&read(left, record, fields), &read(right, record, fields));
             match comparison {

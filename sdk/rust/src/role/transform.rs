@@ -171,18 +171,19 @@ impl<'b> Output<'b> {
     /// The next record stays as it is.
     #[inline]
     pub fn keep(&mut self) {
-        let record = self.next();
+        self.check();
+        let (batch, index) = (self.batch, self.judged);
         if let Some(keys) = &mut self.keys {
-            keys.push(record.key());
+            keys.push(batch.record(index).key());
         }
         if let Some(values) = &mut self.values {
-            values.push(record.value());
+            values.push(batch.record(index).value());
         }
         if let Some(headers) = &mut self.headers {
-            headers.push(record.headers().map(|header| (header.name, header.value)));
+            headers.push(batch.record(index).headers().map(|header| (header.name, header.value)));
         }
         if let Some(timestamps) = &mut self.timestamps {
-            timestamps.push(record.timestamp());
+            timestamps.push(batch.record(index).timestamp());
         }
         self.go_on();
     }
@@ -190,13 +191,13 @@ impl<'b> Output<'b> {
     /// The next record goes.
     #[inline]
     pub fn discard(&mut self) {
-        self.next();
+        self.check();
         self.judged += 1;
     }
 
     /// The next record could not be handled.
     pub fn reject(&mut self, reject: Reject) {
-        self.next();
+        self.check();
         self.rejects.push(reject.at(self.judged));
         self.judged += 1;
     }
@@ -215,7 +216,8 @@ impl<'b> Output<'b> {
 
     /// The next record changes.
     pub fn change(&mut self, change: &Change) {
-        let record = self.next();
+        self.check();
+        let record = self.batch.record(self.judged);
         if change.key.is_some() {
             self.start_keys();
         }
@@ -258,9 +260,9 @@ impl<'b> Output<'b> {
         }
     }
 
-    fn next(&self) -> Record<'b> {
+    #[inline]
+    fn check(&self) {
         assert!(self.judged < self.batch.len(), "more was said than there are records");
-        self.batch.record(self.judged)
     }
 
     fn go_on(&mut self) {
