@@ -37,6 +37,7 @@ pub(crate) struct PluginEngine {
     engine: Engine,
     linker: Linker<Guest>,
     tasks_linker: Linker<Guest>,
+    ceiling: Ceiling,
     cache: Cache,
     ticker: Arc<Ticker>,
     slots: Slots,
@@ -57,7 +58,8 @@ impl PluginEngine {
         let tasks_linker = linker(&engine, true).map_err(failed)?;
         let ticker = Ticker::start(engine.clone())?;
         let slots = Slots::new(ceiling.instances);
-        Ok(PluginEngine { engine, linker: hot, tasks_linker, cache, ticker, slots })
+        let ceiling = *ceiling;
+        Ok(PluginEngine { engine, linker: hot, tasks_linker, ceiling, cache, ticker, slots })
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -84,12 +86,13 @@ impl PluginEngine {
         let problem = |error: wasmtime::Error| {
             UseError::Component(format!("not a component that can be run here: {error:#}"))
         };
-        let component = Component::new(&self.engine, bytes).map_err(problem)?;
-        match component.serialize() {
-            Ok(code) => self.cache.store(&self.engine, digest, &code),
-            Err(error) => tracing::warn!(%error, digest, "compiled plugin not cached"),
+        let code = compile_apart(&config(&self.ceiling), bytes).map_err(problem)?;
+        self.cache.store(&self.engine, digest, &code);
+        match self.cached(digest) {
+            Some(component) => Ok(component),
+            // The disk is full, or somebody was at the cache: from memory, once more.
+            None => Component::new(&self.engine, bytes).map_err(problem),
         }
-        Ok(component)
     }
 
     /// Keeps the epoch ticking until the guard goes.
@@ -107,6 +110,15 @@ impl Drop for PluginEngine {
     fn drop(&mut self) {
         self.ticker.end();
     }
+}
+
+/// Compiles with an engine and on threads that go when it is done: a compiler keeps its tables for the next time, and
+/// threads what they have freed. After a large component both are tens of megabytes.
+fn compile_apart(config: &Config, bytes: &[u8]) -> wasmtime::Result<Vec<u8>> {
+    let engine = Engine::new(config)?;
+    let named = |number| format!("plugin-compiler-{number}");
+    let threads = rayon::ThreadPoolBuilder::new().thread_name(named).build()?;
+    threads.install(|| engine.precompile_component(bytes))
 }
 
 fn config(ceiling: &Ceiling) -> Config {
@@ -139,6 +151,8 @@ fn config(ceiling: &Ceiling) -> Config {
         .cranelift_opt_level(OptLevel::Speed)
         .max_wasm_stack(STACK_BYTES)
         .async_stack_size(STACK_BYTES + (512 << 10))
+        // When an instance goes, so does what was on its stack: to the next one, and out of memory.
+        .async_stack_zeroing(true)
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config

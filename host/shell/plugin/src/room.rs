@@ -22,6 +22,8 @@ use crate::role::{Introduction, Role};
 
 /// How long an instance may have nothing to do.
 const IDLE_MAX: Duration = Duration::from_secs(30);
+/// Instances up to which one is kept that nobody has called yet.
+const WARM_MAX: usize = 64;
 /// How much longer than its budget a call is waited for: a host call can't be interrupted by the epoch.
 const GRACE: Duration = Duration::from_millis(250);
 /// An instance whose memory has grown beyond this part of its limit is let go after the call.
@@ -158,11 +160,21 @@ impl<R: Role> Room<R> {
         }
     }
 
-    /// Makes an instance if there is none: shows that the plugin starts with its configuration.
+    /// Makes an instance if there is none: shows that the plugin starts with its configuration. It is kept for the
+    /// first call, unless many are kept for theirs: a broker of a thousand bindings is not to hold a thousand
+    /// instances because they were all bound at once.
     pub(crate) async fn warm(self: &Arc<Self>) -> Result<(), Failure> {
         let _place = self.place().await?;
         let instance = self.take().await?;
-        self.give_back(instance);
+        if self.engine.slots().taken() <= WARM_MAX {
+            self.give_back(instance);
+            return Ok(());
+        }
+        drop(instance);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.idle.is_empty() {
+            state.pre = None;
+        }
         Ok(())
     }
 

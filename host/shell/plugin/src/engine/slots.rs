@@ -22,6 +22,7 @@ pub(crate) type Occupied = OwnedSemaphorePermit;
 /// All places.
 #[derive(Debug)]
 pub(crate) struct Slots {
+    count: usize,
     free: Arc<Semaphore>,
     /// Protects who may be keeping instances; taken when one comes and when there is no room.
     tenants: Mutex<Tenants>,
@@ -43,7 +44,7 @@ impl std::fmt::Debug for Tenants {
 impl Slots {
     pub(super) fn new(count: u32) -> Slots {
         let count = usize::try_from(count).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Slots { free: Arc::new(Semaphore::new(count)), tenants: Mutex::default() }
+        Slots { count, free: Arc::new(Semaphore::new(count)), tenants: Mutex::default() }
     }
 
     /// From now on this one may keep instances.
@@ -54,6 +55,11 @@ impl Slots {
             tenants.tidy_at = (tenants.all.len() * 2).max(64);
         }
         tenants.all.push(tenant);
+    }
+
+    /// Instances that there are.
+    pub(crate) fn taken(&self) -> usize {
+        self.count.saturating_sub(self.free.available_permits())
     }
 
     /// A place: a free one, one that somebody else can do without, or the first that becomes free within a time.
