@@ -253,10 +253,12 @@ impl Arriving {
 impl Handshake {
     /// Returns when the handshake is complete: nothing that `connection` brings from then on is a replay.
     pub async fn done(self, connection: &Connection) -> Result<(), HandshakeError> {
-        match self.place.limit(self.complete).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(connection.connection.closed().await.into()),
-            Err(error) => {
+        // What it resolves to says whether anything came early, and nothing of success.
+        let resolved = self.place.limit(self.complete).await;
+        match (resolved, connection.connection.close_reason()) {
+            (Ok(_), None) => Ok(()),
+            (Ok(_), Some(reason)) => Err(reason.into()),
+            (Err(error), _) => {
                 connection.close(Reason::Idle);
                 Err(error)
             }
