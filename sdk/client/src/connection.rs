@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::{ClientConfig, Transport};
 use crate::error::{Code, ConnectError, Peer, RequestError};
 use crate::request::Call;
-use crate::transport::{Dialer, Early, Reader, Stream, Writer};
+use crate::transport::{Dialer, Early, QUIC_ANSWER_MAX, Reader, Stream, Writer};
 
 /// Requests that wait for their answer at once. Brokers work on few of one connection; more only
 /// fills their sockets.
@@ -86,16 +86,18 @@ impl Connection {
         let limit = config.connect_timeout;
         let deadline = Instant::now() + limit;
         let stream = dialer.dial(&peer, limit, Early::Tried).await?;
-        let was_early = stream.early;
-        let outcome = Connection::over(stream, peer.clone(), config, deadline).await;
-        match outcome {
-            // A broker that was started anew takes nothing early.
-            Err(ConnectError::Handshake { .. }) if was_early => {
+        if !stream.early {
+            return Connection::over(stream, peer, config, deadline).await;
+        }
+        let soon = deadline.min(Instant::now() + QUIC_ANSWER_MAX);
+        match Connection::over(stream, peer.clone(), config, soon).await {
+            Ok(connection) => Ok(connection),
+            // A broker that was started anew takes nothing early, and where UDP has come to be blocked nobody answers.
+            Err(_) => {
                 let left = deadline.saturating_duration_since(Instant::now());
                 let stream = dialer.dial(&peer, left, Early::NotTried).await?;
                 Connection::over(stream, peer, config, deadline).await
             }
-            outcome => outcome,
         }
     }
 

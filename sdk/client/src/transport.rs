@@ -31,7 +31,7 @@ pub type Reader = Box<dyn AsyncRead + Send + Unpin>;
 pub type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// How long UDP may stay without an answer before TLS is tried: several packets have been lost by then.
-const QUIC_ANSWER_MAX: Duration = Duration::from_secs(3);
+pub const QUIC_ANSWER_MAX: Duration = Duration::from_secs(3);
 /// How long an address at which UDP was not answered is reached over TLS at once.
 const BLOCKED_REMEMBERED: Duration = Duration::from_secs(60);
 /// Such addresses that are remembered; beyond it the memory starts anew.

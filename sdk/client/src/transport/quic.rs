@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -48,6 +49,8 @@ type Place = Arc<tokio::sync::Mutex<Weak<Link>>>;
 /// A connection, held by its streams.
 struct Link {
     connection: quinn::Connection,
+    /// Whether what was sent so far may still be refused as coming too early.
+    early: Arc<AtomicBool>,
 }
 
 impl Drop for Link {
@@ -64,7 +67,8 @@ impl Drop for Link {
 }
 
 impl Quic {
-    /// Opens a stream to `peer`, on the connection that there is or on a new one.
+    /// Opens a stream to `peer`, on the connection that there is or on a new one; with [`Early::NotTried`] always on a
+    /// new one, as the last has come to nothing.
     pub(super) async fn dial(
         &self,
         peer: &Peer,
@@ -76,15 +80,15 @@ impl Quic {
             places.entry(peer.address.clone()).or_default().clone()
         };
         let mut place = place.lock().await;
-        if let Some(link) = place.upgrade().filter(|link| link.connection.close_reason().is_none())
-        {
-            return open(peer, link, false).await;
-        }
-        let (connection, early) = self.connect(peer, config, early).await?;
-        let link = Arc::new(Link { connection });
+        let is_open = |link: &Arc<Link>| link.connection.close_reason().is_none();
+        let known = place.upgrade().filter(is_open).filter(|_| early == Early::Tried);
+        let link = match known {
+            Some(link) => link,
+            None => Arc::new(self.connect(peer, config, early).await?),
+        };
         *place = Arc::downgrade(&link);
         drop(place);
-        open(peer, link, early).await
+        open(peer, link).await
     }
 
     async fn connect(
@@ -92,7 +96,7 @@ impl Quic {
         peer: &Peer,
         config: Arc<QuicClientConfig>,
         early: Early,
-    ) -> Result<(quinn::Connection, bool), ConnectError> {
+    ) -> Result<Link, ConnectError> {
         let resolve =
             |source| ConnectError::Resolve { peer: peer.clone(), source: Arc::new(source) };
         let unreachable =
@@ -109,13 +113,18 @@ impl Quic {
             let mut connecting = connecting.map_err(|error| not_trusted(peer, &error))?;
             if early == Early::Tried {
                 connecting = match connecting.into_0rtt() {
-                    // That it was taken shows in the answer to what is sent.
-                    Ok((connection, _accepted)) => return Ok((connection, true)),
+                    Ok((connection, accepted)) => {
+                        let early = Arc::new(AtomicBool::new(true));
+                        let flag = Arc::clone(&early);
+                        // Ends with the handshake, however it goes.
+                        tokio::spawn(async move { flag.store(!accepted.await, Ordering::Relaxed) });
+                        return Ok(Link { connection, early });
+                    }
                     Err(connecting) => connecting,
                 };
             }
             match connecting.await {
-                Ok(connection) => return Ok((connection, false)),
+                Ok(connection) => return Ok(Link { connection, early: Arc::default() }),
                 Err(ConnectionError::TimedOut) => {
                     last = ConnectError::Timeout { peer: peer.clone(), after: IDLE_MAX };
                 }
@@ -167,9 +176,10 @@ fn transport_settings() -> TransportConfig {
     settings
 }
 
-async fn open(peer: &Peer, link: Arc<Link>, early: bool) -> Result<Stream, ConnectError> {
+async fn open(peer: &Peer, link: Arc<Link>) -> Result<Stream, ConnectError> {
     let opened = link.connection.open_bi().await;
     let (writer, reader) = opened.map_err(|error| not_trusted(peer, &error))?;
+    let early = link.early.load(Ordering::Relaxed);
     let reader = Half { stream: reader, link: Arc::clone(&link) };
     let writer = Half { stream: writer, link };
     let (reader, writer) = (Box::new(reader), Box::new(writer));
