@@ -18,9 +18,37 @@ struct Relay {
     task: JoinHandle<()>,
 }
 
-/// A long header of QUIC version 1 names its type in two bits: 2 is a packet of the handshake.
-fn is_handshake(datagram: &[u8]) -> bool {
-    datagram.first().is_some_and(|first| first & 0x80 != 0 && (first >> 4) & 3 == 2)
+/// Whether a datagram carries a packet of the handshake. Several packets share a datagram: each with a long header says
+/// how long it is, and names its type in two bits (RFC 9000, section 17.2).
+fn is_handshake(mut datagram: &[u8]) -> bool {
+    const INITIAL: u8 = 0;
+    const HANDSHAKE: u8 = 2;
+    while datagram.first().is_some_and(|first| first & 0x80 != 0) {
+        let kind = (datagram[0] >> 4) & 3;
+        if kind == HANDSHAKE {
+            return true;
+        }
+        let mut rest = &datagram[5..];
+        for _id in ["the receiver's", "the sender's"] {
+            rest = &rest[1 + usize::from(rest[0])..];
+        }
+        if kind == INITIAL {
+            let token = varint(&mut rest);
+            rest = &rest[token..];
+        }
+        let length = varint(&mut rest);
+        datagram = &rest[length..];
+    }
+    false
+}
+
+/// A number of one, two, four or eight bytes, as its first two bits say.
+fn varint(bytes: &mut &[u8]) -> usize {
+    let count = 1 << (bytes[0] >> 6);
+    let (number, rest) = bytes.split_at(count);
+    *bytes = rest;
+    let first = usize::from(number[0] & 0x3f);
+    number[1..].iter().fold(first, |number, byte| number << 8 | usize::from(*byte))
 }
 
 async fn relay(broker: SocketAddr) -> Relay {
