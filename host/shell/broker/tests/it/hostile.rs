@@ -1,5 +1,7 @@
 //! Peers that take places and say nothing.
 
+use std::collections::BTreeSet;
+
 use rustls::version::TLS13;
 
 use super::scene::{Papers, SOON, endpoint, over_quic, over_tls, quic_config, start_one, stream};
@@ -33,19 +35,40 @@ async fn handshakes_of_quic_that_nobody_goes_on_with_keep_nobody_out() {
     let running = start_one(data.path(), "quic://127.0.0.1:0", &section, "").await;
     let address = running.ready.listeners[0].address;
     let config = quic_config(papers.client(&[&TLS13], None), &[b"kafka"]);
-    // Recorded once: the first packet of a client, which then never answers. Its identifiers make each another one.
+    // The first packets of clients, brought here by somebody else: nobody goes on with them.
     let listening = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let deaf = listening.local_addr().unwrap();
-    let sender = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let sender = Arc::new(tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    // The later ones are asked to prove that they are where they say: a Retry (RFC 9000, section 17.2.5).
+    let answers = Arc::clone(&sender);
+    let asked = tokio::spawn(async move {
+        let mut answer = vec![0; 65_536];
+        loop {
+            let count = answers.recv(&mut answer).await.unwrap();
+            if answer[..count].first().is_some_and(|first| first >> 4 & 0b1011 == 0b1011) {
+                return;
+            }
+        }
+    });
     let mut datagram = vec![0; 65_536];
+    let (mut silent, mut seen) = (Vec::new(), BTreeSet::new());
     for _ in 0..FLOOD {
-        let silent = endpoint();
-        let connecting = silent.connect_with(config.clone(), deaf, "localhost").unwrap();
-        let first = tokio::time::timeout(SOON, listening.recv(&mut datagram)).await;
-        let count = first.unwrap().unwrap();
+        let client = endpoint();
+        let connecting = client.connect_with(config.clone(), deaf, "localhost").unwrap();
+        // One that goes would say so.
+        silent.push((connecting, client));
+        let first = async {
+            loop {
+                let (count, from) = listening.recv_from(&mut datagram).await.unwrap();
+                if seen.insert(from) {
+                    return count;
+                }
+            }
+        };
+        let count = tokio::time::timeout(SOON, first).await.unwrap();
         sender.send_to(&datagram[..count], address).await.unwrap();
-        drop((connecting, silent));
     }
+    tokio::time::timeout(SOON, asked).await.unwrap().unwrap();
     let honest = endpoint();
     let connection = over_quic(&honest, address, config).await.unwrap();
     let mut client = stream(&connection).await;
