@@ -67,9 +67,10 @@ fn address(broker: &Broker, transport: &str) -> String {
     found.unwrap_or_else(|| panic!("no {transport} in {}", broker.ready_line())).to_owned()
 }
 
-/// Sends the flights to a topic of the transport's own and reads all of them again.
+/// Creates a topic, sends the flights to it and reads all of them again.
 #[track_caller]
 fn fly(cli: &Cli, address: &str, topic: &str, trust: &[&str]) {
+    cli.run(&[&["-b", address, "topic", "create", topic], trust].concat());
     let mut produce = vec!["-b", address, "produce", topic, "--input", "csv", FLIGHTS];
     produce.extend(["--value", "raw", "--key-column", "tailnum"]);
     cli.run(&[&produce, trust].concat());
