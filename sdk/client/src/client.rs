@@ -25,7 +25,7 @@ use crate::connection::Connection;
 use crate::error::{ApiError, Code, Peer};
 use crate::metadata::{Metadata, TopicMetadata};
 use crate::request::Call;
-use crate::transport::Transport;
+use crate::transport::Dialer;
 
 /// The wait before the second attempt; it doubles up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
@@ -53,7 +53,7 @@ impl Lane {
 
 struct Shared {
     config: ClientConfig,
-    transport: Transport,
+    dialer: Dialer,
     /// What brokers said about the cluster. Held for look-ups and updates only, never over a wait.
     memory: Mutex<Memory>,
     /// One place per broker and lane. Held to find the place only; the place has its own lock,
@@ -83,10 +83,11 @@ struct Memory {
 impl Client {
     /// A client that has not spoken to anybody yet.
     pub fn new(config: ClientConfig) -> Client {
+        let pins = config.brokers.iter().filter_map(|address| address.pin.clone()).collect();
         Client {
             shared: Arc::new(Shared {
+                dialer: Dialer::new(config.tls.clone(), pins),
                 config,
-                transport: Transport::default(),
                 memory: Mutex::default(),
                 places: Mutex::default(),
                 lanes: AtomicU32::new(1),
@@ -98,6 +99,12 @@ impl Client {
     /// What it was made with.
     pub fn config(&self) -> &ClientConfig {
         &self.shared.config
+    }
+
+    /// Takes leave of all brokers: those that were spoken to over QUIC would otherwise wait for more. What has not been
+    /// answered is lost.
+    pub async fn close(&self) {
+        self.shared.dialer.close().await;
     }
 
     /// A lane nobody else has.
@@ -281,7 +288,8 @@ impl Client {
             request.topics = topics.map(|topics| topics.into_iter().map(named).collect());
             request.allow_auto_topic_creation = false;
         });
-        let metadata = Metadata::from_wire(&connection.call(&request).await?);
+        let metadata =
+            Metadata::from_wire(&connection.call(&request).await?, connection.transport());
         self.memory(|memory| memory.remember(&metadata));
         Ok(metadata)
     }
@@ -352,7 +360,7 @@ impl Client {
         {
             return Ok(connection.clone());
         }
-        let connection = Connection::open(self.shared.transport, peer, &self.shared.config).await?;
+        let connection = Connection::open(&self.shared.dialer, peer, &self.shared.config).await?;
         self.shared.reached.store(true, Ordering::Relaxed);
         *place = Some(connection.clone());
         Ok(connection)

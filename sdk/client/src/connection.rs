@@ -23,10 +23,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::ClientConfig;
+use crate::config::{ClientConfig, Transport};
 use crate::error::{Code, ConnectError, Peer, RequestError};
 use crate::request::Call;
-use crate::transport::{Reader, Transport, Writer};
+use crate::transport::{Dialer, Early, QUIC_ANSWER_MAX, Reader, Stream, Writer};
 
 /// Requests that wait for their answer at once. Brokers work on few of one connection; more only
 /// fills their sockets.
@@ -46,6 +46,7 @@ pub struct Connection {
 
 struct Shared {
     peer: Peer,
+    transport: Transport,
     client_id: String,
     /// What the broker serves by API; set once, before anybody else sees the connection.
     versions: OnceLock<BTreeMap<i16, (i16, i16)>>,
@@ -78,13 +79,36 @@ struct Waiter {
 impl Connection {
     /// Dials `peer` and agrees on versions, both within the configured time.
     pub async fn open(
-        transport: Transport,
+        dialer: &Dialer,
         peer: Peer,
         config: &ClientConfig,
     ) -> Result<Connection, ConnectError> {
         let limit = config.connect_timeout;
         let deadline = Instant::now() + limit;
-        let (reader, writer) = transport.dial(&peer, limit).await?;
+        let stream = dialer.dial(&peer, limit, Early::Tried).await?;
+        if !stream.early {
+            return Connection::over(stream, peer, config, deadline).await;
+        }
+        let soon = deadline.min(Instant::now() + QUIC_ANSWER_MAX);
+        match Connection::over(stream, peer.clone(), config, soon).await {
+            Ok(connection) => Ok(connection),
+            // A broker that was started anew takes nothing early, and where UDP has come to be blocked nobody answers.
+            Err(_) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let stream = dialer.dial(&peer, left, Early::NotTried).await?;
+                Connection::over(stream, peer, config, deadline).await
+            }
+        }
+    }
+
+    async fn over(
+        stream: Stream,
+        peer: Peer,
+        config: &ClientConfig,
+        deadline: Instant,
+    ) -> Result<Connection, ConnectError> {
+        let limit = config.connect_timeout;
+        let Stream { reader, writer, transport, .. } = stream;
         let (queue, outgoing) = mpsc::channel(QUEUE_MAX);
         let (waiting, waiters) = mpsc::channel(IN_FLIGHT_MAX);
         let writing = tokio::spawn(write_all(writer, outgoing, waiting));
@@ -92,6 +116,7 @@ impl Connection {
         let connection = Connection {
             shared: Arc::new(Shared {
                 peer: peer.clone(),
+                transport,
                 client_id: config.client_id.clone(),
                 versions: OnceLock::new(),
                 queue,
@@ -145,6 +170,11 @@ impl Connection {
     /// Who is at the other end.
     pub fn peer(&self) -> &Peer {
         &self.shared.peer
+    }
+
+    /// What carries it: not what was dialled, where QUIC was not answered.
+    pub fn transport(&self) -> Transport {
+        self.shared.transport
     }
 
     /// Whether no more requests can be sent.

@@ -38,6 +38,15 @@ pub enum ConnectError {
     /// Nobody answered in time.
     #[error("connect to {peer}: no answer within {after:?}")]
     Timeout { peer: Peer, after: Duration },
+    /// The files with authorities, or with our own certificate, cannot be used.
+    #[error("connect to {peer}: {reason}")]
+    Unusable { peer: Peer, reason: Arc<str> },
+    /// Somebody answers, and is not believed, or does not believe us.
+    #[error("connect to {peer}: handshake: {reason}")]
+    NotTrusted { peer: Peer, reason: Arc<str> },
+    /// QUIC was not answered, and TLS did not work either.
+    #[error("{quic}; over TLS instead: {tls}")]
+    NeitherNor { quic: Box<ConnectError>, tls: Box<ConnectError> },
     /// Somebody answers, but does not speak Kafka or closes at once.
     #[error("agree on versions with {peer}: {source}")]
     Handshake { peer: Peer, source: Box<RequestError> },

@@ -30,7 +30,7 @@ pub mod transport;
 
 pub use admin::Admin;
 pub use client::Client;
-pub use config::{Address, AddressError, ClientConfig};
+pub use config::{Address, AddressError, ClientConfig, IdentityFiles, Pin, TlsConfig, Transport};
 pub use consumer::{
     ConsumeError, Consumer, ConsumerConfig, ConsumerRecord, Event, GroupConfig, PartitionRecords,
     Reset,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use brooklet_types::{BrokerId, TopicId};
 use brooklet_wire::message::{MetadataResponse, metadata_response as wire};
 
-use crate::config::Address;
+use crate::config::{Address, Transport};
 use crate::error::Code;
 
 /// A broker and the address it advertises.
@@ -70,8 +70,10 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    pub(crate) fn from_wire(response: &MetadataResponse) -> Metadata {
-        let brokers = response.brokers.iter().filter_map(broker).map(|broker| (broker.id, broker));
+    /// Brokers advertise what is reached as they were: `transport` is what the answer came over.
+    pub(crate) fn from_wire(response: &MetadataResponse, transport: Transport) -> Metadata {
+        let brokers = response.brokers.iter().filter_map(|wire| broker(wire, transport));
+        let brokers = brokers.map(|broker| (broker.id, broker));
         let topics = response.topics.iter().filter_map(|wire| {
             let topic = topic(wire)?;
             Some((topic.name.clone(), Arc::new(topic)))
@@ -85,11 +87,11 @@ impl Metadata {
     }
 }
 
-fn broker(wire: &wire::MetadataResponseBroker) -> Option<BrokerAddress> {
+fn broker(wire: &wire::MetadataResponseBroker, transport: Transport) -> Option<BrokerAddress> {
     let port = u16::try_from(wire.port).ok()?;
     Some(BrokerAddress {
         id: broker_id(wire.node_id)?,
-        address: Address { host: wire.host.to_string(), port },
+        address: Address::new(transport, wire.host.to_string(), port),
         rack: wire.rack.as_ref().map(ToString::to_string),
     })
 }

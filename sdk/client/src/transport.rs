@@ -1,15 +1,28 @@
 //! The one seam to the network: how a pair of byte streams to a broker comes about.
 //!
-//! Everything above holds a [`Reader`] and a [`Writer`] and cannot tell what carries them, so a
-//! second transport is a second variant of [`Transport`] and one arm in [`Transport::dial`].
+//! Everything above holds a [`Reader`] and a [`Writer`] and cannot tell what carries them.
+//!
+//! **What it decides.** Over what a broker is reached. Where QUIC is not answered, TLS is tried, at the same port or the one that
+//! the address names: some networks let no UDP through. It never falls back to TCP in the clear, and
+//! never after somebody has answered and was not believed.
 
-use std::sync::Arc;
+mod quic;
+mod trust;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsConnector;
 
+use self::quic::Quic;
+use self::trust::Trust;
+use crate::config::{Address, Pin, TlsConfig, Transport};
 use crate::error::{ConnectError, Peer};
 
 /// Bytes from a broker.
@@ -17,43 +30,171 @@ pub type Reader = Box<dyn AsyncRead + Send + Unpin>;
 /// Bytes to a broker.
 pub type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
-/// What carries the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Transport {
-    /// Plain TCP.
-    #[default]
-    Tcp,
+/// How long UDP may stay without an answer before TLS is tried: several packets have been lost by then.
+pub const QUIC_ANSWER_MAX: Duration = Duration::from_secs(3);
+/// How long an address at which UDP was not answered is reached over TLS at once.
+const BLOCKED_REMEMBERED: Duration = Duration::from_secs(60);
+/// Such addresses that are remembered; beyond it the memory starts anew.
+const BLOCKED_MAX: usize = 1000;
+
+/// A way to a broker.
+pub struct Stream {
+    /// Its bytes.
+    pub reader: Reader,
+    /// Ours.
+    pub writer: Writer,
+    /// What carries them.
+    pub transport: Transport,
+    /// Whether what is written first may be refused as coming too early (0-RTT); another [`Dialer::dial`] is then due.
+    pub early: bool,
 }
 
-impl Transport {
-    /// Opens a stream to `peer` within `limit`, trying each of its addresses in turn.
-    pub async fn dial(
-        self,
-        peer: &Peer,
-        limit: Duration,
-    ) -> Result<(Reader, Writer), ConnectError> {
-        match self {
-            Transport::Tcp => match timeout(limit, dial_tcp(peer)).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(ConnectError::Timeout { peer: peer.clone(), after: limit }),
-            },
-        }
+/// Whether something may be sent with the first packet where an earlier session allows it.
+///
+/// The first request of a connection asks for versions and may be repeated by whoever has seen it; the next is sent when
+/// it has been answered, and the handshake is complete by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Early {
+    /// If it can be.
+    Tried,
+    /// The handshake comes first.
+    NotTried,
+}
+
+/// Opens ways to brokers.
+pub struct Dialer {
+    trust: Trust,
+    quic: Quic,
+    /// Where UDP was not answered, and when. Held for look-ups and updates only, never over a wait.
+    blocked: Mutex<BTreeMap<Address, Instant>>,
+}
+
+impl Default for Dialer {
+    fn default() -> Dialer {
+        Dialer::new(TlsConfig::default(), BTreeSet::new())
     }
 }
 
-async fn dial_tcp(peer: &Peer) -> Result<(Reader, Writer), ConnectError> {
+impl Dialer {
+    /// One that believes whom `tls` says, or, with pins, whoever has one of those certificates.
+    pub fn new(tls: TlsConfig, pins: BTreeSet<Pin>) -> Dialer {
+        Dialer { trust: Trust::new(tls, pins), quic: Quic::default(), blocked: Mutex::default() }
+    }
+
+    /// Opens a way to `peer` within `limit`, trying each of its addresses in turn.
+    pub async fn dial(
+        &self,
+        peer: &Peer,
+        limit: Duration,
+        early: Early,
+    ) -> Result<Stream, ConnectError> {
+        match peer.address.transport {
+            Transport::Tcp => within(peer, limit, self.dial_tcp(peer)).await,
+            Transport::Tls => within(peer, limit, self.dial_tls(peer, peer.address.port)).await,
+            Transport::Quic => self.dial_quic(peer, limit, early).await,
+        }
+    }
+
+    /// Takes leave of all brokers that were reached over QUIC.
+    pub async fn close(&self) {
+        self.quic.close().await;
+    }
+
+    async fn dial_tcp(&self, peer: &Peer) -> Result<Stream, ConnectError> {
+        let stream = connect(peer, peer.address.port).await?;
+        let (reader, writer) = stream.into_split();
+        let (reader, writer) = (Box::new(reader), Box::new(writer));
+        Ok(Stream { reader, writer, transport: Transport::Tcp, early: false })
+    }
+
+    async fn dial_tls(&self, peer: &Peer, port: u16) -> Result<Stream, ConnectError> {
+        let config = self.trust.tls(peer)?;
+        let name = server_name(peer)?;
+        let stream = connect(peer, port).await?;
+        let shaken = TlsConnector::from(config).connect(name, stream).await;
+        let stream = shaken.map_err(|error| not_trusted(peer, &error))?;
+        let (reader, writer) = tokio::io::split(stream);
+        let (reader, writer) = (Box::new(reader), Box::new(writer));
+        Ok(Stream { reader, writer, transport: Transport::Tls, early: false })
+    }
+
+    async fn dial_quic(
+        &self,
+        peer: &Peer,
+        limit: Duration,
+        early: Early,
+    ) -> Result<Stream, ConnectError> {
+        let config = self.trust.quic(peer)?;
+        let port = peer.address.tls_port.unwrap_or(peer.address.port);
+        let began = Instant::now();
+        let is_blocked = self.blocked(|blocked| {
+            blocked.get(&peer.address).is_some_and(|since| since.elapsed() < BLOCKED_REMEMBERED)
+        });
+        if is_blocked {
+            let stream = within(peer, limit, self.dial_tls(peer, port)).await;
+            if stream.is_err() {
+                // Perhaps it is the other way round by now.
+                self.blocked(|blocked| blocked.remove(&peer.address));
+            }
+            return stream;
+        }
+        let quic_limit = limit.min(QUIC_ANSWER_MAX);
+        let dialled = within(peer, quic_limit, self.quic.dial(peer, config, early)).await;
+        let Err(ConnectError::Timeout { .. }) = &dialled else { return dialled };
+        let quic = dialled.err().map(Box::new).expect("it timed out");
+        let left = limit.saturating_sub(began.elapsed());
+        match within(peer, left, self.dial_tls(peer, port)).await {
+            Ok(stream) => {
+                tracing::warn!(%peer, port, "QUIC is not answered: TLS is used instead");
+                self.blocked(|blocked| {
+                    if blocked.len() >= BLOCKED_MAX {
+                        blocked.clear();
+                    }
+                    blocked.insert(peer.address.clone(), Instant::now())
+                });
+                Ok(stream)
+            }
+            Err(tls) => Err(ConnectError::NeitherNor { quic, tls: Box::new(tls) }),
+        }
+    }
+
+    fn blocked<T>(&self, act: impl FnOnce(&mut BTreeMap<Address, Instant>) -> T) -> T {
+        act(&mut self.blocked.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+async fn within<T>(
+    peer: &Peer,
+    limit: Duration,
+    dial: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    match timeout(limit, dial).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(ConnectError::Timeout { peer: peer.clone(), after: limit }),
+    }
+}
+
+fn not_trusted(peer: &Peer, error: &dyn std::fmt::Display) -> ConnectError {
+    ConnectError::NotTrusted { peer: peer.clone(), reason: error.to_string().into() }
+}
+
+fn server_name(peer: &Peer) -> Result<ServerName<'static>, ConnectError> {
+    let name = ServerName::try_from(peer.address.host.clone());
+    name.map_err(|error| not_trusted(peer, &error))
+}
+
+async fn connect(peer: &Peer, port: u16) -> Result<TcpStream, ConnectError> {
     let resolve = |source| ConnectError::Resolve { peer: peer.clone(), source: Arc::new(source) };
     let host = peer.address.host.as_str();
-    let addresses = lookup_host((host, peer.address.port)).await.map_err(resolve)?;
-    let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
+    let addresses = lookup_host((host, port)).await.map_err(resolve)?;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
         match TcpStream::connect(address).await {
             Ok(stream) => {
                 // Requests are written whole; waiting to merge them only adds latency. A socket
                 // that refuses the option still works.
                 let _ = stream.set_nodelay(true);
-                let (reader, writer) = stream.into_split();
-                return Ok((Box::new(reader), Box::new(writer)));
+                return Ok(stream);
             }
             Err(error) => last = error,
         }

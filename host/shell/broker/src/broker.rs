@@ -5,6 +5,7 @@
 //! **What it decides.** The order of things: the data folder is locked before anything is read, all
 //! shards are open before a client is accepted, clients are answered before the shards end.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -12,6 +13,8 @@ use std::time::Duration;
 
 use brooklet_hook::Hooks;
 use brooklet_io::tcp::{ListenError, Listener};
+use brooklet_io::tls::handshake::Handshakes;
+use brooklet_io::tls::{Fingerprint, TlsError};
 use brooklet_io::{Clock, DataFolder, DataFolderError};
 use brooklet_log::disk::read_small;
 use brooklet_log::{Disk, DiskFile};
@@ -19,27 +22,16 @@ use brooklet_meta::Cluster;
 use brooklet_shard::{CompactionSettings, ShardSettings};
 use brooklet_types::{BrokerId, ByteSize, TopicId};
 use prometheus_client::registry::Registry;
-use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::Instrument;
 
-use crate::budget::Budget;
-use crate::config::{Address, Config};
-use crate::connection::{self, ConnectionLimits};
-use crate::context::{Context, Peer};
-use crate::health::{self, Health};
+use crate::config::{Config, Transport};
+use crate::context::Context;
 use crate::metrics::Metrics;
 use crate::reactor::Reactors;
 use crate::request::session::Sessions;
-use crate::router::Router;
-use crate::spans;
+use crate::server::{Server, doors};
 use crate::start::{self, ShardPlan, StartError};
 
-/// Memory for large requests of all connections together, in whole largest frames: enough for a
-/// burst, and a fraction of any machine.
-const BUDGET_FRAMES: usize = 5;
 /// Memory for the newest batches of all shards together.
 const TAIL_BYTES_MAX: usize = 64 << 20;
 /// Each shard's journal. At the rate at which a journal pays off, this is worth about a second of
@@ -49,8 +41,6 @@ const JOURNAL_BYTES: ByteSize = ByteSize::mib(64);
 const RETENTION_CHECK_INTERVAL: Duration = Duration::from_secs(300);
 /// Where the cluster's id is kept.
 const IDENTITY: &str = "cluster-id";
-/// A stop answers what was accepted within this; the connections' own limit is below it.
-const DRAIN_MAX: Duration = Duration::from_millis(4500);
 
 /// Why the broker does not run.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +57,9 @@ pub enum RunError {
     /// A port is taken, or an address is not ours.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// A listener's certificate cannot be served with.
+    #[error("{listener}: {source}")]
+    Tls { listener: String, source: TlsError },
     /// What was put in from outside can't be used.
     #[error("{0}")]
     Extension(String),
@@ -83,9 +76,28 @@ pub struct Ready {
     /// The cluster's id, for as long as the data folder exists.
     pub cluster_id: String,
     /// Where clients come in, with real ports, in the order of the configuration.
-    pub listeners: Vec<SocketAddr>,
+    pub listeners: Vec<Serving>,
     /// Where probes and metrics are served.
     pub admin: Option<SocketAddr>,
+}
+
+/// Where clients come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Serving {
+    /// What carries the protocol.
+    pub transport: Transport,
+    /// The address, with its real port.
+    pub address: SocketAddr,
+    /// The certificate's fingerprint, where the broker has made it for itself: nobody vouches for it, so a
+    /// client has to know it.
+    pub pin: Option<Fingerprint>,
+}
+
+impl fmt::Display for Serving {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}://{}", self.transport.scheme(), self.address)?;
+        self.pin.iter().try_for_each(|pin| write!(formatter, "?pin={pin}"))
+    }
 }
 
 /// What is put into a broker from outside.
@@ -126,15 +138,13 @@ pub async fn run_extended(
     let disk = DataFolder::open(&config.data)?;
     let Extensions { hooks, routes, register } = extend(&config).map_err(RunError::Extension)?;
     // Ports are taken before the logs are read: one that is in use is found at once.
-    let mut listeners = Vec::new();
-    for address in &config.listeners {
-        listeners.push(Listener::bind(&address.host, address.port).await?);
-    }
+    let clock = Clock::start();
+    let handshakes = Handshakes::default();
+    let doors = doors::open(&config, &clock, &handshakes).await?;
     let admin = match config.admin {
         Some(address) => Some(Listener::bind(&address.ip().to_string(), address.port()).await?),
         None => None,
     };
-    let clock = Clock::start();
     let cluster_id = cluster_id(&disk)?;
     let mut registry = Registry::default();
     register(&mut registry);
@@ -158,156 +168,19 @@ pub async fn run_extended(
         shutdown: stop.clone(),
     });
     context.follow_plugins().await;
-    let addresses = listeners.iter().map(Listener::local).collect();
+    let listeners = doors.iter().map(|door| door.serving).collect();
     let admin_address = admin.as_ref().map(Listener::local);
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let reactors = Reactors::start(processors)?;
-    let server = Server::new(Arc::clone(&context), &config, reactors);
-    server.serve(listeners, admin, &config, registry, routes);
-    ready(&Ready { node: config.node_id, cluster_id, listeners: addresses, admin: admin_address });
+    let server = Server::new(Arc::clone(&context), &config, reactors, handshakes);
+    server.serve(doors, admin, registry, routes);
+    ready(&Ready { node: config.node_id, cluster_id, listeners, admin: admin_address });
 
     stop.cancelled().await;
     tracing::info!("stopping");
     server.drain().await;
     running.stop().await?;
     Ok(())
-}
-
-/// What serves clients.
-struct Server {
-    context: Arc<Context>,
-    limits: Arc<ConnectionLimits>,
-    budget: Budget,
-    /// One for each connection there may be.
-    places: Arc<Semaphore>,
-    tasks: TaskTracker,
-    reactors: Reactors,
-}
-
-impl Server {
-    fn new(context: Arc<Context>, config: &Config, reactors: Reactors) -> Server {
-        let frame_bytes_max = usize::try_from(config.limits.frame_bytes_max.0)
-            .expect("the configuration keeps a frame below 2 GiB");
-        let limits = ConnectionLimits {
-            frame_bytes_max,
-            idle_max: config.limits.connection_idle_max,
-            ..ConnectionLimits::default()
-        };
-        let places = usize::try_from(config.limits.connections_max).expect("32 bits fit");
-        Server {
-            context,
-            limits: Arc::new(limits),
-            budget: Budget::new(frame_bytes_max * BUDGET_FRAMES),
-            places: Arc::new(Semaphore::new(places)),
-            tasks: TaskTracker::new(),
-            reactors,
-        }
-    }
-
-    fn serve(
-        &self,
-        listeners: Vec<Listener>,
-        admin: Option<Listener>,
-        config: &Config,
-        registry: Registry,
-        routes: axum::Router,
-    ) {
-        for (listener, advertised) in listeners.into_iter().zip(config.advertised.clone()) {
-            self.tasks.spawn(self.clone_for_task().accept(listener, advertised));
-        }
-        if let Some(admin) = admin {
-            let health = Health {
-                context: Arc::clone(&self.context),
-                registry,
-                budget: self.budget.clone(),
-            };
-            let shutdown = self.context.shutdown.clone();
-            // Not tracked: a dashboard that keeps its connection open must not hold up a stop.
-            tokio::spawn(async move {
-                let socket = admin.into_socket();
-                let served = health::serve(socket, Arc::new(health), routes, shutdown).await;
-                if let Err(error) = served {
-                    tracing::error!(%error, "serve probes and metrics");
-                }
-            });
-        }
-    }
-
-    fn clone_for_task(&self) -> Server {
-        Server {
-            context: Arc::clone(&self.context),
-            limits: Arc::clone(&self.limits),
-            budget: self.budget.clone(),
-            places: Arc::clone(&self.places),
-            tasks: self.tasks.clone(),
-            reactors: self.reactors.clone(),
-        }
-    }
-
-    /// Takes clients until the broker stops.
-    async fn accept(self, listener: Listener, advertised: Option<Address>) {
-        let mut number = 0u64;
-        loop {
-            let (stream, remote) = tokio::select! {
-                biased;
-                () = self.context.shutdown.cancelled() => return,
-                // Cancel-safe: a client that is not taken stays in the queue.
-                accepted = listener.accept() => accepted,
-            };
-            number += 1;
-            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-                tracing::warn!(%remote, "connection refused: as many are open as may be");
-                continue;
-            };
-            // It moves to the thread that serves it. One that cannot has gone already.
-            let Ok((local, stream)) =
-                stream.local_addr().and_then(|it| Ok((it, stream.into_std()?)))
-            else {
-                continue;
-            };
-            let peer = Peer {
-                local,
-                remote,
-                advertised: advertised.as_ref().map(|it| (it.host.clone(), it.port)),
-                rules: Mutex::default(),
-                buffers: Mutex::default(),
-            };
-            let router = Router { context: Arc::clone(&self.context), peer: Arc::new(peer) };
-            let (limits, budget) = (Arc::clone(&self.limits), self.budget.clone());
-            let span = spans::connection(number, remote);
-            let task = async move {
-                converse(stream, router, &limits, &budget).await;
-                drop(place);
-            };
-            self.reactors.spawn(self.tasks.track_future(task.instrument(span)));
-        }
-    }
-
-    /// Waits until all clients have got what they are owed.
-    async fn drain(&self) {
-        self.tasks.close();
-        if tokio::time::timeout(DRAIN_MAX, self.tasks.wait()).await.is_err() {
-            tracing::warn!(connections = self.tasks.len(), "stopping with replies still owed");
-        }
-    }
-}
-
-async fn converse(
-    stream: std::net::TcpStream,
-    router: Router,
-    limits: &ConnectionLimits,
-    budget: &Budget,
-) {
-    let _open = router.context.metrics.connected();
-    let shutdown = router.context.shutdown.clone();
-    let (reader, writer) = match TcpStream::from_std(stream) {
-        Ok(stream) => stream.into_split(),
-        Err(error) => return tracing::warn!(%error, "connection not taken"),
-    };
-    match connection::serve(reader, writer, &router, limits, budget, &shutdown).await {
-        Ok(()) => tracing::debug!("disconnected"),
-        Err(error) => tracing::debug!(%error, "connection closed"),
-    }
 }
 
 fn plan(config: &Config) -> ShardPlan {

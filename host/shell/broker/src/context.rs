@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use brooklet_hook::Hooks;
+use brooklet_io::tls::identity::PeerIdentity;
 use brooklet_io::{Clock, DataFolder};
 use brooklet_log::Buffers;
 use brooklet_log::validate::TopicRules;
@@ -16,6 +17,7 @@ use brooklet_meta::{Cluster, Decision, Topic};
 use brooklet_types::{BrokerId, ByteSize, ErrorCode, Timestamp, TopicId};
 use brooklet_wire::message::StrBytes;
 use brooklet_wire::version::Api;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
@@ -64,6 +66,10 @@ pub(crate) struct Peer {
     pub(crate) remote: SocketAddr,
     /// What the listener tells clients to connect to; none tells them `local`.
     pub(crate) advertised: Option<(String, u16)>,
+    /// Whose certificate it has shown, if any.
+    pub(crate) identity: Option<PeerIdentity>,
+    /// Turns true when the handshake is complete; none where nothing is taken before.
+    pub(crate) proved: Option<watch::Receiver<bool>>,
     /// Protects what was worked out of topic settings; only this connection's task takes it.
     pub(crate) rules: Mutex<Rules>,
     /// Protects memory that answers are read into; one fetch at a time takes all of it out.
@@ -152,6 +158,15 @@ impl Call {
 }
 
 impl Peer {
+    /// Returns when nothing that this client has sent can be the replay of what another has: at once,
+    /// but while the handshake of QUIC is under way. False if that has failed.
+    pub(crate) async fn is_proved(&self) -> bool {
+        match &self.proved {
+            None => true,
+            Some(proved) => proved.clone().wait_for(|proved| *proved).await.is_ok(),
+        }
+    }
+
     /// Where this client should connect to: what the operator said, or the address it came in on.
     pub(crate) fn address(&self) -> (StrBytes, i32) {
         match &self.advertised {
@@ -174,6 +189,8 @@ mod tests {
             local: local.parse().unwrap(),
             remote: "127.0.0.1:50000".parse().unwrap(),
             advertised: advertised.map(|(host, port)| (host.to_owned(), port)),
+            identity: None,
+            proved: None,
             rules: Mutex::default(),
             buffers: Default::default(),
         };

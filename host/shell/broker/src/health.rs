@@ -10,6 +10,7 @@
 //! shards when they are scraped, so an idle broker stays asleep.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError};
 
 use axum::Router;
@@ -17,6 +18,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use brooklet_io::tls::credentials::Credentials;
 use brooklet_types::TopicPartition;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -38,6 +40,8 @@ pub(crate) struct Health {
     pub(crate) context: Arc<Context>,
     pub(crate) registry: Registry,
     pub(crate) budget: Budget,
+    /// What listeners are served with, by the listener's address.
+    pub(crate) certificates: Vec<(String, Credentials)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -51,6 +55,11 @@ struct LagLabels {
     group: String,
     topic: String,
     partition: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListenerLabels {
+    listener: String,
 }
 
 /// Serves until `shutdown` fires.
@@ -104,6 +113,19 @@ impl Health {
         reasons
     }
 
+    /// How long each certificate is still good: negative when it no longer is.
+    fn show_certificates(&self, registry: &mut Registry) {
+        const DAY: f64 = 86_400_000.0;
+        let left = Family::<ListenerLabels, Gauge<f64, AtomicU64>>::default();
+        registry.register("certificate_days", "Days until it expires", left.clone());
+        let now = self.context.clock.timestamp().0;
+        for (listener, credentials) in &self.certificates {
+            let labels = ListenerLabels { listener: listener.clone() };
+            let millis = credentials.current().expires.saturating_mul(1000).saturating_sub(now);
+            left.get_or_create(&labels).set(millis as f64 / DAY);
+        }
+    }
+
     /// What is known only by asking.
     async fn scrape(&self) -> Registry {
         let mut registry = Registry::default();
@@ -120,6 +142,7 @@ impl Health {
             Unit::Bytes,
             taken.clone(),
         );
+        self.show_certificates(brooklet);
         let count = self.context.sessions.lock().unwrap_or_else(PoisonError::into_inner).count();
         sessions.set(i64::try_from(count).unwrap_or(i64::MAX));
         taken.set(i64::try_from(self.budget.taken()).unwrap_or(i64::MAX));

@@ -19,10 +19,11 @@ mod reactor;
 mod request;
 mod router;
 mod seat;
+mod server;
 mod shard_thread;
 pub mod shards;
 pub mod spans;
 pub mod start;
 pub mod translate;
 
-pub use broker::{Extensions, Ready, RunError, run, run_extended};
+pub use broker::{Extensions, Ready, RunError, Serving, run, run_extended};

@@ -19,8 +19,10 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 mod compaction;
+mod links;
 
 use compaction::CompactionMetrics;
+pub use links::LinkMetrics;
 
 /// Topics that are counted by name.
 const TOPICS_MAX: usize = 1000;
@@ -54,6 +56,8 @@ pub struct Metrics {
     fetched_bytes: Family<TopicLabels, Counter>,
     sync_latency: Histogram,
     compaction: CompactionMetrics,
+    /// Handshakes and certificates.
+    pub links: LinkMetrics,
     /// Protects the names that have a label; held for a look-up, never over an await.
     topics: Mutex<BTreeSet<TopicName>>,
 }
@@ -77,6 +81,7 @@ impl Metrics {
             fetched_bytes: Family::default(),
             sync_latency: latency(),
             compaction: CompactionMetrics::register(registry.sub_registry_with_prefix("brooklet")),
+            links: LinkMetrics::register(registry.sub_registry_with_prefix("brooklet")),
             topics: Mutex::default(),
         };
         metrics.register_requests(registry.sub_registry_with_prefix("brooklet"));
@@ -222,6 +227,7 @@ mod tests {
     use prometheus_client::encoding::text::encode;
 
     use super::*;
+    use crate::config::Transport;
 
     #[test]
     fn the_names_stay_because_dashboards_are_clients_too() {
@@ -243,6 +249,8 @@ mod tests {
         let failed = Event::NotCompacted { folder: folder(), topic, error, again: None };
         metrics.happened(&failed, Timestamp(20_000));
         let _connected = metrics.connected();
+        metrics.links.handshake_failed(Transport::Quic);
+        metrics.links.certificate_refused("tls://[::]:9093");
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         for line in [
@@ -251,6 +259,8 @@ mod tests {
             "brooklet_request_received_bytes_total 10",
             "brooklet_connections 1",
             "brooklet_connections_opened_total 1",
+            "brooklet_handshake_failures_total{transport=\"quic\"} 1",
+            "brooklet_certificate_failures_total{listener=\"tls://[::]:9093\"} 1",
             "brooklet_topic_produced_bytes_total{topic=\"flights\"} 100",
             "brooklet_topic_produced_records_total{topic=\"flights\"} 3",
             "brooklet_topic_fetched_bytes_total{topic=\"flights\"} 200",

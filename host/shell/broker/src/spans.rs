@@ -1,9 +1,10 @@
 //! Every tracing span the broker opens, so that a field has one name and one type everywhere.
 //!
-//! | span         | level | opened      | fields                          |
-//! |--------------|-------|-------------|---------------------------------|
-//! | `connection` | info  | on accept   | `connection`, `peer`            |
-//! | `request`    | debug | per request | `api`, `version`, `correlation` |
+//! | span         | level | opened                      | fields                                                  |
+//! |--------------|-------|-----------------------------|---------------------------------------------------------|
+//! | `connection` | info  | on accept                   | `connection`, `transport`, `peer`, after TLS `subject`  |
+//! | `stream`     | info  | per stream of QUIC          | `stream`, with a certificate `subject`                  |
+//! | `request`    | debug | per request                 | `api`, `version`, `correlation`                         |
 //!
 //! Levels: `error` needs a person, `warn` heals itself but should not happen, `info` is a change
 //! of state an operator would want in a timeline, `debug` is one line per request, `trace` is for
@@ -11,11 +12,26 @@
 
 use std::net::SocketAddr;
 
+use brooklet_io::tls::identity::PeerIdentity;
 use tracing::Span;
+use tracing::field::Empty;
+
+use crate::config::Transport;
 
 /// Around everything one client connection does.
-pub fn connection(connection: u64, peer: SocketAddr) -> Span {
-    tracing::info_span!("connection", connection, %peer)
+pub fn connection(connection: u64, transport: Transport, peer: SocketAddr) -> Span {
+    let transport = transport.scheme();
+    tracing::info_span!("connection", connection, transport, %peer, subject = Empty)
+}
+
+/// Says in the span of a connection or a stream whose certificate the client has shown.
+pub fn identified(identity: &PeerIdentity) {
+    Span::current().record("subject", identity.subject.as_str());
+}
+
+/// Around what one stream of a QUIC connection does.
+pub fn stream(stream: u64) -> Span {
+    tracing::info_span!("stream", stream, subject = Empty)
 }
 
 /// Around one request, from decoded header to queued reply.

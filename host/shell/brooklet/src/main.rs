@@ -13,11 +13,14 @@ mod plugins;
 mod stock;
 mod web;
 
+use std::cell::OnceCell;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use brooklet_client::{Address, Client, ClientConfig};
+use brooklet_client::{Address, Client, ClientConfig, IdentityFiles, TlsConfig};
 use clap::{Parser, Subcommand, ValueEnum};
+use tokio::runtime::Runtime;
 
 use failure::Failure;
 use output::Output;
@@ -39,7 +42,7 @@ struct Arguments {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Options of every command")]
 struct Global {
-    /// Broker to start from; several with commas
+    /// Broker to start from, also tls:// and quic://, with ?pin=SHA256 of its certificate; several with commas
     #[arg(
         short,
         long,
@@ -50,6 +53,15 @@ struct Global {
         value_name = "HOST:PORT"
     )]
     broker: Vec<Address>,
+    /// Authorities whose brokers are believed over TLS and QUIC (PEM), instead of those this machine trusts
+    #[arg(long, global = true, env = "BROOKLET_TLS_CA", value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Certificate to show to a broker (PEM), with --tls-key
+    #[arg(long, global = true, env = "BROOKLET_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, global = true, env = "BROOKLET_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
     /// How results are written
     #[arg(long, global = true, value_enum, default_value = "text")]
     format: Format,
@@ -88,6 +100,8 @@ enum Command {
     Bench(command::bench::Arguments),
     /// Show what is in a segment or an index file
     Dump(command::dump::Arguments),
+    /// Make certificates for development
+    Cert(command::cert::Arguments),
     /// Find every problem of a configuration file
     Check(command::check::Arguments),
     /// Print a completion script for a shell
@@ -98,12 +112,21 @@ enum Command {
 struct Context {
     global: Global,
     output: Output,
+    /// The client that was made, to take leave with.
+    client: OnceCell<Client>,
 }
 
 impl Context {
     /// A client of the cluster that `--broker` names.
     fn client(&self) -> Client {
+        self.client.get_or_init(|| self.new_client()).clone()
+    }
+
+    fn new_client(&self) -> Client {
         let mut config = ClientConfig::new(self.global.broker.clone());
+        let identity = self.global.tls_cert.clone().zip(self.global.tls_key.clone());
+        let identity = identity.map(|(certificate, key)| IdentityFiles { certificate, key });
+        config.tls = TlsConfig { authorities: self.global.tls_ca.clone(), identity };
         config.client_id = "brooklet-cli".to_owned();
         config.retry_timeout = self.timeout();
         config.request_timeout = self.timeout();
@@ -131,7 +154,11 @@ impl Context {
 
 fn main() -> ExitCode {
     let Arguments { global, command } = Arguments::parse();
-    let mut context = Context { global, output: Output::new() };
+    if global.tls_cert.is_some() != global.tls_key.is_some() {
+        let failure = Failure::usage("--tls-cert and --tls-key belong together");
+        return failure.report(global.format == Format::Json);
+    }
+    let mut context = Context { global, output: Output::new(), client: OnceCell::new() };
     let outcome = run(&mut context, command).and_then(|()| context.output.flush());
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -145,6 +172,14 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("start threads: {error}")))?;
+    let outcome = carry_out(context, &runtime, command);
+    if let Some(client) = context.client.get() {
+        runtime.block_on(client.close());
+    }
+    outcome
+}
+
+fn carry_out(context: &mut Context, runtime: &Runtime, command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(_) => unreachable!("served above, on a runtime of its own"),
         Command::Topic(arguments) => runtime.block_on(command::topic::run(context, arguments)),
@@ -156,6 +191,7 @@ fn run(context: &mut Context, command: Command) -> Result<(), Failure> {
         Command::Bench(arguments) => runtime.block_on(command::bench::run(context, arguments)),
         Command::Connector(arguments) => command::connector::run(context, arguments),
         Command::Dump(arguments) => command::dump::run(context, arguments),
+        Command::Cert(arguments) => command::cert::run(context, arguments),
         Command::Check(arguments) => command::check::run(context, arguments),
         Command::Completion(arguments) => command::completion::run(context, arguments),
     }

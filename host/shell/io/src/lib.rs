@@ -6,9 +6,11 @@
 pub mod clock;
 pub mod disk;
 pub mod entropy;
+pub mod quic;
 pub mod signal;
 pub mod space;
 pub mod tcp;
+pub mod tls;
 
 pub use clock::Clock;
 pub use disk::{DataFile, DataFolder, DataFolderError};

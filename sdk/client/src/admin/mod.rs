@@ -63,7 +63,7 @@ impl Admin {
             let port = u16::try_from(broker.port).ok()?;
             Some(BrokerAddress {
                 id: BrokerId(broker.broker_id),
-                address: Address { host: broker.host.to_string(), port },
+                address: Address::new(connection.transport(), broker.host.to_string(), port),
                 rack: broker.rack.as_ref().map(ToString::to_string),
             })
         });

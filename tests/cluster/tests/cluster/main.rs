@@ -12,6 +12,7 @@ mod folder;
 mod groups;
 mod hostile;
 mod hostile_plugins;
+mod links;
 mod placing;
 mod plugins;
 mod policies;

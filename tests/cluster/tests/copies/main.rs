@@ -69,7 +69,7 @@ fn start(folder: &Path) -> Running {
         run(config, Arc::new(NoHooks), stopping, told).await.unwrap();
     });
     let ready = runtime.block_on(ready).unwrap();
-    Running { runtime, address: ready.listeners[0], stop, done }
+    Running { runtime, address: ready.listeners[0].address, stop, done }
 }
 
 impl Running {

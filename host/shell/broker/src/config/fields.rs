@@ -27,7 +27,8 @@ impl Fields {
         })
     }
 
-    fn of(prefix: String, value: Value) -> Option<Fields> {
+    /// The fields of one section, whose path is `prefix`; none if it is no section.
+    pub(super) fn of(prefix: String, value: Value) -> Option<Fields> {
         let left = match value {
             Value::Map(map) => map,
             Value::Unit => ron::value::Map::new(),
@@ -85,6 +86,11 @@ impl Fields {
             problems.push(self.problem(name, "is not a list of fields in parentheses"));
             empty
         })
+    }
+
+    /// Whether nothing was written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.left.is_empty()
     }
 
     /// Reports what nobody has taken.

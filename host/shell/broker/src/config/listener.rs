@@ -3,23 +3,73 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use super::Problem;
-use super::fields::Fields;
+use brooklet_io::tls::TlsFiles;
+use ron::Value;
 
-/// A host and a port. Port 0 lets the system choose.
+use super::fields::Fields;
+use super::{Problem, tls};
+
+/// What carries the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// TCP, in the clear.
+    Tcp,
+    /// TLS over TCP.
+    Tls,
+    /// QUIC, over UDP.
+    Quic,
+}
+
+impl Transport {
+    /// All there are.
+    pub const ALL: [Transport; 3] = [Transport::Tcp, Transport::Tls, Transport::Quic];
+
+    /// What an address begins with.
+    pub fn scheme(self) -> &'static str {
+        match self {
+            Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+            Transport::Quic => "quic",
+        }
+    }
+
+    /// What Kafka calls it. It has no QUIC.
+    fn in_kafka(self) -> &'static str {
+        match self {
+            Transport::Tcp => "PLAINTEXT",
+            Transport::Tls => "SSL",
+            Transport::Quic => "QUIC",
+        }
+    }
+}
+
+/// A transport, a host and a port. Port 0 lets the system choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
+    /// What carries the protocol.
+    pub transport: Transport,
     /// A name or an address, without the brackets of IPv6.
     pub host: String,
     /// The port.
     pub port: u16,
 }
 
+/// Where clients come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerConfig {
+    /// What is listened on.
+    pub address: Address,
+    /// What clients are told to use; none where it is the address that a client came in on.
+    pub advertised: Option<Address>,
+    /// The listener's own certificate; none where it is everybody's.
+    pub tls: Option<TlsFiles>,
+}
+
 /// Why a text is not an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// Something else than TCP, or nothing.
-    #[error("{text:?} does not start with tcp://, the only transport there is")]
+    /// Another transport, or none.
+    #[error("{text:?} does not start with tcp://, tls:// or quic://")]
     Transport { text: String },
     /// No port.
     #[error("{text:?} has no port; write tcp://HOST:PORT")]
@@ -30,11 +80,13 @@ pub enum AddressError {
 }
 
 impl Address {
-    /// Reads `tcp://HOST:PORT`.
+    /// Reads `tcp://HOST:PORT`, and the same with `tls` and `quic`.
     pub fn parse(text: &str) -> Result<Address, AddressError> {
         let own = || text.to_owned();
-        let rest = text.strip_prefix("tcp://");
-        let rest = rest.ok_or_else(|| AddressError::Transport { text: own() })?;
+        let (scheme, rest) =
+            text.split_once("://").ok_or_else(|| AddressError::Transport { text: own() })?;
+        let transport = Transport::ALL.into_iter().find(|it| it.scheme() == scheme);
+        let transport = transport.ok_or_else(|| AddressError::Transport { text: own() })?;
         let (host, port) =
             rest.rsplit_once(':').ok_or_else(|| AddressError::Port { text: own() })?;
         let port = port.parse().map_err(|_| AddressError::Port { text: own() })?;
@@ -44,75 +96,134 @@ impl Address {
         if bare.is_empty() || bare.contains(is_odd) || is_unbracketed {
             return Err(AddressError::Host { text: own() });
         }
-        Ok(Address { host: bare.to_owned(), port })
+        Ok(Address { transport, host: bare.to_owned(), port })
     }
 
     /// `HOST:PORT`, with brackets around an IPv6 address.
     pub fn authority(&self) -> String {
-        let Address { host, port } = self;
+        let Address { host, port, .. } = self;
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+
+    /// As Kafka writes a listener.
+    pub(super) fn in_kafka(&self) -> String {
+        format!("{}://{}", self.transport.in_kafka(), self.authority())
+    }
+
+    /// Whether both would take the same port.
+    fn collides(&self, other: &Address) -> bool {
+        let is_udp = |address: &Address| address.transport == Transport::Quic;
+        let same_place = self.host == other.host && self.port == other.port;
+        self.port != 0 && same_place && is_udp(self) == is_udp(other)
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "tcp://{}", self.authority())
+        write!(formatter, "{}://{}", self.transport.scheme(), self.authority())
+    }
+}
+
+impl ListenerConfig {
+    /// A listener that needs nothing more than its address.
+    pub fn new(address: Address) -> ListenerConfig {
+        ListenerConfig { address, advertised: None, tls: None }
     }
 }
 
 pub(super) fn listeners(
     fields: &mut Fields,
-    default: &str,
+    defaults: &[&str],
     problems: &mut Vec<Problem>,
-) -> Vec<Address> {
-    let texts = fields.take("listeners", vec![default.to_owned()], problems);
-    if texts.is_empty() {
+) -> Vec<ListenerConfig> {
+    let defaults = defaults.iter().map(|text| Value::String((*text).to_owned())).collect();
+    let values: Vec<Value> = fields.take("listeners", defaults, problems);
+    if values.is_empty() {
         problems.push(Problem::at("listeners", "is empty; nobody could connect"));
     }
-    let mut listeners: Vec<Address> = Vec::new();
-    for (place, text) in texts.iter().enumerate() {
+    let mut listeners: Vec<ListenerConfig> = Vec::new();
+    for (place, value) in values.into_iter().enumerate() {
         let path = format!("listeners[{place}]");
-        match Address::parse(text) {
-            Ok(address) if address.port != 0 && listeners.contains(&address) => {
-                problems.push(Problem::at(path, format!("{address} stands here twice")));
-            }
-            Ok(address) => listeners.push(address),
-            Err(error) => problems.push(Problem::at(path, error.to_string())),
+        let Some(listener) = listener(&path, value, problems) else { continue };
+        let address = &listener.address;
+        if let Some(other) = listeners.iter().find(|it| it.address.collides(address)) {
+            let message = if other.address == *address {
+                format!("{address} stands here twice")
+            } else {
+                format!("{address} needs the port of {}", other.address)
+            };
+            problems.push(Problem::at(path, message));
+        } else {
+            listeners.push(listener);
         }
     }
     listeners
 }
 
+/// An address, or `(url: …, tls: (…))`.
+fn listener(path: &str, value: Value, problems: &mut Vec<Problem>) -> Option<ListenerConfig> {
+    let (text, tls, url) = if let Value::String(text) = value {
+        (text, None, path.to_owned())
+    } else {
+        let Some(mut fields) = Fields::of(format!("{path}."), value) else {
+            let message = "is neither an address nor (url: ADDRESS, tls: (…))";
+            problems.push(Problem::at(path, message));
+            return None;
+        };
+        let text = fields.take("url", String::new(), problems);
+        let tls = tls::files(fields.section("tls", problems), problems);
+        fields.finish(problems);
+        (text, tls, format!("{path}.url"))
+    };
+    match Address::parse(&text) {
+        Ok(address) if address.transport == Transport::Tcp && tls.is_some() => {
+            let message = "tcp:// has no certificate; write tls:// for one that has";
+            problems.push(Problem::at(url, message));
+            None
+        }
+        Ok(address) => Some(ListenerConfig { tls, ..ListenerConfig::new(address) }),
+        Err(error) => {
+            problems.push(Problem::at(url, error.to_string()));
+            None
+        }
+    }
+}
+
 pub(super) fn advertised(
     fields: &mut Fields,
-    listeners: usize,
+    listeners: &mut [ListenerConfig],
     problems: &mut Vec<Problem>,
-) -> Vec<Option<Address>> {
+) {
     let texts = fields.take("advertised", Vec::<String>::new(), problems);
     if texts.is_empty() {
-        return vec![None; listeners];
+        return;
     }
-    if texts.len() != listeners {
-        let count = texts.len();
+    if texts.len() != listeners.len() {
+        let (count, listeners) = (texts.len(), listeners.len());
         let message = format!("{count} addresses for {listeners} listeners; give one for each");
         problems.push(Problem::at("advertised", message));
     }
-    let mut advertised = Vec::new();
+    let mut listeners = listeners.iter_mut();
     for (place, text) in texts.iter().enumerate() {
         let path = format!("advertised[{place}]");
+        let listener = listeners.next();
         if text == "auto" {
-            advertised.push(None);
             continue;
         }
-        match Address::parse(text) {
-            Ok(address) if address.port == 0 => {
+        match (Address::parse(text), listener) {
+            (Ok(address), _) if address.port == 0 => {
                 problems.push(Problem::at(path, "port 0 cannot be connected to"));
             }
-            Ok(address) => advertised.push(Some(address)),
-            Err(error) => problems.push(Problem::at(path, error.to_string())),
+            (Ok(address), Some(listener)) if address.transport != listener.address.transport => {
+                let message = format!("{address} is not reached through {}", listener.address);
+                problems.push(Problem::at(path, message));
+            }
+            (Ok(address), Some(listener)) => listener.advertised = Some(address),
+            // That there are too many has been said.
+            (Ok(_), None) => {}
+            (Err(error), _) => problems.push(Problem::at(path, error.to_string())),
         }
     }
-    advertised
 }
 
 pub(super) fn admin(

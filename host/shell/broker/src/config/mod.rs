@@ -8,18 +8,22 @@
 
 mod fields;
 mod listener;
+mod tls;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use brooklet_io::quic::QuicSettings;
+use brooklet_io::tls::TlsFiles;
 use brooklet_meta::cluster::Settings;
 use brooklet_meta::setting::topic;
 use brooklet_types::{BrokerId, ByteSize, limits};
 
 use self::fields::Fields;
-pub use self::listener::Address;
+pub use self::listener::{Address, ListenerConfig, Transport};
+pub use self::tls::client_auth;
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,10 +33,11 @@ pub struct Config {
     /// Where everything that is kept is kept.
     pub data: PathBuf,
     /// Where clients come in.
-    pub listeners: Vec<Address>,
-    /// What clients are told to use, one for each listener; none where it is the address that a
-    /// client came in on.
-    pub advertised: Vec<Option<Address>>,
+    pub listeners: Vec<ListenerConfig>,
+    /// The certificate of listeners that have none of their own.
+    pub tls: Option<TlsFiles>,
+    /// How QUIC is spoken.
+    pub quic: QuicSettings,
     /// Where probes and metrics are served; none for not at all.
     pub admin: Option<SocketAddr>,
     /// Threads that own partitions.
@@ -142,7 +147,7 @@ impl fmt::Display for ConfigError {
 /// Beside the program, so that a first try needs no rights and leaves nothing elsewhere.
 const DATA: &str = "./brooklet-data";
 /// Kafka's port, and nobody's but this machine's: there is no authentication yet.
-const LISTENER: &str = "tcp://127.0.0.1:9092";
+const LISTENERS: [&str; 2] = ["tcp://127.0.0.1:9092", "quic://127.0.0.1:9092"];
 /// For this machine's own eyes.
 const ADMIN: &str = "127.0.0.1:9644";
 /// One shard saturates a disk; more pay when many topics do not sync.
@@ -212,8 +217,11 @@ impl Config {
         if data.as_os_str().is_empty() {
             problems.push(Problem::at("data", "is empty; name a folder"));
         }
-        let listeners = listener::listeners(&mut fields, LISTENER, problems);
-        let advertised = listener::advertised(&mut fields, listeners.len(), problems);
+        let mut listeners = listener::listeners(&mut fields, &LISTENERS, problems);
+        listener::advertised(&mut fields, &mut listeners, problems);
+        let tls = tls::files(fields.section("tls", problems), problems);
+        problems.extend(tls::missing(&listeners, tls.as_ref()));
+        let quic = tls::quic(fields.section("quic", problems), problems);
         let admin = listener::admin(&mut fields, ADMIN, problems);
         let shards = fields.within("shards", SHARDS, 1..=SHARDS_MAX, problems);
         let auto_create_topics = fields.take("auto_create_topics", true, problems);
@@ -230,7 +238,8 @@ impl Config {
             node_id,
             data,
             listeners,
-            advertised,
+            tls,
+            quic,
             admin,
             shards,
             auto_create_topics,
@@ -243,12 +252,22 @@ impl Config {
         }
     }
 
+    /// Listens on other addresses than the file says, or with another certificate.
+    pub fn listen(&mut self, name: &str, addresses: Vec<Address>) -> Result<(), ConfigError> {
+        self.listeners = addresses.into_iter().map(ListenerConfig::new).collect();
+        let problems = tls::missing(&self.listeners, self.tls.as_ref());
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(ConfigError { name: name.to_owned(), problems })
+    }
+
     /// The configuration under the names of Kafka's broker settings, for
     /// [`brooklet_meta::Cluster::new`]. What is as it is by default is left out.
     pub fn broker_settings(&self) -> Settings {
-        let plaintext = |address: &Address| format!("PLAINTEXT://{}", address.authority());
-        let listeners = self.listeners.iter().map(plaintext).collect::<Vec<_>>().join(",");
-        let advertised = self.advertised.iter().flatten().map(plaintext).collect::<Vec<_>>();
+        let listeners: Vec<_> = self.listeners.iter().map(|it| it.address.in_kafka()).collect();
+        let advertised = self.listeners.iter().filter_map(|it| it.advertised.as_ref());
+        let advertised: Vec<_> = advertised.map(Address::in_kafka).collect();
         let millis = |duration: Duration| duration.as_millis().to_string();
         let retention_minutes = self.groups.offsets_retention.as_secs() / 60;
         let mut settings: Settings = [
@@ -259,7 +278,7 @@ impl Config {
             ("group.max.session.timeout.ms", millis(self.groups.session_timeout_max)),
             ("group.max.size", self.groups.members_max.to_string()),
             ("group.min.session.timeout.ms", millis(self.groups.session_timeout_min)),
-            ("listeners", listeners),
+            ("listeners", listeners.join(",")),
             ("log.cleaner.backoff.ms", millis(self.cleaner.backoff)),
             ("log.cleaner.dedupe.buffer.size", self.cleaner.dedupe_buffer.0.to_string()),
             ("log.dirs", self.data.display().to_string()),

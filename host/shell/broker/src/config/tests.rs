@@ -1,5 +1,8 @@
 //! What may be written, and what is said about what may not.
 
+use brooklet_io::quic::Congestion;
+use brooklet_io::tls::ClientAuth;
+
 use super::*;
 
 const EXAMPLE: &str = include_str!("../../../../../examples/broker.ron");
@@ -12,8 +15,9 @@ fn problems(text: &str) -> String {
 fn nothing_has_to_be_written() {
     let config = Config::default();
     assert_eq!(Config::read("", "()").unwrap(), config);
-    assert_eq!(config.listeners[0].to_string(), "tcp://127.0.0.1:9092");
-    assert_eq!(config.advertised, vec![None]);
+    let addresses: Vec<_> = config.listeners.iter().map(|it| it.address.to_string()).collect();
+    assert_eq!(addresses, ["tcp://127.0.0.1:9092", "quic://127.0.0.1:9092"]);
+    assert!(config.listeners.iter().all(|it| it.advertised.is_none() && it.tls.is_none()));
     assert_eq!(config.admin.unwrap().to_string(), "127.0.0.1:9644");
     assert_eq!(config.data, PathBuf::from("./brooklet-data"));
 }
@@ -28,7 +32,7 @@ fn every_problem_is_reported_at_once_with_its_path() {
     let text = r#"(
         node_id: -1,
         listener: ["tcp://127.0.0.1:1"],
-        advertised: ["http://a:1", "tcp://b:0"],
+        advertised: ["http://a:1", "tcp://a:1", "tcp://b:0"],
         admin: "nowhere",
         shards: "two",
         topic_defaults: { "retention.mss": "1", "retention.ms": "x", "brooklet.flush": "os" },
@@ -37,9 +41,10 @@ fn every_problem_is_reported_at_once_with_its_path() {
     )"#;
     let expected = r#"broker.ron is not usable:
   node_id: -1 is outside 0..=2147483647
-  advertised: 2 addresses for 1 listeners; give one for each
-  advertised[0]: "http://a:1" does not start with tcp://, the only transport there is
-  advertised[1]: port 0 cannot be connected to
+  advertised: 3 addresses for 2 listeners; give one for each
+  advertised[0]: "http://a:1" does not start with tcp://, tls:// or quic://
+  advertised[1]: tcp://a:1 is not reached through quic://127.0.0.1:9092
+  advertised[2]: port 0 cannot be connected to
   admin: "nowhere" is neither ADDRESS:PORT nor "none"
 "#;
     let problems = problems(text);
@@ -70,6 +75,7 @@ fn addresses_are_hosts_and_ports() {
     let one = Address::parse("tcp://[::1]:9092").unwrap();
     assert_eq!((one.host.as_str(), one.port), ("::1", 9092));
     assert_eq!(one.to_string(), "tcp://[::1]:9092");
+    assert_eq!(Address::parse("quic://a:1").unwrap().transport, Transport::Quic);
     for wrong in ["9092", "tcp://:1", "tcp://a", "tcp://a:x", "tcp://a:70000", "tcp://::1:9092"] {
         assert!(Address::parse(wrong).is_err(), "{wrong}");
     }
@@ -83,12 +89,67 @@ fn administrators_see_the_configuration_under_kafkas_names() {
         ("log.retention.ms", "5"),
         ("num.partitions", "3"),
         ("node.id", "1"),
-        ("listeners", "PLAINTEXT://127.0.0.1:9092"),
+        ("listeners", "PLAINTEXT://127.0.0.1:9092,QUIC://127.0.0.1:9092"),
     ] {
         assert_eq!(settings[name], value);
     }
     assert!(!settings.contains_key("auto.create.topics.enable"));
     for (name, value) in &settings {
         brooklet_meta::setting::broker::check(name, value).unwrap();
+    }
+}
+
+#[test]
+fn a_listener_has_its_own_certificate_or_everybodys() {
+    let text = r#"(
+        listeners: [
+            "tls://0.0.0.0:9093",
+            (url: "tls://0.0.0.0:9094", tls: (
+                certificate: "in.pem", key: "in.key", client_ca: "ca.pem", client_auth: "required",
+            )),
+            (url: "quic://0.0.0.0:9093"),
+        ],
+        tls: (certificate: "out.pem", key: "out.key"),
+        quic: (congestion: "bbr"),
+    )"#;
+    let config = Config::read("", text).unwrap();
+    let own = config.listeners[1].tls.as_ref().unwrap();
+    assert_eq!(own.client_auth, ClientAuth::Required(PathBuf::from("ca.pem")));
+    assert!(config.listeners[0].tls.is_none() && config.listeners[2].tls.is_none());
+    assert_eq!(config.tls.unwrap().certificate, PathBuf::from("out.pem"));
+    assert_eq!(config.quic.congestion, Congestion::Bbr);
+}
+
+#[test]
+fn what_is_wrong_with_listeners_is_said_with_its_place() {
+    let text = r#"(
+        listeners: [
+            "tls://a:1",
+            (url: "tcp://a:2", tls: (certificate: "a", key: "b")),
+            (url: "tls://a:3", tls: (key: "b", client_auth: "maybe")),
+            (url: "tls://a:4", tls: (certificate: "a", key: "b", client_auth: "required")),
+            (url: "tls://a:5", tls: (certificate: "a", key: "b", client_ca: "c")),
+            "tcp://a:1", "quic://a:1", "quic://a:1", 7,
+            (uri: "tls://a:6"),
+        ],
+        quic: (congestion: "reno", streams_max: 0),
+    )"#;
+    let expected = r#"broker.ron is not usable:
+  listeners[1].url: tcp:// has no certificate; write tls:// for one that has
+  listeners[2].tls.certificate: is missing; name a file in PEM
+  listeners[2].tls.client_auth: "maybe" is none of none, requested, required
+  listeners[3].tls.client_ca: is missing, and client_auth is "required"
+  listeners[4].tls.client_ca: is of no use with client_auth: "none"
+  listeners[5]: tcp://a:1 needs the port of tls://a:1
+  listeners[7]: quic://a:1 stands here twice
+  listeners[8]: is neither an address nor (url: ADDRESS, tls: (…))
+  listeners[9].uri: is not known; did you mean url?
+  listeners[9].url: "" does not start with tcp://, tls:// or quic://
+  listeners[0]: has no certificate; set tls.certificate and tls.key
+  quic.congestion: is not known; there are cubic, bbr
+  quic.streams_max: 0 is outside 1..=4096"#;
+    let problems = problems(text);
+    for line in expected.lines() {
+        assert!(problems.contains(line), "{line} is missing in {problems}");
     }
 }

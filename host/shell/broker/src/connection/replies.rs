@@ -111,7 +111,9 @@ async fn write_pieces(
             first += 1;
         }
         if first == pieces.len() {
-            return Ok(());
+            // TLS keeps what the socket did not take: here it has to.
+            let flushed = timeout(stall_max, writer.flush()).await;
+            return Ok(flushed.map_err(|_| ConnectionError::SlowReader { waited: stall_max })??);
         }
         let mut slices = [IoSlice::new(&[]); PIECES_PER_WRITE_MAX];
         let mut count = 0;

@@ -74,7 +74,8 @@ async fn create_missing(call: &Call, wanted: &[metadata_request::MetadataRequest
     let mut names: Vec<String> = missing.map(|name| name.to_string()).collect();
     names.sort();
     names.dedup();
-    if names.is_empty() {
+    // What comes before a handshake is complete may be a replay: it is answered, and makes nothing.
+    if names.is_empty() || !call.peer.is_proved().await {
         return;
     }
     let new = names.into_iter().map(|name| new_topic(name, -1, Vec::new())).collect();

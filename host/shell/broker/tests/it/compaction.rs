@@ -136,7 +136,7 @@ impl Client {
 async fn a_topic_is_cleaned_by_the_policy_of_its_hook_and_counted() {
     let folder = tempfile::tempdir().unwrap();
     let running = start_with(folder.path(), CLEANER, Arc::new(Policies)).await;
-    let mut client = Client::connect(running.ready.listeners[0]).await;
+    let mut client = Client::connect(running.ready.listeners[0].address).await;
     for topic in ["oldest", "moody", "plain"] {
         client.create_compacted(topic).await;
         client.fill(topic).await;

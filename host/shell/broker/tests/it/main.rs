@@ -12,13 +12,17 @@ use brooklet_hook::{Hooks, NoHooks};
 use brooklet_wire::batch::BatchBuilder;
 use brooklet_wire::compress::Codec;
 use brooklet_wire::message::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 mod compaction;
+mod early;
+mod hostile;
+mod links;
+mod scene;
 
 struct Running {
     ready: Ready,
@@ -32,10 +36,19 @@ async fn start(folder: &std::path::Path) -> Running {
 
 /// With some more of a configuration, and somebody at the door for plugins.
 async fn start_with(folder: &std::path::Path, more: &str, hooks: Arc<dyn Hooks>) -> Running {
-    let text = format!(
-        "(data: {:?}, listeners: [\"tcp://127.0.0.1:0\"], admin: \"127.0.0.1:0\", {more})",
-        folder.display().to_string()
-    );
+    start_on(folder, r#"["tcp://127.0.0.1:0"]"#, more, hooks).await
+}
+
+/// On other listeners.
+async fn start_on(
+    folder: &std::path::Path,
+    listeners: &str,
+    more: &str,
+    hooks: Arc<dyn Hooks>,
+) -> Running {
+    let folder = folder.display().to_string();
+    let text =
+        format!("(data: {folder:?}, listeners: {listeners}, admin: \"127.0.0.1:0\", {more})");
     let config = Config::read("test.ron", &text).unwrap();
     let stop = CancellationToken::new();
     let (tell, ready) = oneshot::channel();
@@ -54,14 +67,20 @@ impl Running {
     }
 }
 
-struct Client {
-    stream: TcpStream,
+struct Client<S = TcpStream> {
+    stream: S,
     correlation: i32,
 }
 
 impl Client {
     async fn connect(address: SocketAddr) -> Client {
-        Client { stream: TcpStream::connect(address).await.unwrap(), correlation: 0 }
+        Client::over(TcpStream::connect(address).await.unwrap())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    fn over(stream: S) -> Client<S> {
+        Client { stream, correlation: 0 }
     }
 
     async fn send(&mut self, frame: &[u8]) {
@@ -92,6 +111,13 @@ impl Client {
             })]);
         });
         self.ask(9, &request).await
+    }
+
+    /// The names of all topics.
+    async fn topics(&mut self) -> Vec<String> {
+        let request = make(|it: &mut MetadataRequest| it.topics = None);
+        let answer: MetadataResponse = self.ask(9, &request).await;
+        answer.topics.iter().map(|topic| topic.name.clone().unwrap().to_string()).collect()
     }
 
     async fn produce(&mut self, topic: &str, value: &str) -> i64 {
@@ -167,7 +193,7 @@ async fn what_was_produced_is_fetched_also_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let running = start(folder.path()).await;
     let cluster = running.ready.cluster_id.clone();
-    let mut client = Client::connect(running.ready.listeners[0]).await;
+    let mut client = Client::connect(running.ready.listeners[0].address).await;
     let versions: ApiVersionsResponse = client
         .ask(
             3,
@@ -180,7 +206,7 @@ async fn what_was_produced_is_fetched_also_after_a_restart() {
     assert_eq!((versions.error_code, versions.api_keys.len()), (0, 29));
     let metadata = client.metadata("flights").await;
     assert_eq!(metadata.topics[0].error_code, 0);
-    assert_eq!(metadata.brokers[0].port, i32::from(running.ready.listeners[0].port()));
+    assert_eq!(metadata.brokers[0].port, i32::from(running.ready.listeners[0].address.port()));
     assert_eq!(client.produce("flights", "one").await, 0);
     assert_eq!(client.produce("flights", "two").await, 1);
     assert_eq!(client.fetch("flights", 0).await, [b"one", b"two"]);
@@ -189,7 +215,7 @@ async fn what_was_produced_is_fetched_also_after_a_restart() {
 
     let running = start(folder.path()).await;
     assert_eq!(running.ready.cluster_id, cluster);
-    let mut client = Client::connect(running.ready.listeners[0]).await;
+    let mut client = Client::connect(running.ready.listeners[0].address).await;
     assert_eq!(client.fetch("flights", 1).await, [b"two"]);
     assert_eq!(client.produce("flights", "three").await, 2);
     running.stop().await;
@@ -199,7 +225,7 @@ async fn what_was_produced_is_fetched_also_after_a_restart() {
 async fn pipelined_requests_are_answered_in_order_and_acks_zero_is_silent() {
     let folder = tempfile::tempdir().unwrap();
     let running = start(folder.path()).await;
-    let mut client = Client::connect(running.ready.listeners[0]).await;
+    let mut client = Client::connect(running.ready.listeners[0].address).await;
     client.metadata("flights").await;
     let mut frames = Vec::new();
     for number in 1..=200 {
@@ -231,7 +257,7 @@ async fn get(admin: SocketAddr, path: &str) -> String {
 async fn probes_and_metrics_answer() {
     let folder = tempfile::tempdir().unwrap();
     let running = start(folder.path()).await;
-    let mut client = Client::connect(running.ready.listeners[0]).await;
+    let mut client = Client::connect(running.ready.listeners[0].address).await;
     client.metadata("flights").await;
     client.produce("flights", "one").await;
     let admin = running.ready.admin.unwrap();

@@ -1,6 +1,7 @@
 //! One file per verb, and what several of them say the same way.
 
 pub(crate) mod bench;
+pub(crate) mod cert;
 pub(crate) mod check;
 pub(crate) mod completion;
 pub(crate) mod connector;

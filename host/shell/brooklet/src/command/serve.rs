@@ -5,15 +5,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use brooklet_broker::config::{Address, Config};
-use brooklet_broker::{Ready, RunError};
+use brooklet_broker::config::{Address, Config, Transport, client_auth};
+use brooklet_broker::{Ready, RunError, Serving};
 use brooklet_connect::Connectors;
+use brooklet_io::tls::{ClientAuth, TlsFiles};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::stop_signals;
 use crate::failure::Failure;
+
+const CERTIFICATE_HINT: &str =
+    "name one with --certificate and --key; `brooklet cert` makes some for development";
 
 /// What to serve. Everything has a default; options win over the file.
 #[derive(clap::Args)]
@@ -24,9 +28,21 @@ pub(crate) struct Arguments {
     /// Folder for all data
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Where clients connect, such as tcp://127.0.0.1:9092; port 0 takes a free one
+    /// Where clients connect, such as tcp://127.0.0.1:9092, tls:// or quic://; port 0 takes a free one
     #[arg(long, value_name = "tcp://HOST:PORT")]
     listen: Vec<String>,
+    /// Certificate of listeners that have none of their own (PEM); read again when it changes
+    #[arg(long, value_name = "FILE", requires = "key")]
+    certificate: Option<PathBuf>,
+    /// The certificate's key (PEM)
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
+    /// Whose clients' certificates are taken (PEM)
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    client_ca: Option<PathBuf>,
+    /// Whether clients need a certificate; `required` unless said, with --client-ca
+    #[arg(long, value_name = "WHO", requires = "client_ca", value_parser = ["requested", "required"])]
+    client_auth: Option<String>,
     /// Where probes and metrics are, or `off`
     #[arg(long, value_name = "HOST:PORT")]
     admin: Option<String>,
@@ -84,22 +100,29 @@ pub(crate) fn run(arguments: Arguments, as_json: bool) -> Result<(), Failure> {
     })
 }
 
-/// Connectors are clients of the first listener.
+/// Connectors are clients of the first listener that takes clients without more ado.
 fn start_connectors(connectors: Arc<Connectors>, serving: &Ready) {
-    let Some(listener) = serving.listeners.first() else { return };
-    let ip = match listener.ip() {
+    let is_plain = |serving: &&Serving| serving.transport == Transport::Tcp;
+    let Some(Serving { address, .. }) = serving.listeners.iter().find(is_plain) else {
+        tracing::warn!(
+            "connectors are not started: they come in over tcp://, and nothing listens there"
+        );
+        return;
+    };
+    let ip = match address.ip() {
         any if !any.is_unspecified() => any,
         IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
-    let broker = brooklet_client::Address { host: ip.to_string(), port: listener.port() };
+    let (tcp, port) = (brooklet_client::Transport::Tcp, address.port());
+    let broker = brooklet_client::Address::new(tcp, ip.to_string(), port);
     tokio::spawn(async move { connectors.start(broker).await });
 }
 
 /// The one line on standard output: what scripts wait for.
 fn announce(serving: &Ready, as_json: bool) {
     let Ready { listeners, admin, node, cluster_id } = serving;
-    let listeners: Vec<String> = listeners.iter().map(|one| format!("tcp://{one}")).collect();
+    let listeners: Vec<String> = listeners.iter().map(ToString::to_string).collect();
     if let Some(admin) = admin {
         tracing::info!("metrics and probes at http://{admin}");
     }
@@ -128,13 +151,27 @@ fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
     if let Some(data) = &arguments.data {
         config.data.clone_from(data);
     }
+    if let (Some(certificate), Some(key)) = (&arguments.certificate, &arguments.key) {
+        let asked = arguments.client_auth.as_deref().unwrap_or("required");
+        let client_auth = match &arguments.client_ca {
+            None => Some(ClientAuth::None),
+            Some(authorities) => client_auth(asked, authorities.clone()),
+        };
+        config.tls = Some(TlsFiles {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            client_auth: client_auth.expect("the parser takes no other"),
+        });
+    }
     if !arguments.listen.is_empty() {
         let parsed = arguments.listen.iter().map(|text| {
             Address::parse(text)
                 .map_err(|error| Failure::usage(format!("--listen {text}: {error}")))
         });
-        config.listeners = parsed.collect::<Result<_, _>>()?;
-        config.advertised = vec![None; config.listeners.len()];
+        let addresses = parsed.collect::<Result<_, _>>()?;
+        config
+            .listen("--listen", addresses)
+            .map_err(|error| Failure::usage(error.to_string()).hint(CERTIFICATE_HINT))?;
     }
     match arguments.admin.as_deref() {
         None => {}
@@ -174,6 +211,7 @@ fn explained(error: &RunError) -> Failure {
             failure
         }
         RunError::Extension(_) => failure,
+        RunError::Tls { .. } => failure.hint("`brooklet cert` makes certificates for development"),
         RunError::Listen(_) => failure.hint("choose another port with --listen or --admin"),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use brooklet_client::{Address, Client, ClientConfig};
+use brooklet_client::{Address, Client, ClientConfig, Transport};
 use brooklet_plugin::{Ceiling, Plugins, PluginsConfig, Stock, Trust};
 
 use crate::failure::Failure;
@@ -89,8 +89,8 @@ impl Broker {
         let read = BufReader::new(output).read_line(&mut line);
         let address = line.strip_prefix("ready tcp://").and_then(|rest| rest.split(' ').next());
         let address = address.and_then(|text| text.trim().parse().ok());
-        let mut broker =
-            Broker { child, address: Address { host: String::new(), port: 0 }, _folder: folder };
+        let nowhere = Address::new(Transport::Tcp, "", 0);
+        let mut broker = Broker { child, address: nowhere, _folder: folder };
         // From here on it ends with this value.
         read.map_err(failed)?;
         broker.address =

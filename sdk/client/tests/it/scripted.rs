@@ -1,13 +1,11 @@
 //! The client against a server that follows a script: what it makes of closed connections, garbage,
 //! absurd lengths and silence. No broker is needed.
 
-#![expect(clippy::unwrap_used, reason = "a script that cannot be played is a failed test")]
-
 use std::time::Duration;
 
 use brooklet_client::admin::NewTopic;
 use brooklet_client::request::Call;
-use brooklet_client::transport::Transport;
+use brooklet_client::transport::Dialer;
 use brooklet_client::{Address, Admin, ClientConfig, ConnectError, Peer, RequestError};
 use brooklet_client::{Client, connection::Connection};
 use brooklet_types::ErrorCode;
@@ -54,7 +52,7 @@ async fn open(answers: Vec<Vec<u8>>) -> Result<Connection, ConnectError> {
     let address = serve(answers).await;
     let mut config = ClientConfig::new(vec![address.clone()]);
     config.connect_timeout = Duration::from_secs(5);
-    Connection::open(Transport::Tcp, Peer { address, id: None }, &config).await
+    Connection::open(&Dialer::default(), Peer { address, id: None }, &config).await
 }
 
 fn framed(body: &[&[u8]]) -> Vec<u8> {

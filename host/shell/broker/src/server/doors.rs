@@ -1,0 +1,118 @@
+//! The sockets that clients come in by, opened from the configuration.
+//!
+//! **Decides** which certificate a listener is served with: its own, everybody's, or, for QUIC without either,
+//! one that the broker makes for itself and keeps in its data folder.
+
+use brooklet_io::Clock;
+use brooklet_io::quic::QuicListener;
+use brooklet_io::tcp::Listener;
+use brooklet_io::tls::credentials::{Credentials, Purpose};
+use brooklet_io::tls::handshake::Handshakes;
+use brooklet_io::tls::{TlsError, issue};
+
+use crate::broker::{RunError, Serving};
+use crate::config::{Address, Config, ListenerConfig, Transport};
+
+/// Where certificates are kept that the broker has made for itself.
+const FOLDER: &str = "tls";
+
+/// A socket that is listened on.
+pub(crate) struct Door {
+    pub(crate) socket: Socket,
+    pub(crate) serving: Serving,
+    pub(crate) advertised: Option<Address>,
+}
+
+/// How clients come in.
+pub(crate) enum Socket {
+    Tcp(Listener),
+    Tls(Listener, Credentials),
+    Quic(Box<QuicListener>),
+}
+
+impl Door {
+    /// What it is served with; none for TCP.
+    pub(crate) fn credentials(&self) -> Option<&Credentials> {
+        match &self.socket {
+            Socket::Tcp(_) => None,
+            Socket::Tls(_, credentials) => Some(credentials),
+            Socket::Quic(listener) => Some(listener.credentials()),
+        }
+    }
+
+    /// The listener's address as it was configured, with its real port.
+    pub(crate) fn name(&self) -> String {
+        Serving { pin: None, ..self.serving }.to_string()
+    }
+}
+
+/// Opens all of them, or none.
+pub(crate) async fn open(
+    config: &Config,
+    clock: &Clock,
+    handshakes: &Handshakes,
+) -> Result<Vec<Door>, RunError> {
+    let mut doors = Vec::new();
+    for listener in &config.listeners {
+        let door = open_one(config, listener, clock, handshakes).await?;
+        say_whether_it_is_good(&door, clock);
+        doors.push(door);
+    }
+    Ok(doors)
+}
+
+async fn open_one(
+    config: &Config,
+    listener: &ListenerConfig,
+    clock: &Clock,
+    handshakes: &Handshakes,
+) -> Result<Door, RunError> {
+    let Address { transport, host, port } = &listener.address;
+    let (transport, port) = (*transport, *port);
+    let refused =
+        |source: TlsError| RunError::Tls { listener: listener.address.to_string(), source };
+    let files = listener.tls.as_ref().or(config.tls.as_ref()).cloned();
+    let mut pin = None;
+    let (socket, address) = match transport {
+        Transport::Tcp => {
+            let listener = Listener::bind(host, port).await?;
+            let address = listener.local();
+            (Socket::Tcp(listener), address)
+        }
+        Transport::Tls => {
+            let files = files.expect("the configuration has seen to it");
+            let credentials = Credentials::open(files, Purpose::Tls).map_err(refused)?;
+            let listener = Listener::bind(host, port).await?;
+            let address = listener.local();
+            (Socket::Tls(listener, credentials), address)
+        }
+        Transport::Quic => {
+            let is_self_made = files.is_none();
+            let files = match files {
+                Some(files) => files,
+                None => issue::self_made(&config.data.join(FOLDER), clock).map_err(refused)?,
+            };
+            let credentials = Credentials::open(files, Purpose::Quic).map_err(refused)?;
+            pin = is_self_made.then(|| credentials.current().fingerprint);
+            let settings = &config.quic;
+            let listener =
+                QuicListener::bind(host, port, credentials, settings, handshakes.clone()).await?;
+            let address = listener.local();
+            (Socket::Quic(Box::new(listener)), address)
+        }
+    };
+    let serving = Serving { transport, address, pin };
+    Ok(Door { socket, serving, advertised: listener.advertised.clone() })
+}
+
+fn say_whether_it_is_good(door: &Door, clock: &Clock) {
+    let Some(credentials) = door.credentials() else { return };
+    let (current, listener) = (credentials.current(), door.name());
+    let certificate = credentials.files().certificate.display();
+    if current.expires < clock.timestamp().0 / 1000 {
+        tracing::warn!(listener, %certificate, "certificate has expired: clients will refuse it");
+    }
+    if let Some(pin) = door.serving.pin {
+        tracing::info!(listener, fingerprint = %pin, "certificate made by the broker itself");
+    }
+}
