@@ -26,7 +26,12 @@
 )]
 
 pub mod acl;
+pub mod mechanism;
+pub mod oauth;
+pub mod plain;
 pub mod principal;
+pub mod scram;
 
 pub use acl::Authorizer;
+pub use mechanism::{Mechanism, Secret};
 pub use principal::Principal;
