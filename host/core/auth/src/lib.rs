@@ -30,6 +30,8 @@ pub mod mechanism;
 pub mod oauth;
 pub mod plain;
 pub mod principal;
+pub mod quota;
+pub mod sasl;
 pub mod scram;
 
 pub use acl::Authorizer;

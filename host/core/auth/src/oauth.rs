@@ -14,7 +14,7 @@ mod tests;
 mod token;
 
 pub use keys::{Algorithm, KeySet, KeySetError};
-pub(crate) use message::{Initial, read};
+pub(crate) use message::read;
 pub use message::{TokenTextError, message};
 pub use token::{Token, TokenError, TokenRules};
 

@@ -178,7 +178,8 @@ fn another_identity_and_tokens_are_refused() {
 #[test]
 #[rustfmt::skip] // A table is read by columns.
 fn first_messages() {
-    let table: &[(&str, Option<(&str, &str, &str)>)] = &[
+    type Case = (&'static str, Option<(&'static str, &'static str, &'static str)>);
+    let table: &[Case] = &[
         ("n,,n=ada,r=abc",              Some(("", "ada", "abc"))),
         ("n,a=bob,n=ada,r=abc",         Some(("bob", "ada", "abc"))),
         ("n,,n=a=2Cb=3Dc,r=abc",        Some(("", "a,b=c", "abc"))),
