@@ -24,6 +24,6 @@ pub use ids::{
 pub use name::{NameError, TopicName};
 pub use offset::{Offset, RecordCount};
 pub use permission::{Acl, Operation, PatternType, Permission, ResourceType};
-pub use quota::{QuotaEntity, QuotaKey, QuotaName};
+pub use quota::{QuotaEntity, QuotaKey, QuotaLimit, QuotaName};
 pub use size::ByteSize;
 pub use time::{Instant, Timestamp};

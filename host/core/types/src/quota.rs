@@ -66,3 +66,36 @@ impl QuotaKey {
         QuotaKey::ALL.into_iter().find(|key| key.name() == name)
     }
 }
+
+/// How much: above zero, and so a number that equals itself.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct QuotaLimit(f64);
+
+impl Eq for QuotaLimit {}
+
+impl QuotaLimit {
+    /// The limit of that value; none unless it is above zero.
+    pub fn new(value: f64) -> Option<QuotaLimit> {
+        (value > 0.0).then_some(QuotaLimit(value))
+    }
+
+    /// Its value.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_above_zero_and_a_key_is_read_by_its_name() {
+        for none in [0.0, -1.0, f64::NAN, f64::NEG_INFINITY] {
+            assert_eq!(QuotaLimit::new(none), None, "{none}");
+        }
+        assert_eq!(QuotaLimit::new(0.5).map(QuotaLimit::get), Some(0.5));
+        assert!(QuotaKey::ALL.iter().all(|key| QuotaKey::from_name(key.name()) == Some(*key)));
+        assert_eq!(QuotaKey::from_name("bytes"), None);
+    }
+}
