@@ -107,7 +107,8 @@ pub enum Answer {
     /// To SaslAuthenticate.
     Authenticate {
         code: ErrorCode,
-        message: Option<String>,
+        /// Empty where there is no error: Kafka says no null here.
+        message: String,
         token: Vec<u8>,
         /// Until the client has to authenticate again; 0 for never. From version 1 on.
         session_lifetime_ms: i64,
@@ -161,7 +162,7 @@ pub struct Sasl {
     phase: Phase,
     /// Who the connection belongs to, once that is known; also while that is proved again.
     session: Option<Session>,
-    /// When the last proof was begun.
+    /// When somebody who is known last began to prove it again.
     begun: Option<Instant>,
 }
 
@@ -296,7 +297,7 @@ impl Sasl {
             return Outcome::Refuse(Some(answer), Refusal::Mechanism(asked));
         };
         let bare = version == 0;
-        self.begun = Some(now);
+        self.begun = self.session.as_ref().map(|_| now);
         self.phase = match &self.session {
             Some(session) if session.mechanism != mechanism => {
                 Phase::OtherMechanism { asked: mechanism, before: session.mechanism, bare }
@@ -319,7 +320,7 @@ impl Sasl {
             true => Answer::Token(token),
             false => Answer::Authenticate {
                 code: ErrorCode::None,
-                message: None,
+                message: String::new(),
                 token,
                 session_lifetime_ms,
             },
@@ -459,7 +460,7 @@ fn lifetime(
 }
 
 fn failed(code: ErrorCode, message: String) -> Answer {
-    Answer::Authenticate { code, message: Some(message), token: Vec::new(), session_lifetime_ms: 0 }
+    Answer::Authenticate { code, message, token: Vec::new(), session_lifetime_ms: 0 }
 }
 
 /// Tokens stay out of logs.

@@ -172,6 +172,7 @@ fn users_are_changed_each_by_itself() {
         upsertion("twice", 2, 4096),
         upsertion("flawed", 1, 1),
         upsertion("flawed", 1, 4096),
+        Upsertion { stored_key: Vec::new(), ..upsertion("none", 1, 4096) },
         upsertion("mixed", 1, 4096),
         upsertion("mixed", 1, 1),
     ];
@@ -198,6 +199,7 @@ fn users_are_changed_each_by_itself() {
             "many: UNACCEPTABLE_CREDENTIAL Too many iterations",
             "minus: UNACCEPTABLE_CREDENTIAL Too few iterations",
             "mixed: DUPLICATE_RESOURCE A user credential cannot be altered twice in the same request",
+            "none: UNACCEPTABLE_CREDENTIAL Salted password must not be empty",
             "twice: DUPLICATE_RESOURCE A user credential cannot be altered twice in the same request",
         ]
     );

@@ -32,7 +32,7 @@ pub struct Upsertion {
     /// As the client says it, unchecked.
     pub iterations: i32,
     pub salt: Vec<u8>,
-    /// Made of the salted password, if the mechanism is known.
+    /// Made of the salted password, if the mechanism is known and there is one; else empty.
     pub stored_key: Vec<u8>,
     /// Made of the salted password, if the mechanism is known.
     pub server_key: Vec<u8>,
@@ -56,6 +56,9 @@ pub enum AlterUserError {
     /// Logging in would be too dear.
     #[error("Too many iterations")]
     TooManyIterations,
+    /// Nothing to hash: Kafka says UNKNOWN_SERVER_ERROR.
+    #[error("Salted password must not be empty")]
+    NoPassword,
     /// There is none.
     #[error("Attempt to delete a user credential that does not exist")]
     Unknown,
@@ -81,6 +84,7 @@ impl AlterUserError {
         match self {
             AlterUserError::Twice => ErrorCode::DuplicateResource,
             AlterUserError::NoName
+            | AlterUserError::NoPassword
             | AlterUserError::TooFewIterations
             | AlterUserError::TooManyIterations => ErrorCode::UnacceptableCredential,
             AlterUserError::Mechanism => ErrorCode::UnsupportedSaslMechanism,
@@ -198,6 +202,9 @@ impl Upsertion {
         }
         if iterations > SCRAM_ITERATIONS_MAX {
             return Err(AlterUserError::TooManyIterations);
+        }
+        if self.stored_key.is_empty() {
+            return Err(AlterUserError::NoPassword);
         }
         let credential = ScramCredential {
             salt: self.salt.clone(),
