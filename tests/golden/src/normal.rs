@@ -106,7 +106,7 @@ impl Names {
             (
                 "error_message" | "batch_index_error_message" | "message" | "documentation",
                 Value::Text(text),
-            ) if !text.is_empty() && !(self.keep_texts && is_said(text)) => named("$text"),
+            ) if !(text.is_empty() || self.keep_texts && is_said(text)) => named("$text"),
             ("error_code" | "topic_config_error_code", Value::Int(code)) => error_name(*code),
             (_, Value::Int(time)) if is_time(field) => self.time(*time),
             _ if self.is_written(field, value) => value.clone(),
