@@ -64,6 +64,7 @@ impl Writer {
     fn value(&self, kind: &Kind, nullable: bool, value: &Value, out: &mut Vec<u8>) {
         match (kind, value) {
             (Kind::Bool, Value::Bool(value)) => out.push(u8::from(*value)),
+            (Kind::Float, Value::Float(value)) => out.extend(value.to_be_bytes()),
             (Kind::Int(size), Value::Int(value)) => {
                 out.extend(&value.to_be_bytes()[8 - size..]);
             }
@@ -125,6 +126,7 @@ fn default(field: &Field) -> Value {
     match &field.kind {
         _ if written == Some("null") => Value::Null,
         Kind::Bool => Value::Bool(written == Some("true")),
+        Kind::Float => Value::Float(0.0),
         Kind::Int(_) | Kind::Uint16 => Value::Int(match written {
             None => 0,
             Some(text) => match text.strip_prefix("0x") {
@@ -211,6 +213,7 @@ impl<'a> Reader<'a> {
         Ok(match kind {
             Kind::Bool => Value::Bool(self.int(1)? != 0),
             Kind::Int(size) => Value::Int(self.int(*size)?),
+            Kind::Float => Value::Float(f64::from_bits(self.int(8)?.cast_unsigned())),
             Kind::Uint16 => Value::Int(self.int(2)? & 0xffff),
             Kind::Uuid => match self.take(16)? {
                 zero if zero.iter().all(|byte| *byte == 0) => Value::Name("none".to_owned()),

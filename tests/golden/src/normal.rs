@@ -20,11 +20,19 @@ pub(crate) struct Names {
     /// Values that the script wrote itself, with their field.
     written: Vec<(String, Value)>,
     counts: Vec<(&'static str, u32)>,
+    /// Whether what an answer says in words is a part of it: so it is where clients have nothing else to go by.
+    pub(crate) keep_texts: bool,
 }
 
 impl Names {
     pub(crate) fn new(base: i64) -> Names {
-        Names { base, given: Vec::new(), written: Vec::new(), counts: Vec::new() }
+        Names {
+            base,
+            given: Vec::new(),
+            written: Vec::new(),
+            counts: Vec::new(),
+            keep_texts: false,
+        }
     }
 
     /// Calls `value`, found in the field `field`, by `name` from now on.
@@ -98,7 +106,7 @@ impl Names {
             (
                 "error_message" | "batch_index_error_message" | "message" | "documentation",
                 Value::Text(text),
-            ) if !text.is_empty() => named("$text"),
+            ) if !(text.is_empty() || self.keep_texts && is_said(text)) => named("$text"),
             ("error_code" | "topic_config_error_code", Value::Int(code)) => error_name(*code),
             (_, Value::Int(time)) if is_time(field) => self.time(*time),
             _ if self.is_written(field, value) => value.clone(),
@@ -154,6 +162,12 @@ fn is_time(field: &str) -> bool {
 fn error_name(code: i64) -> Value {
     let known = i16::try_from(code).ok().and_then(ErrorCode::from_wire);
     known.map_or(Value::Int(code), |code| Value::Name(code.name().to_owned()))
+}
+
+/// Whether `text` was written for people. Where a controller refuses what a broker asks on somebody's behalf, Kafka
+/// prints the request's objects, addresses in memory and all.
+fn is_said(text: &str) -> bool {
+    !text.starts_with("Request Request(")
 }
 
 /// Whether `text` holds `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` or Kafka's 22 letters of base64.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::codec;
 use crate::normal::Names;
-use crate::schema::Schemas;
+use crate::schema::{SECURED, Schemas};
 use crate::script::{Action, Content, Step};
 use crate::value::{Value, hex, unhex};
 use crate::wire::{Connection, Reply};
@@ -93,6 +93,10 @@ impl Player<'_> {
                 self.connections.remove(&step.connection);
                 played.request.push_str("close");
             }
+            Action::Login { user, password } => {
+                played.request.push_str(&format!("login {user}"));
+                played.answer = Some(self.login(&step.connection, user, password));
+            }
             Action::Bytes(digits) => {
                 played.request.push_str(&format!("bytes 0x{digits}"));
                 let bytes = unhex(digits).expect("a script has pairs of digits");
@@ -110,6 +114,29 @@ impl Player<'_> {
         }
         self.name(step, &mut played);
         Some(played)
+    }
+
+    fn login(&mut self, connection: &str, user: &str, password: &str) -> Value {
+        self.names.keep_texts = true;
+        let text = |text: &str| Value::Text(text.to_owned());
+        let record = |name: &str, value: Value| Value::Record(vec![(name.to_owned(), value)]);
+        let token = text(&format!("\0{user}\0{password}"));
+        let said = [
+            ("SaslHandshake", 1, record("mechanism", text("PLAIN"))),
+            ("SaslAuthenticate", 2, record("auth_bytes", token)),
+        ];
+        let mut answer = Value::Null;
+        for (api, version, value) in said {
+            let message = self.schemas.message(&format!("{api}Request"));
+            let body = codec::encode(message, version, &value, self.names.base);
+            let flexible = message.flexible.contain(version);
+            let body = [if flexible { vec![0] } else { vec![] }, body].concat();
+            let open = self.open(connection);
+            let id = open.connection.send(message.key, version, &body);
+            let reply = open.connection.await_answer(id);
+            answer = self.reply(connection, reply, Some((api, version)));
+        }
+        answer
     }
 
     fn until(&mut self, step: &Step, path: &str, value: &str, request: &Action) {
@@ -131,6 +158,7 @@ impl Player<'_> {
         let Action::Request { api, version, content, answer, wait, once } = action else {
             unreachable!("only requests come here");
         };
+        self.names.keep_texts = SECURED.iter().any(|(known, ..)| known == api);
         let send = if *wait { "" } else { "send " };
         played.request.push_str(&format!("{send}{api} v{version}"));
         let message = self.schemas.message(&format!("{api}Request"));

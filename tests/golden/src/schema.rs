@@ -42,6 +42,20 @@ pub const SERVED: &[(&str, i16, i16)] = &[
     ("DescribeTopicPartitions", 0, 0),
 ];
 
+/// The APIs that only brokers with users, rules and quotas answer, with the versions that Kafka 4.3 serves. Their
+/// transcripts are under `secured/`.
+pub const SECURED: &[(&str, i16, i16)] = &[
+    ("SaslHandshake", 0, 1),
+    ("SaslAuthenticate", 0, 2),
+    ("DescribeAcls", 1, 3),
+    ("CreateAcls", 1, 3),
+    ("DeleteAcls", 1, 3),
+    ("DescribeClientQuotas", 0, 1),
+    ("AlterClientQuotas", 0, 1),
+    ("DescribeUserScramCredentials", 0, 0),
+    ("AlterUserScramCredentials", 0, 0),
+];
+
 /// Every message of the served APIs, by name (`FetchRequest`).
 pub struct Schemas {
     messages: BTreeMap<String, Message>,
@@ -81,6 +95,8 @@ pub enum Kind {
     Bool,
     /// A signed integer of this many bytes.
     Int(usize),
+    /// A number of eight bytes with a fraction.
+    Float,
     /// An unsigned integer of two bytes (ports).
     Uint16,
     Text,
@@ -130,7 +146,7 @@ impl Schemas {
     pub fn read() -> Schemas {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema");
         let mut messages = BTreeMap::new();
-        for (api, ..) in SERVED {
+        for (api, ..) in SERVED.iter().chain(SECURED) {
             for direction in ["Request", "Response"] {
                 let name = format!("{api}{direction}");
                 let path = folder.join(format!("{name}.json"));
@@ -155,7 +171,7 @@ impl Schemas {
     /// # Panics
     /// If the API is not served.
     pub fn served(&self, api: &str) -> (i16, i16) {
-        let row = SERVED.iter().find(|(name, ..)| *name == api);
+        let row = SERVED.iter().chain(SECURED).find(|(name, ..)| *name == api);
         let (_, min, max) = row.unwrap_or_else(|| panic!("no API is called {api}"));
         (*min, *max)
     }
@@ -203,6 +219,7 @@ fn kind(name: &str, inner: &Json) -> Kind {
         "int16" => Kind::Int(2),
         "int32" => Kind::Int(4),
         "int64" => Kind::Int(8),
+        "float64" => Kind::Float,
         "uint16" => Kind::Uint16,
         "string" => Kind::Text,
         "bytes" => Kind::Bytes,

@@ -16,6 +16,7 @@
 //! ApiVersions v99 body 0x00 answer v0        any version, any body, the answer's version
 //! bytes 0x00000000                           any bytes at all
 //! until groups.0.group_state = "Stable" DescribeGroups v0 {…}   asked until it is so
+//! b: login ada secret                        SaslHandshake and SaslAuthenticate by PLAIN
 //! settle                                     the real one applies a moment after it answers
 //! ```
 
@@ -45,6 +46,8 @@ pub enum Action {
     Until { path: String, value: String, request: Box<Action> },
     /// Awaits the answer of the oldest request that was only sent.
     Await,
+    /// Authenticates by PLAIN; what SaslAuthenticate answers is the answer.
+    Login { user: String, password: String },
     /// Sends bytes as they are and shows what comes back.
     Bytes(String),
     /// Lets the real one apply what it has answered.
@@ -157,6 +160,12 @@ impl Reader<'_> {
             "await" => return vec![Action::Await],
             "close" => return vec![Action::Close],
             _ => {}
+        }
+        if let Some((user, password)) =
+            text.strip_prefix("login ").and_then(|words| words.split_once(' '))
+        {
+            let (user, password) = (user.to_owned(), password.to_owned());
+            return vec![Action::Login { user, password }];
         }
         if let Some(digits) = text.strip_prefix("bytes 0x") {
             return vec![Action::Bytes(digits.to_owned())];

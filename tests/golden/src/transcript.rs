@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::SECURED;
 use crate::play::Played;
 use crate::value::Value;
 
@@ -11,9 +12,13 @@ const REQUEST: &str = "> ";
 
 /// The transcript of `played`.
 pub fn print(name: &str, played: &[Played]) -> String {
+    let script = match name.strip_prefix(SECURED) {
+        Some(name) => format!("{SECURED}scripts/{name}"),
+        None => format!("scripts/{name}"),
+    };
     let mut text = format!(
         "# {name}, as Apache Kafka 4.3.1 answers. Recorded by `cargo run -p brooklet-golden --bin record`\n\
-         # from scripts/{name}.txt; not to be edited.\n"
+         # from {script}.txt; not to be edited.\n"
     );
     let mut case = "";
     for step in played {

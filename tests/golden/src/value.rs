@@ -13,6 +13,8 @@ pub enum Value {
     Null,
     Bool(bool),
     Int(i64),
+    /// `1000.0`.
+    Float(f64),
     /// Milliseconds since the transcript began: `@5`. Stored times must be close to now.
     Time(i64),
     Text(String),
@@ -107,6 +109,7 @@ impl fmt::Display for Value {
             Value::Null => f.write_str("null"),
             Value::Bool(value) => write!(f, "{value}"),
             Value::Int(value) => write!(f, "{value}"),
+            Value::Float(value) => write!(f, "{value:?}"),
             Value::Time(value) => write!(f, "@{value}"),
             Value::Text(text) => write!(f, "{text:?}"),
             Value::Bytes(bytes) => write!(f, "0x{}", hex(bytes)),
@@ -167,7 +170,7 @@ impl Parser<'_> {
                 self.at += 2;
                 unhex(&self.word()).map(Value::Bytes)
             }
-            Some(b'-' | b'0'..=b'9') => self.integer().map(Value::Int),
+            Some(b'-' | b'0'..=b'9') => self.number(),
             Some(_) => match self.word().as_str() {
                 "" => Err(self.wrong("a value")),
                 "null" => Ok(Value::Null),
@@ -237,6 +240,18 @@ impl Parser<'_> {
         Err(self.wrong("a closing quote"))
     }
 
+    fn number(&mut self) -> Result<Value, String> {
+        let start = self.at;
+        let word = self.word();
+        if self.peek() != Some(b'.') {
+            return word.parse().map(Value::Int).map_err(|error| format!("{word:?}: {error}"));
+        }
+        self.at += 1;
+        self.word();
+        let text = String::from_utf8_lossy(&self.text[start..self.at]);
+        text.parse().map(Value::Float).map_err(|error| format!("{text:?}: {error}"))
+    }
+
     fn integer(&mut self) -> Result<i64, String> {
         let word = self.word();
         word.parse().map_err(|error| format!("{word:?}: {error}"))
@@ -298,6 +313,8 @@ mod tests {
         for text in [
             "null",
             "-1",
+            "-1.5",
+            "1000.0",
             "@-5",
             "0x00ff",
             "NOT_COORDINATOR",

@@ -5,6 +5,7 @@
 pub const LAYERS: &[(&str, &[&str])] = &[
     ("brooklet-types", &[]),
     ("brooklet-wire", &["brooklet-types"]),
+    ("brooklet-auth", &["brooklet-types"]),
     ("brooklet-meta", &["brooklet-types"]),
     ("brooklet-group", &["brooklet-types"]),
     ("brooklet-log", &["brooklet-types", "brooklet-wire"]),
@@ -23,6 +24,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         &[
             "brooklet-types",
             "brooklet-wire",
+            "brooklet-auth",
             "brooklet-log",
             "brooklet-meta",
             "brooklet-group",
@@ -46,7 +48,9 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "brooklet-plugin-golden",
         ],
     ),
-    ("brooklet-client", &["brooklet-types", "brooklet-wire"]),
+    // The client proves who it is by the same mechanisms, of which `auth` has both halves: they are tested
+    // against each other, and neither half knows of the broker.
+    ("brooklet-client", &["brooklet-types", "brooklet-wire", "brooklet-auth"]),
     (
         "brooklet",
         &[

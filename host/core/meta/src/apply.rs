@@ -3,6 +3,7 @@
 //! Placement is here too: a partition is led by the broker with the lowest number until there is
 //! more than one to choose from.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use brooklet_types::{BrokerId, LeaderEpoch, TopicId};
@@ -60,6 +61,28 @@ impl Cluster {
             MetaRecord::ProducerIdsAllotted { next } => {
                 self.next_producer_id = self.next_producer_id.max(*next);
             }
+            MetaRecord::AclAdded { acl } => {
+                Arc::make_mut(&mut self.acls).insert(acl.clone());
+            }
+            MetaRecord::AclRemoved { acl } => {
+                Arc::make_mut(&mut self.acls).remove(acl);
+            }
+            MetaRecord::UserSet { user, hash, credential } => {
+                let credentials = Arc::make_mut(&mut self.users).entry(user.clone()).or_default();
+                credentials.insert(*hash, credential.clone());
+            }
+            MetaRecord::UserRemoved { user, hash } => {
+                let users = Arc::make_mut(&mut self.users);
+                remove_within(users, user, hash);
+            }
+            MetaRecord::QuotaSet { entity, key, limit: Some(limit) } => {
+                let limits = Arc::make_mut(&mut self.quotas).entry(entity.clone()).or_default();
+                limits.insert(*key, *limit);
+            }
+            MetaRecord::QuotaSet { entity, key, limit: None } => {
+                let quotas = Arc::make_mut(&mut self.quotas);
+                remove_within(quotas, entity, key);
+            }
         }
         debug_assert_eq!(self.names.len(), self.topics.len());
     }
@@ -101,6 +124,20 @@ impl Cluster {
         let Some(name) = self.names.get(&id) else { return };
         if let Some(topic) = Arc::make_mut(&mut self.topics).get_mut(name) {
             change(Arc::make_mut(topic));
+        }
+    }
+}
+
+/// Removes what lies under two keys, and the first with its last.
+fn remove_within<K: Ord, L: Ord, V>(
+    outer: &mut BTreeMap<K, BTreeMap<L, V>>,
+    first: &K,
+    second: &L,
+) {
+    if let Some(inner) = outer.get_mut(first) {
+        inner.remove(second);
+        if inner.is_empty() {
+            outer.remove(first);
         }
     }
 }

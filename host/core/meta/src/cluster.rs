@@ -6,15 +6,22 @@
 //! **Invariants.** `names` holds exactly the topics of `topics`, by id. A topic has at least one
 //! partition. `version` grows by one with every applied record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use brooklet_types::{
-    BrokerId, LeaderEpoch, PartitionIndex, ProducerId, TopicId, TopicName, TopicPartition,
+    Acl, BrokerId, LeaderEpoch, PartitionIndex, ProducerId, QuotaEntity, QuotaKey, QuotaLimit,
+    ScramCredential, ScramHash, TopicId, TopicName, TopicPartition,
 };
 
 /// Names and values of settings.
 pub type Settings = BTreeMap<String, String>;
+
+/// What is kept of users' passwords, by user.
+pub type Users = BTreeMap<String, BTreeMap<ScramHash, ScramCredential>>;
+
+/// Limits by whom they are for.
+pub type EntityQuotas = BTreeMap<QuotaEntity, BTreeMap<QuotaKey, QuotaLimit>>;
 
 /// The cluster at one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +36,11 @@ pub struct Cluster {
     /// Settings of all brokers, set while running.
     pub(crate) broker_defaults: Arc<Settings>,
     pub(crate) next_producer_id: ProducerId,
+    pub(crate) acls: Arc<BTreeSet<Acl>>,
+    /// No user without a credential.
+    pub(crate) users: Arc<Users>,
+    /// No entity without a limit.
+    pub(crate) quotas: Arc<EntityQuotas>,
 }
 
 /// A broker that has been up.
@@ -90,6 +102,9 @@ impl Cluster {
             names: Arc::default(),
             broker_defaults: Arc::default(),
             next_producer_id: ProducerId(0),
+            acls: Arc::default(),
+            users: Arc::default(),
+            quotas: Arc::default(),
         }
     }
 
@@ -159,6 +174,27 @@ impl Cluster {
     /// What this broker's configuration file says.
     pub fn configured(&self) -> &Settings {
         &self.configured
+    }
+
+    /// The rules about who may do what. The same set has the same place, so that who makes something of it
+    /// can see whether it has changed.
+    pub fn acls(&self) -> &Arc<BTreeSet<Acl>> {
+        &self.acls
+    }
+
+    /// What is kept of users' passwords.
+    pub fn users(&self) -> &Arc<Users> {
+        &self.users
+    }
+
+    /// What is kept of one user's password for one hash.
+    pub fn credential(&self, user: &str, hash: ScramHash) -> Option<&ScramCredential> {
+        self.users.get(user)?.get(&hash)
+    }
+
+    /// The quotas. The same ones have the same place.
+    pub fn quotas(&self) -> &Arc<EntityQuotas> {
+        &self.quotas
     }
 
     /// The first producer id that nobody was given.

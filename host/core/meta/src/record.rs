@@ -1,6 +1,9 @@
 //! The facts the metadata log consists of.
 
-use brooklet_types::{BrokerId, ProducerId, TopicId, TopicName};
+use brooklet_types::{
+    Acl, BrokerId, ProducerId, QuotaEntity, QuotaKey, QuotaLimit, ScramCredential, ScramHash,
+    TopicId, TopicName,
+};
 
 /// One setting and its new value; none takes it back to what it would be by itself.
 pub type SettingChange = (String, Option<String>);
@@ -23,4 +26,14 @@ pub enum MetaRecord {
     BrokerSettingsChanged { broker: Option<BrokerId>, changes: Vec<SettingChange> },
     /// Every producer id before `next` is given out or skipped.
     ProducerIdsAllotted { next: ProducerId },
+    /// A rule about who may do what holds.
+    AclAdded { acl: Acl },
+    /// It holds no more.
+    AclRemoved { acl: Acl },
+    /// A user has a password, of which this is kept.
+    UserSet { user: String, hash: ScramHash, credential: ScramCredential },
+    /// It is no longer one.
+    UserRemoved { user: String, hash: ScramHash },
+    /// A quota has this limit, or none any more.
+    QuotaSet { entity: QuotaEntity, key: QuotaKey, limit: Option<QuotaLimit> },
 }

@@ -3,6 +3,8 @@
 //! The logic does not know how its records are stored, and the formats do not know what they
 //! mean; the two meet here and nowhere else.
 
+mod security;
+
 use brooklet_group as group;
 use brooklet_group::{Generation, GroupRecord};
 use brooklet_log::validate::ValidatedBatch;
@@ -33,6 +35,9 @@ pub enum LoadError {
     /// A record is not one of ours.
     #[error("at offset {offset}: {source}")]
     Record { offset: Offset, source: StoredError },
+    /// A rule, a user or a quota has a number or a name that this release does not know.
+    #[error("at offset {offset}: a rule, user or quota of a later release")]
+    Security { offset: Offset },
     /// A topic's name is not one.
     #[error("at offset {offset}: {source}")]
     Name { offset: Offset, source: brooklet_types::NameError },
@@ -108,6 +113,13 @@ pub(crate) fn metadata_record(record: &MetaRecord) -> KeyValue {
         MetaRecord::ProducerIdsAllotted { next } => {
             MetadataRecord::ProducerIdsAllotted { next: next.0 }
         }
+        MetaRecord::AclAdded { acl } => MetadataRecord::AclAdded { acl: security::acl(acl) },
+        MetaRecord::AclRemoved { acl } => MetadataRecord::AclRemoved { acl: security::acl(acl) },
+        MetaRecord::UserSet { user, hash, credential } => security::user(user, hash, credential),
+        MetaRecord::UserRemoved { user, hash } => {
+            MetadataRecord::UserRemoved { user, hash: hash.to_wire() }
+        }
+        MetaRecord::QuotaSet { entity, key, limit } => security::quota(&entity, key, limit),
     };
     let value = stored.encode().expect("names and settings are checked to be short");
     (None, Some(value))
@@ -143,6 +155,13 @@ pub(crate) fn read_metadata_record(
         }
         MetadataRecord::ProducerIdsAllotted { next } => {
             MetaRecord::ProducerIdsAllotted { next: ProducerId(next) }
+        }
+        security @ (MetadataRecord::AclAdded { .. }
+        | MetadataRecord::AclRemoved { .. }
+        | MetadataRecord::UserSet { .. }
+        | MetadataRecord::UserRemoved { .. }
+        | MetadataRecord::QuotaSet { .. }) => {
+            security::read(security).ok_or(LoadError::Security { offset })?
         }
     })
 }

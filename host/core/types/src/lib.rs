@@ -6,18 +6,24 @@
 //! done with them is decided elsewhere.
 
 pub mod code;
+pub mod credential;
 pub mod ids;
 pub mod limits;
 pub mod name;
 pub mod offset;
+pub mod permission;
+pub mod quota;
 pub mod size;
 pub mod time;
 
 pub use code::ErrorCode;
+pub use credential::{ScramCredential, ScramHash};
 pub use ids::{
     BrokerId, LeaderEpoch, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TopicPartition,
 };
 pub use name::{NameError, TopicName};
 pub use offset::{Offset, RecordCount};
+pub use permission::{Acl, Operation, PatternType, Permission, ResourceType};
+pub use quota::{QuotaEntity, QuotaKey, QuotaLimit, QuotaName};
 pub use size::ByteSize;
 pub use time::{Instant, Timestamp};

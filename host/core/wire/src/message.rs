@@ -56,6 +56,24 @@ pub use kafka_wire::{
     offset_for_leader_epoch_response, produce_request, produce_response, sync_group_request,
     sync_group_response,
 };
+// Who is speaking and what they may do: read and written here, and not served before a listener asks for it.
+pub use kafka_wire::{
+    AlterClientQuotasRequest, AlterClientQuotasResponse, AlterUserScramCredentialsRequest,
+    AlterUserScramCredentialsResponse, CreateAclsRequest, CreateAclsResponse, DeleteAclsRequest,
+    DeleteAclsResponse, DescribeAclsRequest, DescribeAclsResponse, DescribeClientQuotasRequest,
+    DescribeClientQuotasResponse, DescribeUserScramCredentialsRequest,
+    DescribeUserScramCredentialsResponse, SaslAuthenticateRequest, SaslAuthenticateResponse,
+    SaslHandshakeRequest, SaslHandshakeResponse,
+};
+pub use kafka_wire::{
+    alter_client_quotas_request, alter_client_quotas_response,
+    alter_user_scram_credentials_request, alter_user_scram_credentials_response,
+    create_acls_request, create_acls_response, delete_acls_request, delete_acls_response,
+    describe_acls_request, describe_acls_response, describe_client_quotas_request,
+    describe_client_quotas_response, describe_user_scram_credentials_request,
+    describe_user_scram_credentials_response, sasl_authenticate_request,
+    sasl_authenticate_response, sasl_handshake_request, sasl_handshake_response,
+};
 use kafka_wire_core::Decoder;
 pub use kafka_wire_core::{ApiVersion, DecodeError, DecodeLimits, EncodeError, StrBytes, Uuid};
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! record [SCRIPT…] [--port P]     starts Kafka for each script and rewrites kafka/SCRIPT.txt
+//! record secured/SCRIPT           the same with users, rules and quotas: secured/kafka.properties
 //! record --against HOST:PORT SCRIPT   plays it to a broker that runs and prints the differences
 //! ```
 //!
@@ -16,7 +17,10 @@ use std::process::{Command, Stdio};
 
 use brooklet_golden::play::{Played, Target, play};
 use brooklet_golden::schema::Schemas;
-use brooklet_golden::{difference, path, script, script_names, transcript};
+use brooklet_golden::{
+    SECURED, difference, path, script, script_names, script_path, secured_names, transcript,
+    transcript_path,
+};
 
 /// Far from the ports that people use.
 const PORT_DEFAULT: u16 = 29_492;
@@ -36,6 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     if names.is_empty() {
         names = script_names();
+        names.extend(secured_names());
     }
     let schemas = Schemas::read();
     let mut out = std::io::stdout();
@@ -44,12 +49,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             let text = transcript::print(&name, &run(&schemas, &name, address, Target::Brooklet)?);
             compare(&name, &text, &mut out)?;
         } else {
-            let kafka = Kafka::start(port)?;
+            let kafka = Kafka::start(port, name.starts_with(SECURED))?;
             let played = run(&schemas, &name, kafka.address, Target::Kafka)?;
-            fs::write(
-                path("kafka").join(format!("{name}.txt")),
-                transcript::print(&name, &played),
-            )?;
+            fs::write(transcript_path(&name), transcript::print(&name, &played))?;
             let answers = played.iter().filter(|step| step.answer.is_some()).count();
             writeln!(out, "{name}: {answers} answers")?;
         }
@@ -63,13 +65,13 @@ fn run(
     address: SocketAddr,
     target: Target,
 ) -> Result<Vec<Played>, Box<dyn Error>> {
-    let text = fs::read_to_string(path("scripts").join(format!("{name}.txt")))?;
+    let text = fs::read_to_string(script_path(name))?;
     Ok(play(schemas, &script::parse(schemas, &text), address, target))
 }
 
 /// Prints in which fields `text` differs from the transcript.
 fn compare(name: &str, text: &str, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
-    let recorded = fs::read_to_string(path("kafka").join(format!("{name}.txt")))?;
+    let recorded = fs::read_to_string(transcript_path(name))?;
     for (kafka, ours) in transcript::read(&recorded)?.iter().zip(transcript::read(text)?) {
         let (Some(answer), Some(own)) = (&kafka.answer, &ours.answer) else { continue };
         let found = difference::compare(answer, own);
@@ -92,14 +94,21 @@ struct Kafka {
 }
 
 impl Kafka {
-    fn start(port: u16) -> Result<Kafka, Box<dyn Error>> {
+    fn start(port: u16, secured: bool) -> Result<Kafka, Box<dyn Error>> {
         let beside = path("../../../shared/tools/kafka/kafka");
         let tool = std::env::var_os("BROOKLET_KAFKA_TOOL").map_or(beside, PathBuf::from);
         let folder = tempfile::tempdir()?;
+        let properties = match secured {
+            true => fs::read_to_string(path(SECURED).join("kafka.properties"))?,
+            false => String::new(),
+        };
+        let properties =
+            properties.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
         let status = Command::new(&tool)
             .arg("start")
             .arg(folder.path())
             .arg(port.to_string())
+            .args(properties)
             .env("KAFKA_HEAP", "-Xmx512M")
             .stdin(Stdio::null())
             .stdout(Stdio::null())

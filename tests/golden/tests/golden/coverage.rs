@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use brooklet_golden::schema::{SERVED, Schemas};
+use brooklet_golden::schema::{SECURED, SERVED, Schemas};
 use brooklet_golden::value::Value;
-use brooklet_golden::{path, script_names};
+use brooklet_golden::{path, script_names, secured_names};
 
 use super::recorded;
 
@@ -78,6 +78,60 @@ fn every_version_has_its_ordinary_case_and_every_api_its_errors() {
         let steps = (min..=max).map(|version| format!("{api} v{version}"));
         missing.extend(steps.filter(|step| !ordinary.contains(step)));
         let (_, wanted) = ERRORS.iter().find(|(name, _)| name == api).expect(api);
+        let known = errors.get(*api).expect("every API has steps");
+        let unseen = wanted.iter().filter(|code| !known.contains(**code));
+        missing.extend(unseen.map(|code| format!("{api} {code}")));
+    }
+    assert!(missing.is_empty(), "not in any transcript: {}", missing.join(", "));
+}
+
+/// What a broker with users, rules and quotas is asked, and what a client can do wrong there.
+#[rustfmt::skip] // A table is read by columns.
+const SECURED_ERRORS: &[(&str, &[&str])] = &[
+    ("AlterClientQuotas", &["CLUSTER_AUTHORIZATION_FAILED", "INVALID_REQUEST"]),
+    ("AlterUserScramCredentials", &["CLUSTER_AUTHORIZATION_FAILED", "DUPLICATE_RESOURCE", "RESOURCE_NOT_FOUND", "UNACCEPTABLE_CREDENTIAL", "UNSUPPORTED_SASL_MECHANISM"]),
+    ("CreateAcls", &["CLUSTER_AUTHORIZATION_FAILED", "INVALID_REQUEST"]),
+    ("DeleteAcls", &["CLUSTER_AUTHORIZATION_FAILED", "INVALID_REQUEST"]),
+    ("DescribeAcls", &["CLUSTER_AUTHORIZATION_FAILED"]),
+    ("DescribeClientQuotas", &["CLUSTER_AUTHORIZATION_FAILED", "INVALID_REQUEST", "UNSUPPORTED_VERSION"]),
+    ("DescribeUserScramCredentials", &["CLUSTER_AUTHORIZATION_FAILED", "DUPLICATE_RESOURCE", "RESOURCE_NOT_FOUND"]),
+    ("SaslAuthenticate", &["ILLEGAL_SASL_STATE", "SASL_AUTHENTICATION_FAILED"]),
+    ("SaslHandshake", &["ILLEGAL_SASL_STATE", "UNSUPPORTED_SASL_MECHANISM"]),
+    // What rules refuse to everybody else.
+    ("CreateTopics", &["TOPIC_AUTHORIZATION_FAILED"]),
+    ("DescribeConfigs", &["CLUSTER_AUTHORIZATION_FAILED", "TOPIC_AUTHORIZATION_FAILED"]),
+    ("Fetch", &["TOPIC_AUTHORIZATION_FAILED"]),
+    ("InitProducerId", &["CLUSTER_AUTHORIZATION_FAILED", "TRANSACTIONAL_ID_AUTHORIZATION_FAILED"]),
+    ("JoinGroup", &["GROUP_AUTHORIZATION_FAILED"]),
+    ("Metadata", &["TOPIC_AUTHORIZATION_FAILED"]),
+    ("OffsetCommit", &["GROUP_AUTHORIZATION_FAILED"]),
+];
+
+#[test]
+fn a_secured_kafka_was_asked_in_every_version_and_refused_what_it_refuses() {
+    let schemas = Schemas::read();
+    let mut ordinary = BTreeSet::new();
+    let mut errors: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for name in secured_names() {
+        for step in recorded(&name) {
+            let Some(answer) = step.answer else { continue };
+            let mut words = step.request.split(' ').filter(|word| !word.ends_with(':'));
+            let (Some(api), Some(version)) = (words.next(), words.next()) else { continue };
+            let mut codes = BTreeSet::new();
+            collect(&answer, &mut codes);
+            if codes.is_empty() && matches!(answer, Value::Record(_)) {
+                ordinary.insert(format!("{api} {version}"));
+            }
+            errors.entry(api.to_owned()).or_default().extend(codes);
+        }
+    }
+    let mut missing = Vec::new();
+    for (api, ..) in SECURED {
+        let (min, max) = schemas.served(api);
+        let steps = (min..=max).map(|version| format!("{api} v{version}"));
+        missing.extend(steps.filter(|step| !ordinary.contains(step)));
+    }
+    for (api, wanted) in SECURED_ERRORS {
         let known = errors.get(*api).expect("every API has steps");
         let unseen = wanted.iter().filter(|code| !known.contains(**code));
         missing.extend(unseen.map(|code| format!("{api} {code}")));

@@ -2,7 +2,7 @@
 
 #![expect(
     clippy::wildcard_enum_match_arm,
-    reason = "a value has nine shapes, and most functions care about one"
+    reason = "a value has ten shapes, and most functions care about one"
 )]
 
 mod coverage;
@@ -17,7 +17,7 @@ use brooklet_golden::difference::{self, Listed};
 use brooklet_golden::play::{Target, play};
 use brooklet_golden::schema::Schemas;
 use brooklet_golden::transcript::{self, Recorded};
-use brooklet_golden::{path, script, script_names};
+use brooklet_golden::{path, script, script_names, transcript_path};
 
 /// As the Kafka that was asked: groups begin without waiting for more members.
 const CONFIG: &str = r#"(admin: "none", groups: (initial_rebalance_delay_ms: 0))"#;
@@ -63,7 +63,7 @@ fn we_answer_as_kafka_does_except_where_a_reason_is_listed() {
 }
 
 fn recorded(name: &str) -> Vec<Recorded> {
-    let text = fs::read_to_string(path("kafka").join(format!("{name}.txt")));
+    let text = fs::read_to_string(transcript_path(name));
     let text = text.unwrap_or_else(|error| panic!("{name}: {error}; record it"));
     transcript::read(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
 }

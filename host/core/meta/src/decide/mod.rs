@@ -8,15 +8,24 @@
 
 pub mod broker;
 pub mod partition;
+pub mod permission;
 pub mod producer_id;
+pub mod quota;
 pub mod setting;
 pub mod topic;
+pub mod user;
 
+#[cfg(test)]
+mod security_tests;
 #[cfg(test)]
 mod tests;
 
 use crate::cluster::Cluster;
 use crate::record::MetaRecord;
+
+/// The most records one request may come to: what they are one batch of. Kafka's
+/// `QuorumController.MAX_RECORDS_PER_USER_OP`.
+pub const RECORDS_MAX: usize = 10_000;
 
 /// What a decision hands back: facts to write down, and what to say once they are safe.
 #[derive(Clone, Debug, PartialEq, Eq)]

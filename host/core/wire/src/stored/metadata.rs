@@ -3,13 +3,15 @@
 //! A record is a value without a key: `version i8 · kind i8 · fields`, with the primitives of Kafka's
 //! flexible messages. A kind's fields never change; a new need is a new kind.
 
+use std::fmt;
+
 use bytes::Bytes;
 use kafka_wire_core::{BufferTarget, DecodeError, Decoder, EncodeError, Encoder, Uuid};
 
 use super::{StoredError, read, text, written};
 
 /// A fact about the cluster, as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub enum MetadataRecord {
     /// A broker began to serve; not `clean` when it had not stopped in good order.
     BrokerStarted { broker: i32, clean: bool },
@@ -25,6 +27,35 @@ pub enum MetadataRecord {
     BrokerSettingsChanged { broker: Option<i32>, changes: Changes },
     /// Producer ids below this have been handed out.
     ProducerIdsAllotted { next: u64 },
+    /// A rule about who may do what holds.
+    AclAdded { acl: StoredAcl },
+    /// It holds no more.
+    AclRemoved { acl: StoredAcl },
+    /// This is kept of a user's password. The hash has the number that Kafka's wire gives it.
+    UserSet {
+        user: String,
+        hash: i8,
+        salt: Bytes,
+        stored_key: Bytes,
+        server_key: Bytes,
+        iterations: u32,
+    },
+    /// Nothing is kept of it any more.
+    UserRemoved { user: String, hash: i8 },
+    /// A quota has this limit; `None` takes it away. Kinds as in AlterClientQuotas; no name is the default.
+    QuotaSet { entity: Vec<(String, Option<String>)>, key: String, limit: Option<f64> },
+}
+
+/// A rule, with the numbers that Kafka's wire gives its parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAcl {
+    pub resource: i8,
+    pub pattern: i8,
+    pub name: String,
+    pub principal: String,
+    pub host: String,
+    pub operation: i8,
+    pub permission: i8,
 }
 
 /// Settings by name; `None` removes one.
@@ -99,7 +130,55 @@ impl MetadataRecord {
                 encoder.write_i8(6)?;
                 encoder.write_i64(i64::try_from(*next).unwrap_or(i64::MAX))
             }
+            MetadataRecord::AclAdded { acl } => {
+                encoder.write_i8(7)?;
+                write_acl(encoder, acl)
+            }
+            MetadataRecord::AclRemoved { acl } => {
+                encoder.write_i8(8)?;
+                write_acl(encoder, acl)
+            }
+            MetadataRecord::UserSet { user, hash, salt, stored_key, server_key, iterations } => {
+                encoder.write_i8(9)?;
+                write_user(encoder, user, *hash)?;
+                for bytes in [salt, stored_key, server_key] {
+                    encoder.write_compact_bytes(bytes)?;
+                }
+                encoder.write_u32(*iterations)
+            }
+            MetadataRecord::UserRemoved { user, hash } => {
+                encoder.write_i8(10)?;
+                write_user(encoder, user, *hash)
+            }
+            MetadataRecord::QuotaSet { entity, key, limit } => {
+                encoder.write_i8(11)?;
+                write_changes(encoder, entity)?;
+                encoder.write_compact_string(&text(key))?;
+                encoder.write_bool(limit.is_some())?;
+                encoder.write_i64(limit.unwrap_or_default().to_bits().cast_signed())
+            }
         }
+    }
+}
+
+/// Keys and salts stay out of logs.
+impl fmt::Debug for MetadataRecord {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            MetadataRecord::BrokerStarted { .. } => "BrokerStarted",
+            MetadataRecord::TopicCreated { .. } => "TopicCreated",
+            MetadataRecord::PartitionsAdded { .. } => "PartitionsAdded",
+            MetadataRecord::TopicDeleted { .. } => "TopicDeleted",
+            MetadataRecord::TopicSettingsChanged { .. } => "TopicSettingsChanged",
+            MetadataRecord::BrokerSettingsChanged { .. } => "BrokerSettingsChanged",
+            MetadataRecord::ProducerIdsAllotted { .. } => "ProducerIdsAllotted",
+            MetadataRecord::AclAdded { .. } => "AclAdded",
+            MetadataRecord::AclRemoved { .. } => "AclRemoved",
+            MetadataRecord::UserSet { .. } => "UserSet",
+            MetadataRecord::UserRemoved { .. } => "UserRemoved",
+            MetadataRecord::QuotaSet { .. } => "QuotaSet",
+        };
+        formatter.write_str(kind)
     }
 }
 
@@ -139,8 +218,60 @@ fn fields(decoder: &mut Decoder, kind: i8) -> Result<Option<MetadataRecord>, Dec
         6 => MetadataRecord::ProducerIdsAllotted {
             next: u64::try_from(decoder.read_i64()?).unwrap_or_default(),
         },
+        7 => MetadataRecord::AclAdded { acl: read_acl(decoder)? },
+        8 => MetadataRecord::AclRemoved { acl: read_acl(decoder)? },
+        9 => MetadataRecord::UserSet {
+            user: decoder.read_compact_string()?.into_string(),
+            hash: decoder.read_i8()?,
+            salt: decoder.read_compact_bytes()?,
+            stored_key: decoder.read_compact_bytes()?,
+            server_key: decoder.read_compact_bytes()?,
+            iterations: decoder.read_u32()?,
+        },
+        10 => MetadataRecord::UserRemoved {
+            user: decoder.read_compact_string()?.into_string(),
+            hash: decoder.read_i8()?,
+        },
+        11 => {
+            let entity = read_changes(decoder)?;
+            let key = decoder.read_compact_string()?.into_string();
+            let set = decoder.read_bool()?;
+            let limit = f64::from_bits(decoder.read_i64()?.cast_unsigned());
+            MetadataRecord::QuotaSet { entity, key, limit: set.then_some(limit) }
+        }
         _ => return Ok(None),
     }))
+}
+
+fn write_user(
+    encoder: &mut Encoder<BufferTarget<'_>>,
+    user: &str,
+    hash: i8,
+) -> Result<(), EncodeError> {
+    encoder.write_compact_string(&text(user))?;
+    encoder.write_i8(hash)
+}
+
+fn write_acl(encoder: &mut Encoder<BufferTarget<'_>>, acl: &StoredAcl) -> Result<(), EncodeError> {
+    encoder.write_i8(acl.resource)?;
+    encoder.write_i8(acl.pattern)?;
+    for part in [&acl.name, &acl.principal, &acl.host] {
+        encoder.write_compact_string(&text(part))?;
+    }
+    encoder.write_i8(acl.operation)?;
+    encoder.write_i8(acl.permission)
+}
+
+fn read_acl(decoder: &mut Decoder) -> Result<StoredAcl, DecodeError> {
+    Ok(StoredAcl {
+        resource: decoder.read_i8()?,
+        pattern: decoder.read_i8()?,
+        name: decoder.read_compact_string()?.into_string(),
+        principal: decoder.read_compact_string()?.into_string(),
+        host: decoder.read_compact_string()?.into_string(),
+        operation: decoder.read_i8()?,
+        permission: decoder.read_i8()?,
+    })
 }
 
 fn write_changes(
@@ -184,7 +315,40 @@ mod tests {
             MetadataRecord::BrokerSettingsChanged { broker: None, changes: changes.clone() },
             MetadataRecord::BrokerSettingsChanged { broker: Some(2), changes },
             MetadataRecord::ProducerIdsAllotted { next: 2000 },
+            MetadataRecord::AclAdded { acl: acl() },
+            MetadataRecord::AclRemoved { acl: acl() },
+            MetadataRecord::UserSet {
+                user: "ada".into(),
+                hash: 1,
+                salt: Bytes::from_static(b"salt"),
+                stored_key: Bytes::from_static(&[7; 32]),
+                server_key: Bytes::from_static(&[9; 32]),
+                iterations: 4096,
+            },
+            MetadataRecord::UserRemoved { user: "ada".into(), hash: 2 },
+            MetadataRecord::QuotaSet {
+                entity: vec![("user".into(), Some("ada".into())), ("client-id".into(), None)],
+                key: "request_percentage".into(),
+                limit: Some(0.5),
+            },
+            MetadataRecord::QuotaSet {
+                entity: vec![("ip".into(), None)],
+                key: "connection_creation_rate".into(),
+                limit: None,
+            },
         ]
+    }
+
+    fn acl() -> StoredAcl {
+        StoredAcl {
+            resource: 2,
+            pattern: 4,
+            name: "fl".into(),
+            principal: "User:ada".into(),
+            host: "*".into(),
+            operation: 3,
+            permission: 3,
+        }
     }
 
     #[test]
@@ -201,13 +365,25 @@ mod tests {
 
     #[test]
     fn the_bytes_of_version_1_never_change() {
-        let bytes: Vec<u8> =
-            every_kind().iter().flat_map(|record| record.encode().unwrap().to_vec()).collect();
-        assert_eq!(crate::checksum::of(&bytes), GOLDEN, "{bytes:02x?}");
+        let mut kinds = every_kind();
+        let added = kinds.split_off(8);
+        for (kinds, golden) in [(kinds, GOLDEN), (added, GOLDEN_ADDED)] {
+            let bytes: Vec<u8> =
+                kinds.iter().flat_map(|record| record.encode().unwrap().to_vec()).collect();
+            assert_eq!(crate::checksum::of(&bytes), golden, "{bytes:02x?}");
+        }
     }
 
-    /// The checksum of every kind, back to back. A change here is a change of the format.
+    /// The checksum of the first kinds, back to back. A change here is a change of the format.
     const GOLDEN: u32 = 2_895_074_207;
+
+    /// The same of those that came with access control.
+    const GOLDEN_ADDED: u32 = 825_078_527;
+
+    #[test]
+    fn keys_are_not_printed() {
+        assert!(every_kind().iter().all(|record| !format!("{record:?}").contains('7')));
+    }
 
     #[test]
     fn what_a_later_release_wrote_is_named() {
