@@ -53,8 +53,12 @@ struct Shared {
     queue: mpsc::Sender<Outgoing>,
     correlation: AtomicI32,
     request_timeout: Duration,
+    ended: Ended,
     tasks: [AbortHandle; 2],
 }
+
+/// Why a connection ended, once it has: for requests that neither task has taken.
+type Ended = Arc<OnceLock<Arc<str>>>;
 
 /// An answer that has not come yet. Dropping it ignores the answer.
 pub struct Pending<R: Call> {
@@ -111,8 +115,10 @@ impl Connection {
         let Stream { reader, writer, transport, .. } = stream;
         let (queue, outgoing) = mpsc::channel(QUEUE_MAX);
         let (waiting, waiters) = mpsc::channel(IN_FLIGHT_MAX);
-        let writing = tokio::spawn(write_all(writer, outgoing, waiting));
-        let reading = tokio::spawn(read_all(reader, waiters, config.response_bytes_max));
+        let ended = Ended::default();
+        let writing = tokio::spawn(write_all(writer, outgoing, waiting, Arc::clone(&ended)));
+        let bytes_max = config.response_bytes_max;
+        let reading = tokio::spawn(read_all(reader, waiters, bytes_max, Arc::clone(&ended)));
         let connection = Connection {
             shared: Arc::new(Shared {
                 peer: peer.clone(),
@@ -122,6 +128,7 @@ impl Connection {
                 queue,
                 correlation: AtomicI32::new(0),
                 request_timeout: config.request_timeout,
+                ended,
                 tasks: [writing.abort_handle(), reading.abort_handle()],
             }),
         };
@@ -253,7 +260,7 @@ impl Connection {
     ) -> Result<(), RequestError> {
         match timeout_at(deadline, self.shared.queue.send(outgoing)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(self.lost::<R>("it was closed before the request was sent".into())),
+            Ok(Err(_)) => Err(self.lost_untold::<R>()),
             Err(_) => {
                 self.close();
                 let peer = self.shared.peer.clone();
@@ -287,6 +294,12 @@ impl Connection {
         }
     }
 
+    /// The request was not sent, or nobody was left to hear of its answer.
+    fn lost_untold<R: Call>(&self) -> RequestError {
+        let reason = self.shared.ended.get().cloned();
+        self.lost::<R>(reason.unwrap_or_else(|| "it was closed".into()))
+    }
+
     fn lost<R: Call>(&self, reason: Arc<str>) -> RequestError {
         RequestError::Lost { peer: self.shared.peer.clone(), api: R::API, reason }
     }
@@ -304,7 +317,7 @@ impl<R: Call> Pending<R> {
         match timeout_at(self.deadline, self.reply).await {
             Ok(Ok(Ok(frame))) => Ok(frame),
             Ok(Ok(Err(reason))) => Err(self.connection.lost::<R>(reason)),
-            Ok(Err(_)) => Err(self.connection.lost::<R>("it was closed".into())),
+            Ok(Err(_)) => Err(self.connection.lost_untold::<R>()),
             Err(_) => {
                 self.connection.close();
                 let peer = self.connection.shared.peer.clone();
@@ -325,6 +338,7 @@ async fn write_all(
     mut writer: Writer,
     mut outgoing: mpsc::Receiver<Outgoing>,
     waiting: mpsc::Sender<Waiter>,
+    ended: Ended,
 ) {
     while let Some(Outgoing { frame, waiter }) = outgoing.recv().await {
         if let Some(waiter) = waiter
@@ -332,15 +346,25 @@ async fn write_all(
         {
             return;
         }
-        // The reader notices what is wrong with the socket and tells those who wait.
-        if writer.write_all(&frame).await.is_err() || writer.flush().await.is_err() {
+        let written = match writer.write_all(&frame).await {
+            Ok(()) => writer.flush().await,
+            failed @ Err(_) => failed,
+        };
+        // The reader notices it too, and tells those who wait.
+        if let Err(error) = written {
+            ended.get_or_init(|| error.to_string().into());
             return;
         }
     }
 }
 
 /// Hands each answer to whoever has waited longest, and the reason for the end to all the others.
-async fn read_all(mut reader: Reader, mut waiters: mpsc::Receiver<Waiter>, bytes_max: usize) {
+async fn read_all(
+    mut reader: Reader,
+    mut waiters: mpsc::Receiver<Waiter>,
+    bytes_max: usize,
+    ended: Ended,
+) {
     let reason: Arc<str> = loop {
         let frame = match read_frame(&mut reader, bytes_max).await {
             Ok(frame) => frame,
@@ -359,6 +383,7 @@ async fn read_all(mut reader: Reader, mut waiters: mpsc::Receiver<Waiter>, bytes
         }
         let _ = waiter.reply.send(Ok(frame));
     };
+    ended.get_or_init(|| Arc::clone(&reason));
     waiters.close();
     while let Some(waiter) = waiters.recv().await {
         let _ = waiter.reply.send(Err(reason.clone()));

@@ -153,6 +153,7 @@ impl Context {
 }
 
 fn main() -> ExitCode {
+    brooklet_io::memory::take_small_pages();
     let Arguments { global, command } = Arguments::parse();
     if global.tls_cert.is_some() != global.tls_key.is_some() {
         let failure = Failure::usage("--tls-cert and --tls-key belong together");

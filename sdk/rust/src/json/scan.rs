@@ -9,7 +9,7 @@
 
 use serde::de::Error as _;
 
-/// Values within values: as many as serde_json has in a tree.
+/// Values within values of those that are entered: as many as serde_json has in a tree. What is passed may be deeper.
 const DEPTH_MAX: u32 = 127;
 
 /// The text is not JSON, or is nested too deeply.
@@ -110,9 +110,9 @@ impl<'j> Scan<'j> {
         self.text.get(start..self.at()).ok_or(Broken)
     }
 
-    /// Passes a value.
+    /// Passes a value, however deep.
     pub(super) fn pass(&mut self) -> Passed {
-        self.rest = value(self.rest, DEPTH_MAX - self.depth)?;
+        self.rest = value(self.rest)?;
         Ok(())
     }
 
@@ -122,12 +122,10 @@ impl<'j> Scan<'j> {
     }
 }
 
-/// What follows a value in which others are nested no deeper than that. The text is handed from one function to the
+/// What follows a value, however deep others are nested in it. The text is handed from one function to the
 /// next instead of a position in it: then there is no bound to check, and nothing that could overflow.
-fn value(mut rest: &[u8], depth_max: u32) -> Passed<&[u8]> {
-    let mut depth = 0;
-    // One bit for each value that was entered: whether it is an object.
-    let mut objects = 0_u128;
+fn value(mut rest: &[u8]) -> Passed<&[u8]> {
+    let mut open = Open::default();
     loop {
         rest = match *spaces(rest) {
             [b'"', ref behind @ ..] => string(behind)?.0,
@@ -136,12 +134,12 @@ fn value(mut rest: &[u8], depth_max: u32) -> Passed<&[u8]> {
             [b't', b'r', b'u', b'e', ref behind @ ..] => behind,
             [b'f', b'a', b'l', b's', b'e', ref behind @ ..] => behind,
             [b'n', b'u', b'l', b'l', ref behind @ ..] => behind,
-            [open @ (b'{' | b'['), ref inner @ ..] if depth < depth_max => {
-                let is_object = open == b'{';
+            [first @ (b'{' | b'['), ref inner @ ..] => {
+                let is_object = first == b'{';
                 match (spaces(inner), is_object) {
                     ([b'}', behind @ ..], true) | ([b']', behind @ ..], false) => behind,
                     (inner, _) => {
-                        (depth, objects) = (depth + 1, objects << 1 | u128::from(is_object));
+                        open.enter(is_object);
                         rest = if is_object { name(inner)? } else { inner };
                         continue;
                     }
@@ -151,10 +149,8 @@ fn value(mut rest: &[u8], depth_max: u32) -> Passed<&[u8]> {
         };
         // Behind a value: the next one, or the end of what it is in.
         loop {
-            if depth == 0 {
-                return Ok(rest);
-            }
-            match (spaces(rest), objects & 1 == 1) {
+            let Some(is_object) = open.is_object() else { return Ok(rest) };
+            match (spaces(rest), is_object) {
                 ([b',', behind @ ..], true) => {
                     rest = name(spaces(behind))?;
                     break;
@@ -164,10 +160,46 @@ fn value(mut rest: &[u8], depth_max: u32) -> Passed<&[u8]> {
                     break;
                 }
                 ([b'}', behind @ ..], true) | ([b']', behind @ ..], false) => {
-                    (rest, depth, objects) = (behind, depth - 1, objects >> 1);
+                    rest = behind;
+                    open.leave();
                 }
                 _ => return Err(Broken),
             }
+        }
+    }
+}
+
+/// The objects and arrays that a place is in.
+#[derive(Default)]
+struct Open {
+    depth: usize,
+    /// One bit for each of the innermost: whether it is an object.
+    objects: u64,
+    /// The bits of those further out, full words of them.
+    outer: Vec<u64>,
+}
+
+impl Open {
+    #[inline]
+    fn is_object(&self) -> Option<bool> {
+        (self.depth > 0).then_some(self.objects & 1 == 1)
+    }
+
+    #[inline]
+    fn enter(&mut self, is_object: bool) {
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.outer.push(self.objects);
+        }
+        self.depth += 1;
+        self.objects = self.objects << 1 | u64::from(is_object);
+    }
+
+    #[inline]
+    fn leave(&mut self) {
+        self.depth -= 1;
+        self.objects >>= 1;
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.objects = self.outer.pop().unwrap_or_default();
         }
     }
 }
@@ -375,14 +407,23 @@ mod tests {
     }
 
     #[test]
-    fn values_may_be_as_deep_as_in_trees() {
-        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
-        for (depth, is_good) in [(127, true), (128, false)] {
-            let text = nested(depth);
-            assert_eq!(passes(&text), is_good);
-            assert_eq!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), is_good);
+    fn what_is_passed_may_be_deep_and_what_is_entered_as_a_tree_may_be() {
+        for depth in [1, 63, 64, 65, 127, 128, 129, 1000] {
+            for (first, last) in [("[", "]"), (r#"{"a":"#, "}"), (r#"[{"a":"#, "}]")] {
+                let text = first.repeat(depth) + "[0]" + &last.repeat(depth);
+                assert!(passes(&text), "{first} {depth}");
+                assert!(!passes(&text[..text.len() - 1]), "{first} {depth}");
+                assert!(!passes(&format!("{}}}", &text[..text.len() - 1])) || last == "}");
+            }
         }
-        assert!(error(&nested(128)).to_string().contains("recursion limit"));
+        let enter = |depth: usize| {
+            let text = "[".repeat(depth);
+            let mut scan = Scan::new(&text);
+            (0..depth).try_for_each(|_| scan.enter()).is_ok()
+        };
+        assert!(enter(127) && !enter(128));
+        let deep = "[".repeat(128) + &"]".repeat(128);
+        assert!(error(&deep).to_string().contains("recursion limit"));
         assert_eq!(error("[1,]").to_string(), "trailing comma at line 1 column 4");
     }
 

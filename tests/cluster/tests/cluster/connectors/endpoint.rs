@@ -1,6 +1,7 @@
 //! An HTTP endpoint with its moods: every tenth request fails, `refuse` in a body is refused, and at times nobody
 //! is there.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -13,6 +14,7 @@ struct Seen {
     requests: usize,
     /// Idempotency key and body of each request that was accepted.
     arrived: Vec<(String, String)>,
+    keys: BTreeSet<String>,
     away_until: Option<Instant>,
 }
 
@@ -45,15 +47,16 @@ impl Endpoint {
         format!("http://{}/hook", self.address)
     }
 
-    /// Waits until so many different records have arrived.
+    /// Waits until so many different records have arrived: however long that takes, as long as more come.
     pub(super) fn until(&self, count: usize) {
-        let different = || {
-            let seen = self.seen.lock().unwrap();
-            let keys: std::collections::BTreeSet<&String> =
-                seen.arrived.iter().map(|(key, _)| key).collect();
-            keys.len()
-        };
-        soon(&format!("{count} records"), || (different() >= count).then_some(()));
+        let different = || self.seen.lock().unwrap().keys.len();
+        let mut before = different();
+        while before < count {
+            before = soon(&format!("{count} records, {before} have come"), || {
+                let now = different();
+                (now > before).then_some(now)
+            });
+        }
     }
 
     pub(super) fn arrived(&self) -> Vec<(String, String)> {
@@ -103,6 +106,7 @@ fn serve(stream: TcpStream, seen: &Mutex<Seen>) -> Option<()> {
         } else if body.contains("refuse") {
             "422 Unprocessable Content"
         } else {
+            seen.keys.insert(key.clone());
             seen.arrived.push((key, body));
             "204 No Content"
         };
