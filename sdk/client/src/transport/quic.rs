@@ -81,7 +81,7 @@ impl Quic {
         };
         let mut place = place.lock().await;
         let is_open = |link: &Arc<Link>| link.connection.close_reason().is_none();
-        let known = place.upgrade().filter(is_open).filter(|_| early == Early::Tried);
+        let known = place.upgrade().filter(is_open).filter(|_| early != Early::NotTried);
         let link = match known {
             Some(link) => link,
             None => Arc::new(self.connect(peer, config, early).await?),
