@@ -33,7 +33,9 @@ pub(crate) enum AnswersError {
     #[error("answer {correlation} where {expected} is due")]
     OutOfStep { correlation: i32, expected: i32 },
     /// More than is gathered.
-    #[error("{bytes} bytes of an answer to API {api} would have to be rewritten, the limit is {limit}")]
+    #[error(
+        "{bytes} bytes of an answer to API {api} would have to be rewritten, the limit is {limit}"
+    )]
     TooLarge { api: i16, bytes: usize, limit: usize },
     /// A Fetch answer that is none.
     #[error(transparent)]
@@ -79,8 +81,7 @@ impl Answers {
     ) -> Result<(), AnswersError> {
         while !bytes.is_empty() {
             if self.left == 0 {
-                let (start, rest) =
-                    bytes.split_at(bytes.len().min(START_BYTES - self.start.len()));
+                let (start, rest) = bytes.split_at(bytes.len().min(START_BYTES - self.start.len()));
                 self.start.extend_from_slice(start);
                 bytes = rest;
                 if let Some(start) = self.start.first_chunk::<START_BYTES>() {

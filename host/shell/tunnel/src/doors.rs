@@ -162,7 +162,8 @@ impl Doors {
         tracing::info!(?node, %address, port = door.port, "a broker has moved");
         // Where clients begin, what we were told stays, so that a wrong address cannot cut us off.
         let told = self.to.iter().filter(|_| door.node.is_none()).cloned();
-        *targets = std::iter::once(address.clone()).chain(told.filter(|to| *to != address)).collect();
+        *targets =
+            std::iter::once(address.clone()).chain(told.filter(|to| *to != address)).collect();
     }
 
     fn bind(&self, last_port: u16) -> io::Result<Socket> {

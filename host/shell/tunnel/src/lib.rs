@@ -13,7 +13,7 @@
 //! be a replay, and whether a client's request may be repeated is not for a tunnel to say.
 //!
 //! **Invariants.**
-//! 1. No byte of either side makes it panic, or keep more than [`rewrite::REWRITE_BYTES_MAX`] of one connection.
+//! 1. No byte of either side makes it panic, or keep more than 16 MiB of one connection (`rewrite::REWRITE_BYTES_MAX`).
 //! 2. A side that does not take what it is sent is not read from either.
 //! 3. An address of a broker that a client is given leads to a door, or the connection ends with a reason in the log.
 //!
@@ -27,7 +27,7 @@ mod connection;
 mod doors;
 mod fetch;
 mod requests;
-pub mod rewrite;
+mod rewrite;
 mod tunnel;
 
 pub use tunnel::{Config, Ready, TunnelError, run};

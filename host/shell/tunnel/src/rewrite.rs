@@ -15,7 +15,7 @@ use brooklet_wire::version::Api;
 use crate::requests::Expected;
 
 /// The longest answer that is gathered to be rewritten: metadata of two hundred thousand partitions.
-pub const REWRITE_BYTES_MAX: usize = 16 << 20;
+pub(crate) const REWRITE_BYTES_MAX: usize = 16 << 20;
 /// The first version of Produce whose answers may have addresses (KIP-951).
 const PRODUCE_ADDRESSES_FROM: i16 = 10;
 /// What DescribeCluster calls an answer about controllers (KIP-919).
@@ -35,7 +35,7 @@ pub(crate) type Local<'a> = dyn FnMut(Node, &str, u16) -> Result<SocketAddr, Doo
 
 /// Why a node has no door.
 #[derive(Debug, thiserror::Error)]
-pub enum DoorError {
+pub(crate) enum DoorError {
     /// A cluster of more brokers than a tunnel is made for.
     #[error("there are {limit} doors already")]
     TooMany { limit: usize },
@@ -79,21 +79,27 @@ pub(crate) fn rewrite(
             let brokers = it.brokers.iter_mut();
             any(brokers.map(|it| place(it.node_id, &mut it.host, &mut it.port, local)))
         }),
-        Some(Api::FindCoordinator) => message(frame, version, |it: &mut FindCoordinatorResponse| {
-            // Up to version 3 it is one, and from 4 on several.
-            let one = place(it.node_id, &mut it.host, &mut it.port, local)?;
-            let several = it.coordinators.iter_mut();
-            let several = several.map(|it| place(it.node_id, &mut it.host, &mut it.port, local));
-            Ok(any(several)? || one)
-        }),
-        Some(Api::DescribeCluster) => message(frame, version, |it: &mut DescribeClusterResponse| {
-            let node = match it.endpoint_type {
-                CONTROLLERS => Node::Controller,
-                _ => Node::Broker,
-            };
-            let nodes = it.brokers.iter_mut();
-            any(nodes.map(|it| place_node(node(it.broker_id), &mut it.host, &mut it.port, local)))
-        }),
+        Some(Api::FindCoordinator) => {
+            message(frame, version, |it: &mut FindCoordinatorResponse| {
+                // Up to version 3 it is one, and from 4 on several.
+                let one = place(it.node_id, &mut it.host, &mut it.port, local)?;
+                let several = it.coordinators.iter_mut();
+                let several =
+                    several.map(|it| place(it.node_id, &mut it.host, &mut it.port, local));
+                Ok(any(several)? || one)
+            })
+        }
+        Some(Api::DescribeCluster) => {
+            message(frame, version, |it: &mut DescribeClusterResponse| {
+                let node = match it.endpoint_type {
+                    CONTROLLERS => Node::Controller,
+                    _ => Node::Broker,
+                };
+                let nodes = it.brokers.iter_mut();
+                any(nodes
+                    .map(|it| place_node(node(it.broker_id), &mut it.host, &mut it.port, local)))
+            })
+        }
         Some(Api::Produce) => message(frame, version, |it: &mut ProduceResponse| {
             let nodes = it.node_endpoints.iter_mut();
             any(nodes.map(|it| place(it.node_id, &mut it.host, &mut it.port, local)))
@@ -151,4 +157,4 @@ fn place_node(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
