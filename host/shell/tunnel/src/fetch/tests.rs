@@ -80,6 +80,7 @@ fn an_answer_without_addresses_passes_byte_for_byte() {
         [vec![(0, 0, false), (1, 1, true), (70_000, 3, false)], vec![], vec![(2, 0, true)]];
     for version in 4..=18 {
         let mut answer = answer(&topics, &[]);
+        answer.session_id = if version < 7 { 0 } else { 77 };
         for partition in answer.responses.iter_mut().flat_map(|it| &mut it.partitions) {
             if version < 12 {
                 *partition = self::partition(partition.partition_index, 100, 2, false);

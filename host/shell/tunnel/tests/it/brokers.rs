@@ -215,7 +215,7 @@ async fn a_stop_answers_what_was_asked_and_takes_nobody_more() {
     let topic = client.metadata("flights").await.topics[0].topic_id;
     let waiting = make(|it: &mut FetchRequest| {
         *it = fetch(topic, 0);
-        it.max_wait_ms = 30_000;
+        it.max_wait_ms = 1_000;
     });
     client.send(&encode_request(9, 17, None, &waiting).unwrap()).await;
     let idle = Raw::connect(door).await;

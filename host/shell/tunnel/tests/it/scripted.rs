@@ -137,7 +137,7 @@ async fn of_several_beginnings_the_first_that_answers_is_taken_and_each_broker_h
 async fn a_client_that_does_not_read_holds_up_its_broker_and_costs_no_memory() {
     /// What sockets of two connections and the tunnel's buffers may take, by far.
     const HELD_MAX: usize = 64 << 20;
-    const ANSWER: usize = 256 << 20;
+    const ANSWER: usize = 128 << 20;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let written = Arc::new(AtomicUsize::new(0));
