@@ -71,14 +71,14 @@ fn what_was_not_asked_for_ends_the_connection_and_what_came_before_it_is_passed_
 
 #[test]
 fn an_answer_that_would_be_too_much_to_keep_is_refused_by_its_length() {
-    let start = [&(17 << 20_i32).to_be_bytes()[..], &[0, 0, 0, 2]].concat();
+    let start = [&(17_i32 << 20).to_be_bytes()[..], &[0, 0, 0, 2]].concat();
     let (out, outcome) = carry(&start, 3, &[expected(METADATA, 9, 2)]);
     let reason =
         "17825788 bytes of an answer to API 3 would have to be rewritten, the limit is 16777216";
     assert_eq!(outcome.unwrap_err().to_string(), reason);
     assert!(out.is_empty());
     // Of a Fetch answer it is only the end that counts, here of one without topics.
-    let head = [&(17 << 20_i32).to_be_bytes()[..], &[0, 0, 0, 2], &[0; 11], &[1]].concat();
+    let head = [&(17_i32 << 20).to_be_bytes()[..], &[0, 0, 0, 2], &[0; 11], &[1]].concat();
     let (_, outcome) = carry(&head, 3, &[expected(1, 17, 2)]);
     let error = outcome.unwrap_err().to_string();
     assert!(error.contains("of an answer to API 1 would have to be rewritten"), "{error}");

@@ -96,7 +96,7 @@ fn what_cannot_be_followed_is_refused_and_named() {
     }
     // A head that goes on and on is given up long before the request is over.
     let mut endless = raw(0, 9, &[0xff, 0xff, 1, 5, 0xff, 0xff, 0xff, 0x01]);
-    endless[..4].copy_from_slice(&(90 << 20_i32).to_be_bytes());
+    endless[..4].copy_from_slice(&(90_i32 << 20).to_be_bytes());
     endless.resize(2 * HEAD_BYTES_MAX, 0);
     let (mut requests, mut found) = (Requests::default(), Vec::new());
     let outcome = requests.follow(&endless, &mut found);

@@ -40,7 +40,7 @@ fn check<R: KafkaResponse + PartialEq + std::fmt::Debug>(
 
 #[test]
 fn metadata_names_doors_and_is_otherwise_as_it_was() {
-    let answer = |places: [(&str, i32); 3]| {
+    let answer = |places: [(&'static str, i32); 3]| {
         move |version: i16| {
             make(|it: &mut MetadataResponse| {
                 for ((host, port), id) in places.into_iter().zip(1..) {
