@@ -133,8 +133,10 @@ async fn ask_all(
                     return Ok(());
                 }
             }
+            // What was asked before a request that is refused is answered.
+            let passed = if followed.is_ok() { buffer.len() } else { requests.before_refused() };
+            write(&mut writer, &buffer[..passed]).await.map_err(ConnectionError::Broker)?;
             followed?;
-            write(&mut writer, &buffer).await.map_err(ConnectionError::Broker)?;
             buffer.clear();
         }
     };

@@ -54,6 +54,8 @@ pub(crate) struct Requests {
     left: usize,
     /// Whether this request has been understood: the rest of it only passes.
     understood: bool,
+    /// Where in the last bytes this request begins; 0 where that was before them.
+    begins: usize,
 }
 
 impl Requests {
@@ -63,8 +65,13 @@ impl Requests {
         mut bytes: &[u8],
         found: &mut Vec<Expected>,
     ) -> Result<(), RequestsError> {
+        let all = bytes.len();
+        self.begins = 0;
         while !bytes.is_empty() {
             if self.left == 0 {
+                if self.prefix.is_empty() {
+                    self.begins = all - bytes.len();
+                }
                 let take = bytes.len().min(size_of::<i32>() - self.prefix.len());
                 let (prefix, rest) = bytes.split_at(take);
                 self.prefix.extend_from_slice(prefix);
@@ -82,6 +89,11 @@ impl Requests {
             }
         }
         Ok(())
+    }
+
+    /// How many of the last bytes belong to requests before the one that was refused.
+    pub(crate) fn before_refused(&self) -> usize {
+        self.begins
     }
 
     fn begin(&mut self, claimed: i32) -> Result<(), RequestsError> {

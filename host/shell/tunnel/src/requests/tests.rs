@@ -67,6 +67,26 @@ fn every_request_is_found_but_those_that_nobody_answers() {
 }
 
 #[test]
+fn what_stands_before_a_refused_request_is_known_wherever_that_begins() {
+    let good = raw(12, 4, &[0xff, 0xff, 0]);
+    let bytes = [&good[..], &good, &[0xff; 6]].concat();
+    for piece in 1..=bytes.len() {
+        let (mut requests, mut found, mut passed) = (Requests::default(), Vec::new(), 0);
+        for piece in bytes.chunks(piece) {
+            if requests.follow(piece, &mut found).is_err() {
+                passed += requests.before_refused();
+                break;
+            }
+            passed += piece.len();
+        }
+        // Pieces of its length field may have passed already.
+        let until = 2 * good.len()..2 * good.len() + size_of::<i32>();
+        assert!(until.contains(&passed), "{passed} in pieces of {piece}");
+        assert_eq!(found.len(), 2);
+    }
+}
+
+#[test]
 fn what_cannot_be_followed_is_refused_and_named() {
     let length = |claimed: i32| {
         let error = RequestsError::Length { claimed };
