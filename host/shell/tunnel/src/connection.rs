@@ -124,8 +124,10 @@ async fn ask_all(
         let mut buffer = BytesMut::new();
         let (mut requests, mut found) = (Requests::default(), Vec::new());
         loop {
-            if read(reader, &mut buffer, IDLE_MAX).await.map_err(asking_failed)? == 0 {
-                return Ok(());
+            match read(reader, &mut buffer, IDLE_MAX).await.map_err(ConnectionError::Client)? {
+                None => return Err(ConnectionError::Idle(IDLE_MAX)),
+                Some(0) => return Ok(()),
+                Some(_) => {}
             }
             let followed = requests.follow(&buffer, &mut found);
             for expected in found.drain(..) {
@@ -153,13 +155,6 @@ async fn ask_all(
     result
 }
 
-fn asking_failed(error: io::Error) -> ConnectionError {
-    match error.kind() {
-        io::ErrorKind::TimedOut => ConnectionError::Idle(IDLE_MAX),
-        _ => ConnectionError::Client(error),
-    }
-}
-
 /// Passes on answers until there are no more, then says so to the client.
 async fn answer_all(
     mut reader: Reader,
@@ -171,13 +166,8 @@ async fn answer_all(
     let mut answers = Answers::default();
     loop {
         let limit = if answers.is_within() { STALL_MAX } else { Duration::MAX };
-        let read = match read(&mut reader, &mut buffer, limit).await {
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::TimedOut && limit == STALL_MAX => {
-                return Err(ConnectionError::Stalled(STALL_MAX));
-            }
-            Err(error) => return Err(ConnectionError::Broker(error)),
-        };
+        let read = read(&mut reader, &mut buffer, limit).await.map_err(ConnectionError::Broker)?;
+        let read = read.ok_or(ConnectionError::Stalled(limit))?;
         if read == 0 {
             if answers.is_within() {
                 let cut = io::Error::new(io::ErrorKind::UnexpectedEof, "closed within an answer");
@@ -197,17 +187,16 @@ async fn answer_all(
     }
 }
 
-/// Reads what there is into an empty buffer; zero is the end.
+/// Reads what there is into an empty buffer: how much, zero at the end, or none where nothing came in time.
 async fn read(
     reader: &mut (impl AsyncRead + Unpin),
     buffer: &mut BytesMut,
     limit: Duration,
-) -> io::Result<usize> {
+) -> io::Result<Option<usize>> {
     buffer.reserve(BUFFER_BYTES);
     // What has grown beyond it is not read into: a full queue could wait for what is not passed on.
     let mut room = (&mut *buffer).limit(BUFFER_BYTES);
-    let read = timeout(limit, reader.read_buf(&mut room)).await;
-    read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    timeout(limit, reader.read_buf(&mut room)).await.ok().transpose()
 }
 
 /// Writes all of it, as long as some of it is taken.
