@@ -76,7 +76,7 @@ async fn a_client_of_tcp_produces_and_consumes_in_a_group_at_a_broker_of_quic() 
     let mut consumer = Consumer::subscribe(client.clone(), config, group, topics);
     let mut values = Vec::new();
     while values.len() < 500 {
-        match soon(consumer.poll(SOON)).await.unwrap() {
+        match soon(Box::pin(consumer.poll(SOON))).await.unwrap() {
             Event::Records(batch) => values.extend(batch.records.into_iter().map(|it| it.value)),
             Event::Assigned(_) => {}
             Event::Idle => panic!("nothing after {} records", values.len()),
@@ -84,7 +84,7 @@ async fn a_client_of_tcp_produces_and_consumes_in_a_group_at_a_broker_of_quic() 
     }
     let expected = (0..500).map(|number| Some(Bytes::from(format!("flight {number}"))));
     assert!(values.into_iter().eq(expected));
-    soon(consumer.close()).await.unwrap();
+    soon(Box::pin(consumer.close())).await.unwrap();
     soon(client.close()).await;
     tunnel.stop().await;
     broker.stop().await;
@@ -146,7 +146,7 @@ async fn large_fetches_pass_in_every_version_and_what_was_asked_before_the_end_i
     client.stream.shutdown().await.unwrap();
     let answer: FetchResponse = client.answer(8, 17).await;
     assert_eq!(answer.responses[0].partitions[0].high_watermark, 12);
-    assert!(client.is_closed().await);
+    assert!(client.closes().await);
     tunnel.stop().await;
     broker.stop().await;
 }
@@ -165,18 +165,18 @@ async fn clients_that_make_no_sense_are_closed_and_no_other_notices() {
     for bytes in garbage {
         let mut client = Raw::connect(door).await;
         client.send(bytes).await;
-        assert!(client.is_closed().await, "{bytes:?}");
+        assert!(client.closes().await, "{bytes:?}");
     }
     // What a broker alone can judge, it does: this frame is whole, and no request.
     let mut client = Raw::connect(door).await;
     client.send(&[0, 0, 0, 8, 0x70, 0, 0, 0, 0, 0, 0, 1]).await;
-    assert!(client.is_closed().await);
+    assert!(client.closes().await);
     // What was asked before is answered.
     let mut client = Raw::connect(door).await;
     let frame = encode_request(5, 12, None, &metadata_of("flights")).unwrap();
     client.send(&[&frame[..], &[0xff; 8]].concat()).await;
     let _: MetadataResponse = client.answer(5, 12).await;
-    assert!(client.is_closed().await);
+    assert!(client.closes().await);
     assert_eq!(base_offset(&good.ask(9, &produce("flights", b"one", -1)).await), 0);
     tunnel.stop().await;
     broker.stop().await;
@@ -191,7 +191,7 @@ async fn a_tunnel_waits_for_its_broker_and_takes_clients_again_when_that_is_back
     first.stop().await;
     let tunnel = tunnel(&quic).await;
     let door = tunnel.ready.doors[0];
-    assert!(Raw::connect(door).await.is_closed().await);
+    assert!(Raw::connect(door).await.closes().await);
     for round in 0..2 {
         let running = broker(data.path(), &listeners).await;
         let mut client = Raw::connect(door).await;
@@ -200,7 +200,7 @@ async fn a_tunnel_waits_for_its_broker_and_takes_clients_again_when_that_is_back
         assert_eq!(base_offset(&client.ask(9, &produce("flights", b"x", -1)).await), round);
         running.stop().await;
         // Its connection has gone with the broker.
-        assert!(client.is_closed().await);
+        assert!(client.closes().await);
     }
     tunnel.stop().await;
 }
@@ -225,7 +225,7 @@ async fn a_stop_answers_what_was_asked_and_takes_nobody_more() {
     let stopping = tokio::spawn(tunnel.stop());
     let answer: FetchResponse = client.answer(9, 17).await;
     assert_eq!(answer.error_code, 0);
-    assert!(client.is_closed().await && idle.is_closed().await && other.is_closed().await);
+    assert!(client.closes().await && idle.closes().await && other.closes().await);
     soon(stopping).await.unwrap();
     assert!(TcpStream::connect(door).await.is_err());
     broker.stop().await;

@@ -60,7 +60,7 @@ async fn brokers_that_ask_for_a_certificate_are_shown_the_tunnels_also_where_udp
     }
     // Without one nobody is let in.
     let tunnel = tunnel_as(&[&format!("quic://{quic}")], known).await;
-    assert!(Raw::connect(tunnel.ready.doors[0]).await.is_closed().await);
+    assert!(Raw::connect(tunnel.ready.doors[0]).await.closes().await);
     tunnel.stop().await;
     broker.stop().await;
 }

@@ -121,7 +121,7 @@ impl Raw {
     }
 
     /// Sees that the connection is closed, with nothing more said.
-    async fn is_closed(mut self) -> bool {
+    async fn closes(mut self) -> bool {
         let mut rest = Vec::new();
         soon(self.stream.read_to_end(&mut rest)).await.is_err() || rest.is_empty()
     }
