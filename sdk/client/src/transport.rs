@@ -57,8 +57,11 @@ pub struct Stream {
 pub enum Early {
     /// If it can be.
     Tried,
-    /// The handshake comes first.
+    /// The handshake comes first, on a connection of its own: what was sent early has come to nothing.
     NotTried,
+    /// The handshake comes first, for everybody who dials: whoever passes on requests of others cannot know which of them
+    /// may be repeated. Not to be mixed with the other two in one [`Dialer`].
+    Never,
 }
 
 /// Opens ways to brokers.

@@ -51,6 +51,8 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     // The client proves who it is by the same mechanisms, of which `auth` has both halves: they are tested
     // against each other, and neither half knows of the broker.
     ("brooklet-client", &["brooklet-types", "brooklet-wire", "brooklet-auth"]),
+    // A client on one side, and bytes of clients on the other: it knows nothing of the broker.
+    ("brooklet-tunnel", &["brooklet-types", "brooklet-wire", "brooklet-client"]),
     (
         "brooklet",
         &[
@@ -68,6 +70,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "brooklet-plugin-golden",
             "brooklet-plugin-runner",
             "brooklet-client",
+            "brooklet-tunnel",
         ],
     ),
 ];

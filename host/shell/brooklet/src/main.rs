@@ -96,6 +96,8 @@ enum Command {
     View(command::view::Arguments),
     /// Create, list, pause, resume, restart and delete connectors
     Connector(command::connector::Arguments),
+    /// Carry clients that know only TCP to brokers over QUIC
+    Tunnel(command::tunnel::Arguments),
     /// Measure what a broker can do
     Bench(command::bench::Arguments),
     /// Show what is in a segment or an index file
@@ -124,14 +126,19 @@ impl Context {
 
     fn new_client(&self) -> Client {
         let mut config = ClientConfig::new(self.global.broker.clone());
-        let identity = self.global.tls_cert.clone().zip(self.global.tls_key.clone());
-        let identity = identity.map(|(certificate, key)| IdentityFiles { certificate, key });
-        config.tls = TlsConfig { authorities: self.global.tls_ca.clone(), identity };
+        config.tls = self.tls();
         config.client_id = "brooklet-cli".to_owned();
         config.retry_timeout = self.timeout();
         config.request_timeout = self.timeout();
         config.connect_timeout = self.timeout().min(config.connect_timeout);
         Client::new(config)
+    }
+
+    /// Whom we believe over TLS and QUIC, and who we say we are.
+    fn tls(&self) -> TlsConfig {
+        let identity = self.global.tls_cert.clone().zip(self.global.tls_key.clone());
+        let identity = identity.map(|(certificate, key)| IdentityFiles { certificate, key });
+        TlsConfig { authorities: self.global.tls_ca.clone(), identity }
     }
 
     fn timeout(&self) -> Duration {
@@ -189,6 +196,7 @@ fn carry_out(context: &mut Context, runtime: &Runtime, command: Command) -> Resu
         Command::Group(arguments) => runtime.block_on(command::group::run(context, arguments)),
         Command::Plugin(arguments) => runtime.block_on(command::plugin::run(context, arguments)),
         Command::View(arguments) => runtime.block_on(command::view::run(context, arguments)),
+        Command::Tunnel(arguments) => runtime.block_on(command::tunnel::run(context, arguments)),
         Command::Bench(arguments) => runtime.block_on(command::bench::run(context, arguments)),
         Command::Connector(arguments) => command::connector::run(context, arguments),
         Command::Dump(arguments) => command::dump::run(context, arguments),

@@ -1,4 +1,4 @@
-//! QUIC: one connection to each broker, and a stream in it for everybody who dials.
+//! QUIC: one connection to each broker, and a stream in it for everybody who dials; another where it has no more streams.
 //!
 //! **What it decides.** When a connection is made and when it is given up: it lives as long as one of its streams, and
 //! [`LINGER`] longer.
@@ -24,6 +24,8 @@ use crate::error::{ConnectError, Peer};
 
 /// A connection whose last stream has ended is kept for so long: what was written last is acknowledged by then.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long a stream may keep us waiting before another connection is made: several times the way to a broker and back.
+const STREAM_WAIT_MAX: Duration = Duration::from_millis(500);
 /// For the last packets to leave when a client takes leave.
 const CLOSE_MAX: Duration = Duration::from_millis(500);
 /// Keeps what lies between from forgetting us: the most forgetful forget UDP after thirty seconds.
@@ -81,11 +83,14 @@ impl Quic {
         };
         let mut place = place.lock().await;
         let is_open = |link: &Arc<Link>| link.connection.close_reason().is_none();
-        let known = place.upgrade().filter(is_open).filter(|_| early == Early::Tried);
-        let link = match known {
-            Some(link) => link,
-            None => Arc::new(self.connect(peer, config, early).await?),
-        };
+        let known = place.upgrade().filter(is_open).filter(|_| early != Early::NotTried);
+        if let Some(link) = known {
+            // A broker gives a connection so many streams. Where all of them are taken, another one has as many.
+            if let Ok(opened) = timeout(STREAM_WAIT_MAX, open(peer, link)).await {
+                return opened;
+            }
+        }
+        let link = Arc::new(self.connect(peer, config, early).await?);
         *place = Arc::downgrade(&link);
         drop(place);
         open(peer, link).await

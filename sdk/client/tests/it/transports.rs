@@ -304,6 +304,54 @@ async fn where_udp_is_not_answered_tls_is_used_and_remembered() {
 }
 
 #[tokio::test]
+async fn whoever_sends_nothing_early_shares_a_connection_all_the_same() {
+    let papers = Papers::new();
+    papers.issue("good", |_| {});
+    let (endpoint, connections) = serve_quic(papers.server("good", false));
+    let port = endpoint.local_addr().unwrap().port();
+    let address = format!("quic://127.0.0.1:{port}").parse().unwrap();
+    let peer = brooklet_client::Peer { address, id: None };
+    let tls = TlsConfig { authorities: Some(papers.path("ca.pem")), identity: None };
+    let dialer = Dialer::new(tls, std::collections::BTreeSet::new());
+    let limit = Duration::from_secs(10);
+    let never = brooklet_client::transport::Early::Never;
+    // In the second round there is a session that would allow it.
+    for round in 1..=2 {
+        let one = dialer.dial(&peer, limit, never).await.unwrap();
+        let two = dialer.dial(&peer, limit, never).await.unwrap();
+        assert!(!one.early && !two.early);
+        // A stream is known to a broker by what is sent on it, and a connection before that.
+        assert_eq!(connections.load(Ordering::SeqCst), round);
+        drop((one, two));
+    }
+}
+
+#[tokio::test]
+async fn where_a_connection_has_no_more_streams_there_is_another_one_and_no_talk_of_tls() {
+    let papers = Papers::new();
+    papers.issue("good", |_| {});
+    let (endpoint, connections) = serve_quic(papers.server("good", false));
+    let mut config = quic_config(papers.server("good", false));
+    let mut settings = quinn::TransportConfig::default();
+    settings.max_concurrent_bidi_streams(2_u32.into());
+    config.transport_config(Arc::new(settings));
+    endpoint.set_server_config(Some(config));
+    let port = endpoint.local_addr().unwrap().port();
+    let address = format!("quic://127.0.0.1:{port}").parse().unwrap();
+    let peer = brooklet_client::Peer { address, id: None };
+    let tls = TlsConfig { authorities: Some(papers.path("ca.pem")), identity: None };
+    let dialer = Dialer::new(tls, std::collections::BTreeSet::new());
+    let mut streams = Vec::new();
+    for _ in 0..5 {
+        let never = brooklet_client::transport::Early::Never;
+        let stream = dialer.dial(&peer, Duration::from_secs(10), never).await.unwrap();
+        assert_eq!(stream.transport, Transport::Quic);
+        streams.push(stream);
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
 async fn all_lanes_to_a_broker_share_one_connection_also_to_one_that_was_started_anew() {
     let papers = Papers::new();
     papers.issue("good", |_| {});

@@ -15,6 +15,7 @@ pub(crate) mod produce;
 mod remote;
 pub(crate) mod serve;
 pub(crate) mod topic;
+pub(crate) mod tunnel;
 pub(crate) mod view;
 
 use brooklet_io::signal::StopSignals;

@@ -55,7 +55,7 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum LogFormat {
+pub(super) enum LogFormat {
     /// For people
     Text,
     /// For programs
@@ -64,7 +64,7 @@ enum LogFormat {
 
 /// Runs a broker until SIGTERM or SIGINT.
 pub(crate) fn run(arguments: Arguments, as_json: bool) -> Result<(), Failure> {
-    start_logging(&arguments)?;
+    start_logging(&arguments.log, arguments.log_format)?;
     let config = configuration(&arguments)?;
     brooklet_io::tcp::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -186,9 +186,10 @@ fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
     Ok(config)
 }
 
-fn start_logging(arguments: &Arguments) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&arguments.log)
-        .map_err(|error| Failure::usage(format!("--log {}: {error}", arguments.log)))?;
+/// Logs to standard error from now on.
+pub(super) fn start_logging(log: &str, format: LogFormat) -> Result<(), Failure> {
+    let filter =
+        EnvFilter::try_new(log).map_err(|error| Failure::usage(format!("--log {log}: {error}")))?;
     // What it warns of, each request of a plugin that was not answered, is said by the plugin and its connector.
     let quiet = "wasmtime_wasi_http=error".parse().expect("a directive");
     let filter = filter.add_directive(quiet);
@@ -197,7 +198,7 @@ fn start_logging(arguments: &Arguments) -> Result<(), Failure> {
         .with_target(false)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
-    match arguments.log_format {
+    match format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),
     }
