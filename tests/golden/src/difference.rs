@@ -56,6 +56,7 @@ const IDENTITIES: &[&[&str]] = &[
     &["broker_id"],
     &["key"],
     &["producer_id"],
+    &["user"],
 ];
 
 /// Every field in which the two answers differ.
