@@ -9,12 +9,14 @@ pub(crate) mod consume;
 pub(crate) mod delivery;
 pub(crate) mod dump;
 pub(crate) mod group;
+pub(crate) mod password;
 pub(crate) mod plugin;
 pub(crate) mod position;
 pub(crate) mod produce;
 mod remote;
 pub(crate) mod serve;
 pub(crate) mod topic;
+pub(crate) mod user;
 pub(crate) mod view;
 
 use brooklet_io::signal::StopSignals;

@@ -16,8 +16,8 @@ use tracing_subscriber::EnvFilter;
 use super::stop_signals;
 use crate::failure::Failure;
 
-const CERTIFICATE_HINT: &str =
-    "name one with --certificate and --key; `brooklet cert` makes some for development";
+const LISTEN_HINT: &str = "name a certificate with --certificate and --key, and with --client-ca who may come in; `brooklet \
+                           cert` makes some for development. With --public-unauthenticated everybody may";
 
 /// What to serve. Everything has a default; options win over the file.
 #[derive(clap::Args)]
@@ -43,6 +43,9 @@ pub(crate) struct Arguments {
     /// Whether clients need a certificate; `required` unless said, with --client-ca
     #[arg(long, value_name = "WHO", requires = "client_ca", value_parser = ["requested", "required"])]
     client_auth: Option<String>,
+    /// Let --listen be reached by other machines although it asks nobody who they are
+    #[arg(long, requires = "listen")]
+    public_unauthenticated: bool,
     /// Where probes and metrics are, or `off`
     #[arg(long, value_name = "HOST:PORT")]
     admin: Option<String>,
@@ -102,10 +105,10 @@ pub(crate) fn run(arguments: Arguments, as_json: bool) -> Result<(), Failure> {
 
 /// Connectors are clients of the first listener that takes clients without more ado.
 fn start_connectors(connectors: Arc<Connectors>, serving: &Ready) {
-    let is_plain = |serving: &&Serving| serving.transport == Transport::Tcp;
+    let is_plain = |serving: &&Serving| serving.transport == Transport::Tcp && !serving.sasl;
     let Some(Serving { address, .. }) = serving.listeners.iter().find(is_plain) else {
         tracing::warn!(
-            "connectors are not started: they come in over tcp://, and nothing listens there"
+            "connectors are not started: they come in over tcp:// without SASL, and nothing listens there"
         );
         return;
     };
@@ -163,6 +166,9 @@ fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
             client_auth: client_auth.expect("the parser takes no other"),
         });
     }
+    if arguments.public_unauthenticated {
+        config.access.public_unauthenticated = true;
+    }
     if !arguments.listen.is_empty() {
         let parsed = arguments.listen.iter().map(|text| {
             Address::parse(text)
@@ -171,7 +177,7 @@ fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
         let addresses = parsed.collect::<Result<_, _>>()?;
         config
             .listen("--listen", addresses)
-            .map_err(|error| Failure::usage(error.to_string()).hint(CERTIFICATE_HINT))?;
+            .map_err(|error| Failure::usage(error.to_string()).hint(LISTEN_HINT))?;
     }
     match arguments.admin.as_deref() {
         None => {}
