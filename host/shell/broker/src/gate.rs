@@ -45,7 +45,7 @@ pub(crate) struct Guard {
     /// Makes the challenges of users who are not there.
     secret: [u8; 32],
     /// Passwords being hashed at once: strangers get at most half of the processors.
-    hashing: Semaphore,
+    hashing: Arc<Semaphore>,
 }
 
 /// One connection's conversation.
@@ -87,7 +87,7 @@ enum Heard {
 
 impl Guard {
     pub(crate) fn new(secret: [u8; 32], processors: usize) -> Guard {
-        Guard { secret, hashing: Semaphore::new((processors / 2).max(1)) }
+        Guard { secret, hashing: Arc::new(Semaphore::new((processors / 2).max(1))) }
     }
 }
 
@@ -164,21 +164,25 @@ impl Gate {
     /// Has `auth` decide, where that may take as long as it takes.
     async fn step(&self, context: &Arc<Context>, heard: Heard) -> Result<Outcome, CloseConnection> {
         let is_proof = matches!(heard, Heard::Authenticate(_) | Heard::Token(_));
-        let laborious = self.sasl.lock().unwrap_or_else(PoisonError::into_inner).is_laborious();
-        if !is_proof || !laborious {
+        if !is_proof || !self.sasl.lock().unwrap_or_else(PoisonError::into_inner).is_laborious() {
             return Ok(decide(&self.sasl, &self.settings, context, &heard));
         }
-        let turn = timeout(HASHING_WAIT_MAX, context.guard.hashing.acquire()).await;
-        let Ok(Ok(_turn)) = turn else {
+        let hashing = Arc::clone(&context.guard.hashing);
+        let Ok(Ok(turn)) = timeout(HASHING_WAIT_MAX, hashing.acquire_owned()).await else {
             let reason = "too many others wait for their passwords to be checked".to_owned();
             return Err(CloseConnection { reason });
         };
         let (sasl, settings) = (Arc::clone(&self.sasl), Arc::clone(&self.settings));
         let context = Arc::clone(context);
-        let decided =
-            tokio::task::spawn_blocking(move || decide(&sasl, &settings, &context, &heard)).await;
-        // It has panicked, which is in the log.
-        decided.map_err(|_| CloseConnection { reason: "a password was not checked".to_owned() })
+        let hashing = tokio::task::spawn_blocking(move || {
+            // Also where the connection is gone meanwhile, the turn lasts as long as the work.
+            let _turn = turn;
+            decide(&sasl, &settings, &context, &heard)
+        });
+        // An error is a panic, which is in the log.
+        hashing
+            .await
+            .map_err(|_| CloseConnection { reason: "a password was not checked".to_owned() })
     }
 
     /// Does what was decided.
@@ -238,8 +242,7 @@ fn decide(
     context: &Context,
     heard: &Heard,
 ) -> Outcome {
-    let cluster = context.shards.cluster();
-    let find = |user: &str, hash| cluster.credential(user, hash).cloned();
+    let find = |user: &str, hash| context.shards.cluster().credential(user, hash).cloned();
     let said = match heard {
         Heard::ApiVersions { answerable } => Said::ApiVersions { answerable: *answerable },
         Heard::Handshake { version, mechanism } => Said::Handshake { version: *version, mechanism },
@@ -271,5 +274,22 @@ fn mechanism_of(refusal: &Refusal) -> &'static str {
         | Refusal::OtherPrincipal { .. }
         | Refusal::Expired(_)
         | Refusal::Over => "none",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stranger_has_thirty_seconds_and_somebody_who_is_known_for_ever() {
+        let settings = SaslSettings { mechanisms: Vec::new(), session_max: None, tokens: None };
+        let gate = Gate::new(Arc::new(settings));
+        let began = Instant::now();
+        gate.overdue().await;
+        assert_eq!(began.elapsed(), STRANGER_MAX);
+        gate.known.store(true, Ordering::Release);
+        let never = timeout(Duration::from_secs(86_400), gate.overdue()).await;
+        assert!(never.is_err());
     }
 }

@@ -42,6 +42,34 @@ pub struct AccessConfig {
     pub public_unencrypted: bool,
 }
 
+impl SaslConfig {
+    /// These mechanisms, in this order, for sessions without an end.
+    ///
+    /// # Errors
+    /// With everything that is wrong about them.
+    pub fn of(names: &[String]) -> Result<SaslConfig, Vec<String>> {
+        let (mut mechanisms, mut wrong) = (Vec::new(), Vec::new());
+        for name in names {
+            match MECHANISMS.into_iter().find(|known| known.name() == name) {
+                Some(mechanism) if mechanisms.contains(&mechanism) => {
+                    wrong.push(format!("{name} stands here twice"));
+                }
+                Some(mechanism) => mechanisms.push(mechanism),
+                None => {
+                    let known = MECHANISMS.map(Mechanism::name);
+                    let problem = super::fields::unknown(name, &known);
+                    wrong.push(format!("{name:?} {problem}"));
+                }
+            }
+        }
+        if names.is_empty() {
+            wrong.push("is empty; SCRAM-SHA-512 is for clients of today".to_owned());
+        }
+        let sasl = SaslConfig { mechanisms, session_max: None };
+        if wrong.is_empty() { Ok(sasl) } else { Err(wrong) }
+    }
+}
+
 impl AccessConfig {
     pub(super) fn check(mut fields: Fields, problems: &mut Vec<Problem>) -> AccessConfig {
         let first_users: BTreeMap<String, PathBuf> =
@@ -68,27 +96,13 @@ pub(super) fn sasl(mut fields: Fields, problems: &mut Vec<Problem>) -> Option<Sa
         return None;
     }
     let names: Vec<String> = fields.take("mechanisms", Vec::new(), problems);
-    let mut mechanisms = Vec::new();
-    for name in &names {
-        match MECHANISMS.into_iter().find(|known| known.name() == name) {
-            Some(mechanism) if mechanisms.contains(&mechanism) => {
-                problems.push(fields.problem("mechanisms", format!("{name} stands here twice")));
-            }
-            Some(mechanism) => mechanisms.push(mechanism),
-            None => {
-                let known = MECHANISMS.map(Mechanism::name);
-                problems.push(fields.problem("mechanisms", super::fields::unknown(name, &known)));
-            }
-        }
-    }
-    if names.is_empty() {
-        let message = "is empty; SCRAM-SHA-512 is for clients of today";
-        problems.push(fields.problem("mechanisms", message));
-    }
+    let sasl = SaslConfig::of(&names).map_err(|wrong| {
+        problems.extend(wrong.into_iter().map(|message| fields.problem("mechanisms", message)));
+    });
     let session_ms = fields.within("session_ms_max", 0, 0..=i32::MAX as u64, problems);
     fields.finish(problems);
     let session_max = Some(Duration::from_millis(session_ms)).filter(|most| !most.is_zero());
-    Some(SaslConfig { mechanisms, session_max })
+    Some(SaslConfig { session_max, ..sasl.ok()? })
 }
 
 /// The rules of a listener that make a user's name of a certificate's subject.

@@ -259,9 +259,16 @@ impl Config {
         }
     }
 
-    /// Listens on other addresses than the file says, or with another certificate.
-    pub fn listen(&mut self, name: &str, addresses: Vec<Address>) -> Result<(), ConfigError> {
-        self.listeners = addresses.into_iter().map(ListenerConfig::new).collect();
+    /// Listens on other addresses than the file says, or with another certificate, or asks otherwise who clients are.
+    pub fn listen(
+        &mut self,
+        name: &str,
+        addresses: Vec<Address>,
+        sasl: Option<&SaslConfig>,
+    ) -> Result<(), ConfigError> {
+        let listener =
+            |address| ListenerConfig { sasl: sasl.cloned(), ..ListenerConfig::new(address) };
+        self.listeners = addresses.into_iter().map(listener).collect();
         let mut problems = tls::missing(&self.listeners, self.tls.as_ref());
         problems.extend(access::exposed(&self.listeners, self.tls.as_ref(), &self.access));
         if problems.is_empty() {

@@ -191,7 +191,7 @@ fn who_may_come_in_from_elsewhere_is_said_by_name() {
             (Ok(config), None) => {
                 let mut config = config;
                 let addresses = vec![Address::parse("tcp://0.0.0.0:1").unwrap()];
-                let listens = config.listen("", addresses).is_ok();
+                let listens = config.listen("", addresses, None).is_ok();
                 assert_eq!(listens, config.access.public_unauthenticated, "{text}");
             }
             (Err(error), Some(part)) => {
@@ -212,8 +212,8 @@ fn what_is_wrong_with_access_is_said_with_its_place() {
     let problems = problems(text);
     for line in [
         "listeners[0].sasl.mechanisms: PLAIN stands here twice",
-        "listeners[0].sasl.mechanisms: is not known; did you mean SCRAM-SHA-256?",
-        "listeners[0].sasl.mechanisms: is not known; there are PLAIN, SCRAM-SHA-256, SCRAM-SHA-512",
+        "listeners[0].sasl.mechanisms: \"SCRAM-SHA-25\" is not known; did you mean SCRAM-SHA-256?",
+        "listeners[0].sasl.mechanisms: \"OAUTHBEARER\" is not known; there are PLAIN, SCRAM-SHA-256, SCRAM-SHA-512",
         "listeners[0].principals: \"RULE:x\" is neither DEFAULT nor RULE:pattern/replacement/[LU]",
         "access.first_users: has a user without a name",
         "access.first_users: \"ada\" has no file; name one that holds the password",

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use brooklet_broker::config::{Address, Config, Transport, client_auth};
+use brooklet_broker::config::{Address, Config, SaslConfig, Transport, client_auth};
 use brooklet_broker::{Ready, RunError, Serving};
 use brooklet_connect::Connectors;
 use brooklet_io::tls::{ClientAuth, TlsFiles};
@@ -43,6 +43,9 @@ pub(crate) struct Arguments {
     /// Whether clients need a certificate; `required` unless said, with --client-ca
     #[arg(long, value_name = "WHO", requires = "client_ca", value_parser = ["requested", "required"])]
     client_auth: Option<String>,
+    /// Ask clients of --listen who they are, by PLAIN, SCRAM-SHA-256, SCRAM-SHA-512; several with commas
+    #[arg(long, requires = "listen", value_delimiter = ',', value_name = "MECHANISM")]
+    sasl: Vec<String>,
     /// Let --listen be reached by other machines although it asks nobody who they are
     #[arg(long, requires = "listen")]
     public_unauthenticated: bool,
@@ -175,8 +178,15 @@ fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
                 .map_err(|error| Failure::usage(format!("--listen {text}: {error}")))
         });
         let addresses = parsed.collect::<Result<_, _>>()?;
+        let sasl = match &arguments.sasl[..] {
+            [] => None,
+            names => Some(
+                SaslConfig::of(names)
+                    .map_err(|wrong| Failure::usage(format!("--sasl: {}", wrong.join("; "))))?,
+            ),
+        };
         config
-            .listen("--listen", addresses)
+            .listen("--listen", addresses, sasl.as_ref())
             .map_err(|error| Failure::usage(error.to_string()).hint(LISTEN_HINT))?;
     }
     match arguments.admin.as_deref() {
