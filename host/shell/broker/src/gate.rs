@@ -143,22 +143,19 @@ impl Gate {
 
     fn hear(&self, api: Api, header: &RequestHeader, body: &Bytes) -> Result<Heard, WireError> {
         let version = header.version;
-        match api {
-            Api::ApiVersions if self.is_known() => Ok(Heard::ApiVersions { answerable: true }),
-            Api::ApiVersions => {
-                let answerable = api_versions::is_answerable(version, body.clone())?;
-                Ok(Heard::ApiVersions { answerable })
-            }
-            Api::SaslHandshake if api.serves(version) => {
-                let request: SaslHandshakeRequest = decode_request(body.clone(), version)?;
-                Ok(Heard::Handshake { version, mechanism: request.mechanism.to_string() })
-            }
-            Api::SaslAuthenticate if api.serves(version) => {
-                let request: SaslAuthenticateRequest = decode_request(body.clone(), version)?;
-                Ok(Heard::Authenticate(request.auth_bytes))
-            }
-            _ => Ok(Heard::Other),
+        if api == Api::ApiVersions {
+            let answerable = self.is_known() || api_versions::is_answerable(version, body.clone())?;
+            return Ok(Heard::ApiVersions { answerable });
         }
+        if api == Api::SaslHandshake && api.serves(version) {
+            let request: SaslHandshakeRequest = decode_request(body.clone(), version)?;
+            return Ok(Heard::Handshake { version, mechanism: request.mechanism.to_string() });
+        }
+        if api == Api::SaslAuthenticate && api.serves(version) {
+            let request: SaslAuthenticateRequest = decode_request(body.clone(), version)?;
+            return Ok(Heard::Authenticate(request.auth_bytes));
+        }
+        Ok(Heard::Other)
     }
 
     /// Has `auth` decide, where that may take as long as it takes.

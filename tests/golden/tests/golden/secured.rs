@@ -61,7 +61,7 @@ fn configuration(folder: &Path, users: &[&str]) -> Config {
     let mut files = Vec::new();
     for user in users {
         let file = folder.join(format!("{user}.password"));
-        fs::write(&file, format!("{user}-secret\n")).unwrap();
+        fs::write(&file, format!("{user}-secret\n")).expect("the folder is ours");
         files.push(format!("{user:?}: {:?}", file.display().to_string()));
     }
     let data = folder.join("data").display().to_string();
@@ -72,5 +72,5 @@ fn configuration(folder: &Path, users: &[&str]) -> Config {
         )])",
         files.join(", ")
     );
-    Config::read("secured", &text).unwrap()
+    Config::read("secured", &text).expect("it is well-formed")
 }

@@ -217,7 +217,7 @@ fn what_is_wrong_with_access_is_said_with_its_place() {
         "listeners[0].principals: \"RULE:x\" is neither DEFAULT nor RULE:pattern/replacement/[LU]",
         "access.first_users: has a user without a name",
         "access.first_users: \"ada\" has no file; name one that holds the password",
-        "access.users: is not known; did you mean first_users?",
+        "access.users: is not known; there are first_users, ",
     ] {
         assert!(problems.contains(line), "{line} is missing in {problems}");
     }

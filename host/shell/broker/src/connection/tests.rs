@@ -32,10 +32,10 @@ impl Dispatch for Echo {
             match frame.first() {
                 Some(b's') => Answer::Silence,
                 Some(b'c') => Answer::Close,
-                Some(b'l') => match reply(&frame) {
-                    Answer::Reply(pieces) => Answer::Last(pieces),
-                    other => other,
-                },
+                Some(b'l') => {
+                    let Answer::Reply(pieces) = reply(&frame) else { unreachable!("it replies") };
+                    Answer::Last(pieces)
+                }
                 Some(b'w') => {
                     gate.notified().await;
                     reply(&frame)

@@ -56,22 +56,20 @@ fn error(api: Api, version: i16, correlation: i32, code: ErrorCode) -> Option<By
         return None;
     }
     let code = code.to_wire();
-    match api {
-        Api::ApiVersions => {
-            let response = make(|response: &mut ApiVersionsResponse| response.error_code = code);
-            frame(correlation, version, &response)
-        }
-        Api::SaslHandshake => {
-            let response = make(|response: &mut SaslHandshakeResponse| response.error_code = code);
-            frame(correlation, version, &response)
-        }
-        // Who and where brokers are is not said, and there is no room for a code.
-        Api::Metadata => {
-            let response = make(|response: &mut MetadataResponse| response.controller_id = -1);
-            frame(correlation, version, &response)
-        }
-        _ => None,
+    if api == Api::ApiVersions {
+        let response = make(|response: &mut ApiVersionsResponse| response.error_code = code);
+        return frame(correlation, version, &response);
     }
+    if api == Api::SaslHandshake {
+        let response = make(|response: &mut SaslHandshakeResponse| response.error_code = code);
+        return frame(correlation, version, &response);
+    }
+    if api == Api::Metadata {
+        // Who and where brokers are is not said, and there is no room for a code.
+        let response = make(|response: &mut MetadataResponse| response.controller_id = -1);
+        return frame(correlation, version, &response);
+    }
+    None
 }
 
 fn frame<R: KafkaResponse>(correlation: i32, version: i16, response: &R) -> Option<Bytes> {
