@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::config::{Address, ClientConfig};
 use crate::connection::Connection;
-use crate::error::{ApiError, Code, Peer};
+use crate::error::{ApiError, Code, ConnectError, Peer};
 use crate::metadata::{Metadata, TopicMetadata};
 use crate::request::Call;
 use crate::transport::Dialer;
@@ -275,7 +275,16 @@ impl Client {
 
     /// Whether `error` may heal by itself. A cluster that was reached once may come back.
     pub fn may_retry(&self, error: &ApiError) -> bool {
-        let lost_sight = matches!(error, ApiError::NoBroker { .. });
+        let lost_sight = match error {
+            ApiError::NoBroker { tried } => !tried.iter().any(ConnectError::is_final),
+            ApiError::Request(_)
+            | ApiError::Refused { .. }
+            | ApiError::AdvertisedUnreachable { .. }
+            | ApiError::NoLeader { .. }
+            | ApiError::UnknownBroker { .. }
+            | ApiError::Incomplete { .. }
+            | ApiError::Deadline { .. } => false,
+        };
         error.is_retriable() || (lost_sight && self.shared.reached.load(Ordering::Relaxed))
     }
 
@@ -348,7 +357,7 @@ impl Client {
         target: Target,
         lane: Lane,
         peer: Peer,
-    ) -> Result<Connection, crate::error::ConnectError> {
+    ) -> Result<Connection, ConnectError> {
         let place = {
             let mut places = self.shared.places.lock().unwrap_or_else(PoisonError::into_inner);
             places.entry((target, lane)).or_default().clone()

@@ -6,6 +6,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use brooklet_auth::{Mechanism, Secret};
+use brooklet_types::ScramHash;
+
 /// What carries the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Transport {
@@ -202,6 +205,64 @@ pub struct IdentityFiles {
     pub key: PathBuf,
 }
 
+/// Who the client says it is, and how it proves it.
+#[derive(Clone, Debug)]
+pub struct SaslConfig {
+    /// How. With PLAIN the broker is told the password: over TLS or QUIC, that is for its eyes alone.
+    pub mechanism: SaslMechanism,
+    /// The user.
+    pub user: String,
+    /// The user's password.
+    pub password: Secret,
+}
+
+/// A way to prove that one knows a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SaslMechanism {
+    /// Tell it.
+    Plain,
+    /// Prove it, and have the broker prove that it knows the user too.
+    ScramSha256,
+    /// The same with a longer hash.
+    ScramSha512,
+}
+
+/// A mechanism that this client does not have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("mechanism {0:?} is not known; there are PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512")]
+pub struct MechanismError(String);
+
+impl SaslMechanism {
+    const ALL: [SaslMechanism; 3] =
+        [SaslMechanism::Plain, SaslMechanism::ScramSha256, SaslMechanism::ScramSha512];
+
+    /// Its registered name.
+    pub fn name(self) -> &'static str {
+        let mechanism = match self {
+            SaslMechanism::Plain => Mechanism::Plain,
+            SaslMechanism::ScramSha256 => Mechanism::Scram(ScramHash::Sha256),
+            SaslMechanism::ScramSha512 => Mechanism::Scram(ScramHash::Sha512),
+        };
+        mechanism.name()
+    }
+}
+
+impl FromStr for SaslMechanism {
+    type Err = MechanismError;
+
+    /// Its name, in letters of either case: it is people who write it.
+    fn from_str(text: &str) -> Result<SaslMechanism, MechanismError> {
+        let found = SaslMechanism::ALL.into_iter().find(|it| it.name().eq_ignore_ascii_case(text));
+        found.ok_or_else(|| MechanismError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for SaslMechanism {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
 /// Settings of a [`Client`](crate::Client).
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
@@ -212,6 +273,8 @@ pub struct ClientConfig {
     pub follow_advertised: bool,
     /// Whom the client believes over TLS and QUIC.
     pub tls: TlsConfig,
+    /// Who the client says it is; none where brokers do not ask, or its certificate says it.
+    pub sasl: Option<SaslConfig>,
     /// Sent with every request, seen in the broker's logs and quotas.
     pub client_id: String,
     /// How long a connection may take to be made, versions included.
@@ -233,6 +296,7 @@ impl ClientConfig {
             brokers,
             follow_advertised: true,
             tls: TlsConfig::default(),
+            sasl: None,
             client_id: "brooklet".to_owned(),
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
@@ -279,6 +343,14 @@ mod tests {
         ] {
             assert!(wrong.parse::<Address>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_mechanism_is_read_in_either_case() {
+        for mechanism in SaslMechanism::ALL {
+            assert_eq!(mechanism.name().to_lowercase().parse(), Ok(mechanism));
+        }
+        assert!("SCRAM-SHA-1".parse::<SaslMechanism>().is_err());
     }
 
     #[test]

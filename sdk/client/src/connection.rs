@@ -8,6 +8,8 @@
 //! **Invariants.** At most [`IN_FLIGHT_MAX`] answers are outstanding; the rest wait in [`QUEUE_MAX`]
 //! places and then with their callers. When a task ends, everybody who waits learns why.
 
+mod sasl;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -19,11 +21,11 @@ use brooklet_wire::message::{
 };
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{RwLock, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::{ClientConfig, Transport};
+use crate::config::{ClientConfig, SaslConfig, Transport};
 use crate::error::{Code, ConnectError, Peer, RequestError};
 use crate::request::Call;
 use crate::transport::{Dialer, Early, QUIC_ANSWER_MAX, Reader, Stream, Writer};
@@ -50,6 +52,11 @@ struct Shared {
     client_id: String,
     /// What the broker serves by API; set once, before anybody else sees the connection.
     versions: OnceLock<BTreeMap<i16, (i16, i16)>>,
+    /// Who the client says it is.
+    sasl: Option<SaslConfig>,
+    /// When the broker has to be told again. Held for reading while a request is queued, and for writing while the client
+    /// proves who it is: nothing else may be said in between.
+    session: RwLock<Option<Instant>>,
     queue: mpsc::Sender<Outgoing>,
     correlation: AtomicI32,
     request_timeout: Duration,
@@ -81,14 +88,28 @@ struct Waiter {
 }
 
 impl Connection {
-    /// Dials `peer` and agrees on versions, both within the configured time.
+    /// Dials `peer`, agrees on versions and says who the client is, all within the configured time.
     pub async fn open(
         dialer: &Dialer,
         peer: Peer,
         config: &ClientConfig,
     ) -> Result<Connection, ConnectError> {
+        let after = config.connect_timeout;
+        let deadline = Instant::now() + after;
+        let connection = Connection::agreed(dialer, peer.clone(), config, deadline).await?;
+        match timeout_at(deadline, connection.introduce()).await {
+            Ok(introduced) => introduced.map(|()| connection),
+            Err(_) => Err(ConnectError::Timeout { peer, after }),
+        }
+    }
+
+    async fn agreed(
+        dialer: &Dialer,
+        peer: Peer,
+        config: &ClientConfig,
+        deadline: Instant,
+    ) -> Result<Connection, ConnectError> {
         let limit = config.connect_timeout;
-        let deadline = Instant::now() + limit;
         let stream = dialer.dial(&peer, limit, Early::Tried).await?;
         if !stream.early {
             return Connection::over(stream, peer, config, deadline).await;
@@ -125,6 +146,8 @@ impl Connection {
                 transport,
                 client_id: config.client_id.clone(),
                 versions: OnceLock::new(),
+                sasl: config.sasl.clone(),
+                session: RwLock::default(),
                 queue,
                 correlation: AtomicI32::new(0),
                 request_timeout: config.request_timeout,
@@ -225,6 +248,7 @@ impl Connection {
         within: Duration,
     ) -> Result<Pending<R>, RequestError> {
         let version = self.version::<R>()?;
+        let _session = self.in_session().await?;
         self.enqueue(request, version, within).await
     }
 
@@ -249,6 +273,7 @@ impl Connection {
         let version = self.version::<R>()?;
         let (_, frame) = self.encode(request, version)?;
         let within = self.shared.request_timeout;
+        let _session = self.in_session().await?;
         self.push::<R>(Outgoing { frame, waiter: None }, Instant::now() + within, within).await
     }
 

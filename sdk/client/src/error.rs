@@ -44,6 +44,12 @@ pub enum ConnectError {
     /// Somebody answers, and is not believed, or does not believe us.
     #[error("connect to {peer}: handshake: {reason}")]
     NotTrusted { peer: Peer, reason: Arc<str> },
+    /// The broker does not take it that the client is who it says, or the client not that the broker is.
+    #[error("authenticate to {peer}: {reason}")]
+    NotAuthenticated { peer: Peer, reason: Arc<str> },
+    /// The connection ended while the client said who it is.
+    #[error("authenticate to {peer}: {source}")]
+    Introduction { peer: Peer, source: Box<RequestError> },
     /// QUIC was not answered, and TLS did not work either.
     #[error("{quic}; over TLS instead: {tls}")]
     NeitherNor { quic: Box<ConnectError>, tls: Box<ConnectError> },
@@ -124,9 +130,8 @@ impl ApiError {
         match self {
             ApiError::Request(error) => error.is_retriable(),
             ApiError::Refused { code, .. } => code.is_retriable(),
-            ApiError::AdvertisedUnreachable { .. }
-            | ApiError::NoLeader { .. }
-            | ApiError::UnknownBroker { .. } => true,
+            ApiError::AdvertisedUnreachable { source, .. } => !source.is_final(),
+            ApiError::NoLeader { .. } | ApiError::UnknownBroker { .. } => true,
             // An address nobody listens on will not start to while a person waits at a prompt.
             ApiError::NoBroker { .. } | ApiError::Incomplete { .. } | ApiError::Deadline { .. } => {
                 false
@@ -149,13 +154,19 @@ impl ApiError {
     }
 }
 
+impl ConnectError {
+    /// Whether it makes no sense to try again: a password that is wrong stays wrong, and somebody counts.
+    pub fn is_final(&self) -> bool {
+        matches!(self, ConnectError::NotAuthenticated { .. })
+    }
+}
+
 impl RequestError {
     /// Whether the same request may succeed on a new connection.
     pub fn is_retriable(&self) -> bool {
         match self {
-            RequestError::Connect(_) | RequestError::Lost { .. } | RequestError::Timeout { .. } => {
-                true
-            }
+            RequestError::Connect(error) => !error.is_final(),
+            RequestError::Lost { .. } | RequestError::Timeout { .. } => true,
             RequestError::NoCommonVersion { .. }
             | RequestError::Unencodable { .. }
             | RequestError::Malformed { .. } => false,

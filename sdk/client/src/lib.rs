@@ -29,8 +29,12 @@ pub mod request;
 pub mod transport;
 
 pub use admin::Admin;
+pub use brooklet_auth::Secret;
 pub use client::Client;
-pub use config::{Address, AddressError, ClientConfig, IdentityFiles, Pin, TlsConfig, Transport};
+pub use config::{
+    Address, AddressError, ClientConfig, IdentityFiles, MechanismError, Pin, SaslConfig,
+    SaslMechanism, TlsConfig, Transport,
+};
 pub use consumer::{
     ConsumeError, Consumer, ConsumerConfig, ConsumerRecord, Event, GroupConfig, PartitionRecords,
     Reset,

@@ -46,16 +46,21 @@ calls! {
     SyncGroupRequest 14 "SyncGroup" 3..=5;
     DescribeGroupsRequest 15 "DescribeGroups" 0..=6;
     ListGroupsRequest 16 "ListGroups" 0..=5;
+    // From 1 on tokens come as requests.
+    SaslHandshakeRequest 17 "SaslHandshake" 1..=1;
     ApiVersionsRequest 18 "ApiVersions" 0..=3;
     CreateTopicsRequest 19 "CreateTopics" 4..=7;
     DeleteTopicsRequest 20 "DeleteTopics" 1..=6;
     DeleteRecordsRequest 21 "DeleteRecords" 0..=2;
     InitProducerIdRequest 22 "InitProducerId" 0..=5;
     DescribeConfigsRequest 32 "DescribeConfigs" 1..=4;
+    SaslAuthenticateRequest 36 "SaslAuthenticate" 0..=2;
     CreatePartitionsRequest 37 "CreatePartitions" 0..=3;
     DeleteGroupsRequest 42 "DeleteGroups" 0..=2;
     IncrementalAlterConfigsRequest 44 "IncrementalAlterConfigs" 0..=1;
     OffsetDeleteRequest 47 "OffsetDelete" 0..=0;
+    DescribeUserScramCredentialsRequest 50 "DescribeUserScramCredentials" 0..=0;
+    AlterUserScramCredentialsRequest 51 "AlterUserScramCredentials" 0..=0;
     DescribeClusterRequest 60 "DescribeCluster" 0..=2;
 }
 
@@ -94,6 +99,10 @@ mod tests {
         check::<wire::DeleteGroupsRequest>();
         check::<wire::IncrementalAlterConfigsRequest>();
         check::<wire::OffsetDeleteRequest>();
+        check::<wire::SaslHandshakeRequest>();
+        check::<wire::SaslAuthenticateRequest>();
+        check::<wire::DescribeUserScramCredentialsRequest>();
+        check::<wire::AlterUserScramCredentialsRequest>();
         check::<wire::DescribeClusterRequest>();
     }
 }

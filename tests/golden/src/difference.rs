@@ -9,7 +9,7 @@
 //!   api_keys[24]: {api_key: 24, min_version: 0, max_version: 5} -> absent
 //! ```
 //!
-//! `*` stands for any script, any case, and in `topics[*]` for any element. The third part of the heading is how a request begins, with a version, some, or all of them.
+//! `*` stands for any script, any case, in `topics[*]` for any element, and behind the arrow for whatever we say there. The third part of the heading is how a request begins, with a version, some, or all of them.
 //! Every line of the list must occur somewhere in the steps that it names: what no longer differs
 //! has to go.
 
@@ -56,6 +56,7 @@ const IDENTITIES: &[&[&str]] = &[
     &["broker_id"],
     &["key"],
     &["producer_id"],
+    &["user"],
 ];
 
 /// Every field in which the two answers differ.
@@ -172,10 +173,13 @@ impl Listed {
     }
 }
 
-/// Whether a line of the list, with `[*]` for any element, is what was found.
+/// Whether a line of the list, with `[*]` for any element and `-> *` for whatever we say, is what was found.
 pub fn is_listed(line: &str, found: &str) -> bool {
     const ANY: &str = "[*]";
-    let Some((begin, rest)) = line.split_once(ANY) else { return line == found };
+    let Some((begin, rest)) = line.split_once(ANY) else {
+        let begin = line.strip_suffix('*').filter(|begin| begin.ends_with("-> "));
+        return line == found || begin.is_some_and(|begin| found.starts_with(begin));
+    };
     let Some(found) = found.strip_prefix(begin).and_then(|found| found.strip_prefix('[')) else {
         return false;
     };
@@ -244,5 +248,8 @@ mod tests {
         assert_eq!(found, [r#"topics["b"].id: 2 -> 3"#, "n[1]: 2 -> absent"]);
         assert!(is_listed("topics[*].id: 2 -> 3", &found[0]));
         assert!(!is_listed("topics[*].id: 2 -> 4", &found[0]));
+        assert!(is_listed("topics[*].id: 2 -> *", &found[0]));
+        assert!(is_listed("n[1]: 2 -> *", &found[1]));
+        assert!(!is_listed("n[1]: 3 -> *", &found[1]));
     }
 }

@@ -216,6 +216,11 @@ impl Sasl {
         }
     }
 
+    /// Whether the next token costs an iterated hash, which is no work for a thread that others wait for.
+    pub fn is_laborious(&self) -> bool {
+        matches!(self.phase, Phase::Exchange { mechanism: Mechanism::Plain, .. })
+    }
+
     /// Whose the connection is, if requests are admitted.
     pub fn session(&self) -> Option<&Session> {
         self.session.as_ref().filter(|_| matches!(self.phase, Phase::Known))

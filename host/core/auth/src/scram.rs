@@ -118,8 +118,9 @@ pub(crate) fn is_password(hash: ScramHash, credential: &ScramCredential, passwor
     constant_time::verify_slices_are_equal(&stored, &credential.stored_key).is_ok()
 }
 
-/// `Hi(str, salt, i)` of RFC 5802. The password is taken as its UTF-8 bytes, as Kafka does: no SASLprep.
-fn salted_password(
+/// `Hi(str, salt, i)` of RFC 5802, which AlterUserScramCredentials sends in place of the password. The password is
+/// taken as its UTF-8 bytes, as Kafka does: no SASLprep.
+pub fn salted_password(
     hash: ScramHash,
     password: &str,
     salt: &[u8],

@@ -33,6 +33,8 @@ pub enum Api {
     DescribeGroups = 15,
     /// Key 16.
     ListGroups = 16,
+    /// Key 17.
+    SaslHandshake = 17,
     /// Key 18.
     ApiVersions = 18,
     /// Key 19.
@@ -51,6 +53,8 @@ pub enum Api {
     AlterConfigs = 33,
     /// Key 35.
     DescribeLogDirs = 35,
+    /// Key 36.
+    SaslAuthenticate = 36,
     /// Key 37.
     CreatePartitions = 37,
     /// Key 42.
@@ -59,6 +63,10 @@ pub enum Api {
     IncrementalAlterConfigs = 44,
     /// Key 47.
     OffsetDelete = 47,
+    /// Key 50.
+    DescribeUserScramCredentials = 50,
+    /// Key 51.
+    AlterUserScramCredentials = 51,
     /// Key 60.
     DescribeCluster = 60,
     /// Key 61.
@@ -92,6 +100,7 @@ const TABLE: &[Row] = &[
     row(Api::SyncGroup, "SyncGroup", (0, 5), 0, Some(4)),
     row(Api::DescribeGroups, "DescribeGroups", (0, 6), 0, Some(5)),
     row(Api::ListGroups, "ListGroups", (0, 5), 0, Some(3)),
+    row(Api::SaslHandshake, "SaslHandshake", (0, 1), 0, None),
     row(Api::ApiVersions, "ApiVersions", (0, 4), 0, Some(3)),
     row(Api::CreateTopics, "CreateTopics", (2, 7), 2, Some(5)),
     row(Api::DeleteTopics, "DeleteTopics", (1, 6), 1, Some(4)),
@@ -101,10 +110,13 @@ const TABLE: &[Row] = &[
     row(Api::DescribeConfigs, "DescribeConfigs", (1, 4), 1, Some(4)),
     row(Api::AlterConfigs, "AlterConfigs", (0, 2), 0, Some(2)),
     row(Api::DescribeLogDirs, "DescribeLogDirs", (1, 5), 1, Some(2)),
+    row(Api::SaslAuthenticate, "SaslAuthenticate", (0, 2), 0, Some(2)),
     row(Api::CreatePartitions, "CreatePartitions", (0, 3), 0, Some(2)),
     row(Api::DeleteGroups, "DeleteGroups", (0, 2), 0, Some(2)),
     row(Api::IncrementalAlterConfigs, "IncrementalAlterConfigs", (0, 1), 0, Some(1)),
     row(Api::OffsetDelete, "OffsetDelete", (0, 0), 0, None),
+    row(Api::DescribeUserScramCredentials, "DescribeUserScramCredentials", (0, 0), 0, Some(0)),
+    row(Api::AlterUserScramCredentials, "AlterUserScramCredentials", (0, 0), 0, Some(0)),
     row(Api::DescribeCluster, "DescribeCluster", (0, 2), 0, Some(0)),
     row(Api::DescribeProducers, "DescribeProducers", (0, 0), 0, Some(0)),
     row(Api::DescribeTopicPartitions, "DescribeTopicPartitions", (0, 0), 0, Some(0)),
@@ -177,7 +189,7 @@ mod tests {
 
     #[test]
     fn every_served_version_is_one_the_codec_knows_and_is_as_flexible() {
-        assert_eq!(TABLE.len(), 29);
+        assert_eq!(TABLE.len(), 33);
         for api in Api::all() {
             let known = API_DESCRIPTORS.iter().find(|it| it.api_key.value() == api.key()).unwrap();
             assert_eq!(Api::from_wire(api.key()), Some(api));

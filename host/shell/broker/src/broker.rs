@@ -26,11 +26,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Transport};
 use crate::context::Context;
+use crate::gate::Guard;
 use crate::metrics::Metrics;
 use crate::reactor::Reactors;
 use crate::request::session::Sessions;
 use crate::server::{Server, doors};
 use crate::start::{self, ShardPlan, StartError};
+use crate::users::{self, UsersError};
 
 /// Memory for the newest batches of all shards together.
 const TAIL_BYTES_MAX: usize = 64 << 20;
@@ -60,6 +62,9 @@ pub enum RunError {
     /// A listener's certificate cannot be served with.
     #[error("{listener}: {source}")]
     Tls { listener: String, source: TlsError },
+    /// The first users cannot be created, or what hides who is one cannot be had.
+    #[error(transparent)]
+    Users(#[from] UsersError),
     /// What was put in from outside can't be used.
     #[error("{0}")]
     Extension(String),
@@ -88,6 +93,8 @@ pub struct Serving {
     pub transport: Transport,
     /// The address, with its real port.
     pub address: SocketAddr,
+    /// Whether clients have to say who they are by SASL.
+    pub sasl: bool,
     /// The certificate's fingerprint, where the broker has made it for itself: nobody vouches for it, so a
     /// client has to know it.
     pub pin: Option<Fingerprint>,
@@ -146,16 +153,20 @@ pub async fn run_extended(
         None => None,
     };
     let cluster_id = cluster_id(&disk)?;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let guard = Guard::new(users::secret(&config.data)?, processors);
     let mut registry = Registry::default();
     register(&mut registry);
     let metrics = Arc::new(Metrics::register(&mut registry));
     let (counting, asked) = (Arc::clone(&metrics), Arc::clone(&hooks));
     let running = start::start(disk.clone(), plan(&config), clock.clone(), counting, asked).await?;
+    users::create_first(&running.shards, &config.access.first_users).await?;
     let context = Arc::new(Context {
         shards: running.shards.clone(),
         hooks,
         clock,
         metrics,
+        guard,
         node: config.node_id,
         cluster_id: cluster_id.clone(),
         auto_create: config.auto_create_topics,
@@ -168,9 +179,13 @@ pub async fn run_extended(
         shutdown: stop.clone(),
     });
     context.follow_plugins().await;
+    if config.listeners.iter().any(|it| it.sasl.is_some())
+        && context.shards.cluster().users().is_empty()
+    {
+        tracing::warn!("there are no users, so nobody can log in; access.first_users creates some");
+    }
     let listeners = doors.iter().map(|door| door.serving).collect();
     let admin_address = admin.as_ref().map(Listener::local);
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let reactors = Reactors::start(processors)?;
     let server = Server::new(Arc::clone(&context), &config, reactors, handshakes);
     server.serve(doors, admin, registry, routes);

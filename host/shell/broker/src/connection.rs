@@ -50,6 +50,8 @@ pub type Pending = Pin<Box<dyn Future<Output = Answer> + Send>>;
 pub enum Answer {
     /// These pieces, one after the other, are the whole frame.
     Reply(Vec<Bytes>),
+    /// The same, and then the connection closes: there is nothing more to talk about.
+    Last(Vec<Bytes>),
     /// The client expects no reply (Produce with `acks=0`).
     Silence,
     /// The request cannot be answered: close, as Kafka does.
@@ -66,6 +68,17 @@ pub trait Dispatch: Send + Sync {
         frame: Bytes,
         started: Started,
     ) -> impl Future<Output = Result<Dispatched, CloseConnection>> + Send;
+
+    /// The longest frame that is taken now, where that is less than the limits allow: little is kept for a peer
+    /// that nobody knows.
+    fn frame_bytes_max(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Returns when the peer should long have said who it is; never for one that is known or need not be.
+    fn overdue(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
 }
 
 /// Whether a request may start before its turn to be answered.
@@ -142,6 +155,9 @@ pub enum ConnectionError {
     /// The client does not take its replies.
     #[error("reply not taken for {waited:?}")]
     SlowReader { waited: Duration },
+    /// The client has not said who it is.
+    #[error("not authenticated in time")]
+    Unauthenticated,
     /// Nothing happened for long.
     #[error("idle for {idle:?}")]
     Idle { idle: Duration },
@@ -247,15 +263,17 @@ impl<R: AsyncRead + Unpin> Reading<'_, R> {
         loop {
             let slots = Arc::clone(&self.slots);
             let accepted = self.accepted.clone();
+            let limit = self.limits.frame_bytes_max.min(dispatch.frame_bytes_max());
             let next = async {
                 // The slot comes before the frame: pushing back must not need memory.
                 let slot = slots.acquire_owned().await.expect("never closed");
-                Ok::<_, ConnectionError>(self.read_frame().await?.map(|frame| (slot, frame)))
+                Ok::<_, ConnectionError>(self.read_frame(limit).await?.map(|frame| (slot, frame)))
             };
             let next = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
                 () = accepted.closed() => return Ok(()),
+                () = dispatch.overdue() => return Err(ConnectionError::Unauthenticated),
                 // Dropped half way it loses nothing that matters: the connection ends either way.
                 next = next => next?,
             };
@@ -303,14 +321,13 @@ impl<R: AsyncRead + Unpin> Reading<'_, R> {
         Ok(())
     }
 
-    /// Reads one length-prefixed frame; `None` means the client closed between two frames.
-    async fn read_frame(&mut self) -> Result<Option<Bytes>, ConnectionError> {
+    /// Reads one length-prefixed frame of up to `limit` bytes; `None` means the client closed between two frames.
+    async fn read_frame(&mut self, limit: usize) -> Result<Option<Bytes>, ConnectionError> {
         const PREFIX_BYTES: usize = size_of::<i32>();
         loop {
             let mut expected = PREFIX_BYTES;
             if let Some(prefix) = self.buffer.first_chunk::<PREFIX_BYTES>() {
                 let claimed = i32::from_be_bytes(*prefix);
-                let limit = self.limits.frame_bytes_max;
                 let length = usize::try_from(claimed).ok().filter(|&length| length <= limit);
                 let length = length.ok_or(ConnectionError::FrameTooLarge { claimed, limit })?;
                 expected += length;

@@ -9,7 +9,6 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use brooklet_hook::Hooks;
-use brooklet_io::tls::identity::PeerIdentity;
 use brooklet_io::{Clock, DataFolder};
 use brooklet_log::Buffers;
 use brooklet_log::validate::TopicRules;
@@ -20,6 +19,7 @@ use brooklet_wire::version::Api;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::gate::Guard;
 use crate::metrics::Metrics;
 use crate::request::plugins;
 use crate::request::produce::rules_of;
@@ -35,6 +35,8 @@ pub(crate) struct Context {
     pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
+    /// What is needed to find out who a client is.
+    pub(crate) guard: Guard,
     /// This broker.
     pub(crate) node: BrokerId,
     pub(crate) cluster_id: String,
@@ -66,8 +68,6 @@ pub(crate) struct Peer {
     pub(crate) remote: SocketAddr,
     /// What the listener tells clients to connect to; none tells them `local`.
     pub(crate) advertised: Option<(String, u16)>,
-    /// Whose certificate it has shown, if any.
-    pub(crate) identity: Option<PeerIdentity>,
     /// Turns true when the handshake is complete; none where nothing is taken before.
     pub(crate) proved: Option<watch::Receiver<bool>>,
     /// Protects what was worked out of topic settings; only this connection's task takes it.
@@ -189,7 +189,6 @@ mod tests {
             local: local.parse().unwrap(),
             remote: "127.0.0.1:50000".parse().unwrap(),
             advertised: advertised.map(|(host, port)| (host.to_owned(), port)),
-            identity: None,
             proved: None,
             rules: Mutex::default(),
             buffers: Default::default(),

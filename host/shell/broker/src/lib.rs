@@ -13,6 +13,7 @@ pub mod config;
 pub mod connection;
 mod context;
 mod events;
+mod gate;
 mod health;
 pub mod metrics;
 mod reactor;
@@ -25,5 +26,6 @@ pub mod shards;
 pub mod spans;
 pub mod start;
 pub mod translate;
+mod users;
 
 pub use broker::{Extensions, Ready, RunError, Serving, run, run_extended};

@@ -251,6 +251,8 @@ mod tests {
         let _connected = metrics.connected();
         metrics.links.handshake_failed(Transport::Quic);
         metrics.links.certificate_refused("tls://[::]:9093");
+        metrics.links.authenticated("PLAIN");
+        metrics.links.not_authenticated("certificate");
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         for line in [
@@ -261,6 +263,8 @@ mod tests {
             "brooklet_connections_opened_total 1",
             "brooklet_handshake_failures_total{transport=\"quic\"} 1",
             "brooklet_certificate_failures_total{listener=\"tls://[::]:9093\"} 1",
+            "brooklet_authentications_total{mechanism=\"PLAIN\"} 1",
+            "brooklet_authentication_failures_total{mechanism=\"certificate\"} 1",
             "brooklet_topic_produced_bytes_total{topic=\"flights\"} 100",
             "brooklet_topic_produced_records_total{topic=\"flights\"} 3",
             "brooklet_topic_fetched_bytes_total{topic=\"flights\"} 200",

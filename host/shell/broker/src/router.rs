@@ -14,6 +14,7 @@ use tracing::Instrument;
 
 use crate::connection::{Answer, CloseConnection, Dispatch, Dispatched, Started};
 use crate::context::{Call, Context, Peer};
+use crate::gate::{Admitted, Gate, STRANGER_FRAME_BYTES_MAX};
 use crate::request::*;
 use crate::spans;
 
@@ -22,6 +23,15 @@ use crate::spans;
 pub(crate) struct Router {
     pub(crate) context: Arc<Context>,
     pub(crate) peer: Arc<Peer>,
+    /// Where the client says who it is; none where it is not asked, or has shown a certificate.
+    pub(crate) gate: Option<Gate>,
+}
+
+impl Router {
+    /// Whether the client is one for whom things are done.
+    pub(crate) fn is_known(&self) -> bool {
+        self.gate.as_ref().is_none_or(Gate::is_known)
+    }
 }
 
 impl Dispatch for Router {
@@ -32,7 +42,19 @@ impl Dispatch for Router {
     ) -> Result<Dispatched, CloseConnection> {
         let bytes = frame.len();
         let close = |error: WireError| CloseConnection { reason: error.to_string() };
-        let header = frame::parse_header(&mut frame).map_err(close)?;
+        let header = match &self.gate {
+            None => frame::parse_header(&mut frame).map_err(close)?,
+            Some(gate) => match gate.admit(&self.context, frame).await? {
+                Admitted::Request(header, body) => {
+                    frame = body;
+                    header
+                }
+                Admitted::Answered(dispatched) => {
+                    self.context.metrics.received(bytes);
+                    return Ok(dispatched);
+                }
+            },
+        };
         let Some(api) = Api::from_wire(header.api) else {
             return Err(CloseConnection { reason: format!("api {} is not served", header.api) });
         };
@@ -71,6 +93,17 @@ impl Dispatch for Router {
         };
         Ok(Dispatched { pending: Box::pin(pending.instrument(span)), in_line: false })
     }
+
+    fn frame_bytes_max(&self) -> usize {
+        if self.is_known() { usize::MAX } else { STRANGER_FRAME_BYTES_MAX }
+    }
+
+    async fn overdue(&self) {
+        match &self.gate {
+            None => std::future::pending().await,
+            Some(gate) => gate.overdue().await,
+        }
+    }
 }
 
 /// Decodes, handles, encodes. One line per API, in the order of their keys.
@@ -104,6 +137,7 @@ async fn answer(call: &Call, header: &RequestHeader, body: Bytes) -> Result<Answ
         Api::SyncGroup => plain!(group::sync),
         Api::DescribeGroups => plain!(group::describe),
         Api::ListGroups => plain!(group::list),
+        Api::SaslHandshake => plain!(users::no_handshake),
         Api::ApiVersions => api_versions::answer(call, correlation, body).map(Answer::Reply),
         Api::CreateTopics => plain!(topics::create),
         Api::DeleteTopics => plain!(topics::delete),
@@ -113,10 +147,13 @@ async fn answer(call: &Call, header: &RequestHeader, body: Bytes) -> Result<Answ
         Api::DescribeConfigs => plain!(configs::describe),
         Api::AlterConfigs => plain!(configs::replace),
         Api::DescribeLogDirs => plain!(log_dirs::describe),
+        Api::SaslAuthenticate => plain!(users::no_authentication),
         Api::CreatePartitions => plain!(topics::create_partitions),
         Api::DeleteGroups => plain!(group::delete),
         Api::IncrementalAlterConfigs => plain!(configs::alter),
         Api::OffsetDelete => plain!(offsets::delete),
+        Api::DescribeUserScramCredentials => plain!(users::describe),
+        Api::AlterUserScramCredentials => plain!(users::alter),
         Api::DescribeCluster => plain!(cluster::describe),
         Api::DescribeProducers => plain!(producers::describe),
         Api::DescribeTopicPartitions => plain!(topics::describe_partitions),

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use brooklet_auth::Principal;
 use brooklet_io::tcp::Listener;
 use brooklet_io::tls::credentials::Credentials;
 use brooklet_io::tls::handshake::{self, HandshakeError, Handshakes, Place};
@@ -23,11 +24,12 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use self::doors::{Door, Socket};
+use self::doors::{Door, Socket, Terms};
 use crate::budget::Budget;
-use crate::config::{Address, Config, Transport};
+use crate::config::{Config, Transport};
 use crate::connection::{self, ConnectionError, ConnectionLimits, Dispatch};
 use crate::context::{Context, Peer};
+use crate::gate::Gate;
 use crate::health::{self, Health};
 use crate::reactor::Reactors;
 use crate::router::Router;
@@ -36,6 +38,8 @@ use crate::spans;
 /// Memory for large requests of all connections together, in whole largest frames: enough for a
 /// burst, and a fraction of any machine.
 const BUDGET_FRAMES: usize = 5;
+/// How logins by certificate are counted, beside the mechanisms of SASL.
+const CERTIFICATE: &str = "certificate";
 /// A stop answers what was accepted within this; the connections' own limit is below it.
 const DRAIN_MAX: Duration = Duration::from_millis(4500);
 
@@ -100,18 +104,14 @@ impl Server {
                 }
             }
         }
-        for Door { socket, advertised, .. } in doors {
+        for Door { socket, terms, .. } in doors {
             let server = self.clone();
             match socket {
-                Socket::Tcp(listener) => {
-                    self.tasks.spawn(server.accept(listener, None, advertised))
-                }
+                Socket::Tcp(listener) => self.tasks.spawn(server.accept(listener, None, terms)),
                 Socket::Tls(listener, credentials) => {
-                    self.tasks.spawn(server.accept(listener, Some(credentials), advertised))
+                    self.tasks.spawn(server.accept(listener, Some(credentials), terms))
                 }
-                Socket::Quic(listener) => {
-                    self.tasks.spawn(quic::accept(server, *listener, advertised))
-                }
+                Socket::Quic(listener) => self.tasks.spawn(quic::accept(server, *listener, terms)),
             };
         }
         if let Some(admin) = admin {
@@ -148,12 +148,7 @@ impl Server {
     }
 
     /// Takes clients over TCP, with TLS or without, until the broker stops.
-    async fn accept(
-        self,
-        listener: Listener,
-        credentials: Option<Credentials>,
-        advertised: Option<Address>,
-    ) {
+    async fn accept(self, listener: Listener, credentials: Option<Credentials>, terms: Terms) {
         let transport = if credentials.is_some() { Transport::Tls } else { Transport::Tcp };
         let shutdown = self.shared.context.shutdown.clone();
         let mut number = 0u64;
@@ -189,7 +184,7 @@ impl Server {
                 shared: Arc::clone(&self.shared),
                 local,
                 remote,
-                advertised: advertised.clone(),
+                terms: terms.clone(),
                 proved: None,
             };
             let span = spans::connection(number, transport, remote);
@@ -219,7 +214,7 @@ struct Visit {
     shared: Arc<Shared>,
     local: SocketAddr,
     remote: SocketAddr,
-    advertised: Option<Address>,
+    terms: Terms,
     proved: Option<watch::Receiver<bool>>,
 }
 
@@ -233,33 +228,49 @@ impl Visit {
         let shared = Arc::clone(&self.shared);
         let Some((place, config)) = hand else {
             let (reader, writer) = stream.into_split();
-            return shared.converse(reader, writer, &self.router(None)).await;
+            let Some(router) = self.router(None) else { return };
+            return shared.converse(reader, writer, &router).await;
         };
         let stream = match handshake::accept(stream, config, place).await {
             Ok(stream) => stream,
             Err(error) => return shared.not_shaken(Transport::Tls, &error),
         };
-        let identity = handshake::identity(stream.get_ref().1);
+        let Some(router) = self.router(handshake::identity(stream.get_ref().1)) else { return };
         // Both halves are used by one task: the lock between them is always free.
         let (reader, writer) = tokio::io::split(stream);
-        Box::pin(shared.converse(reader, writer, &self.router(identity))).await;
+        Box::pin(shared.converse(reader, writer, &router)).await;
     }
 
-    fn router(self, identity: Option<PeerIdentity>) -> Router {
-        let Visit { shared, local, remote, advertised, proved } = self;
+    /// What answers the client, which is asked who it is if need be; none for one whose certificate is nobody's here.
+    fn router(self, identity: Option<PeerIdentity>) -> Option<Router> {
+        let Visit { shared, local, remote, terms, proved } = self;
+        if let Some(identity) = &identity {
+            spans::identified(identity);
+        }
+        let gate = terms.sasl.map(Gate::new);
+        if let (None, Some(identity)) = (&gate, &identity) {
+            let links = &shared.context.metrics.links;
+            match terms.principals.name(&identity.subject) {
+                Ok(name) => {
+                    spans::authenticated(&Principal::user(&name));
+                    links.authenticated(CERTIFICATE);
+                }
+                Err(error) => {
+                    links.not_authenticated(CERTIFICATE);
+                    tracing::debug!(%error, "connection closed");
+                    return None;
+                }
+            }
+        }
         let peer = Peer {
             local,
             remote,
-            advertised: advertised.map(|it| (it.host, it.port)),
-            identity,
+            advertised: terms.advertised.map(|it| (it.host.clone(), it.port)),
             proved,
             rules: Mutex::default(),
             buffers: Mutex::default(),
         };
-        if let Some(identity) = &peer.identity {
-            spans::identified(identity);
-        }
-        Router { context: Arc::clone(&shared.context), peer: Arc::new(peer) }
+        Some(Router { context: Arc::clone(&shared.context), peer: Arc::new(peer), gate })
     }
 }
 

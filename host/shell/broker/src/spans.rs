@@ -2,9 +2,11 @@
 //!
 //! | span         | level | opened                      | fields                                                  |
 //! |--------------|-------|-----------------------------|---------------------------------------------------------|
-//! | `connection` | info  | on accept                   | `connection`, `transport`, `peer`, after TLS `subject`  |
-//! | `stream`     | info  | per stream of QUIC          | `stream`, with a certificate `subject`                  |
+//! | `connection` | info  | on accept                   | `connection`, `transport`, `peer`, `subject`, `principal` |
+//! | `stream`     | info  | per stream of QUIC          | `stream`, `subject`, `principal`                        |
 //! | `request`    | debug | per request                 | `api`, `version`, `correlation`                         |
+//!
+//! `subject` is that of a certificate, `principal` who the client was found to be: both are recorded once they are known.
 //!
 //! Levels: `error` needs a person, `warn` heals itself but should not happen, `info` is a change
 //! of state an operator would want in a timeline, `debug` is one line per request, `trace` is for
@@ -12,6 +14,7 @@
 
 use std::net::SocketAddr;
 
+use brooklet_auth::Principal;
 use brooklet_io::tls::identity::PeerIdentity;
 use tracing::Span;
 use tracing::field::Empty;
@@ -21,7 +24,7 @@ use crate::config::Transport;
 /// Around everything one client connection does.
 pub fn connection(connection: u64, transport: Transport, peer: SocketAddr) -> Span {
     let transport = transport.scheme();
-    tracing::info_span!("connection", connection, transport, %peer, subject = Empty)
+    tracing::info_span!("connection", connection, transport, %peer, subject = Empty, principal = Empty)
 }
 
 /// Says in the span of a connection or a stream whose certificate the client has shown.
@@ -29,9 +32,14 @@ pub fn identified(identity: &PeerIdentity) {
     Span::current().record("subject", identity.subject.as_str());
 }
 
+/// Says in the span of a connection or a stream who the client is.
+pub fn authenticated(principal: &Principal) {
+    Span::current().record("principal", principal.as_str());
+}
+
 /// Around what one stream of a QUIC connection does.
 pub fn stream(stream: u64) -> Span {
-    tracing::info_span!("stream", stream, subject = Empty)
+    tracing::info_span!("stream", stream, subject = Empty, principal = Empty)
 }
 
 /// Around one request, from decoded header to queued reply.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use brooklet_client::consumer::ConsumeError;
-use brooklet_client::{ApiError, ProduceError};
+use brooklet_client::{ApiError, ConnectError, ProduceError};
 use brooklet_types::ErrorCode;
 use serde_json::json;
 
@@ -113,6 +113,10 @@ impl From<ConsumeError> for Failure {
 /// What to do next, and the exit code.
 fn advice(error: &ApiError) -> (Option<String>, u8) {
     match error {
+        ApiError::NoBroker { tried } if tried.iter().any(ConnectError::is_final) => {
+            let hint = "log in with --sasl-user, --sasl-password-file and --sasl-mechanism";
+            (Some(hint.to_owned()), 1)
+        }
         ApiError::NoBroker { .. } => {
             let hint = "is a broker running there? Start one with `brooklet serve`, or name another \
                         with --broker HOST:PORT";
@@ -142,6 +146,9 @@ fn advice(error: &ApiError) -> (Option<String>, u8) {
             }
             Some(ErrorCode::GroupIdNotFound) => {
                 (Some("`brooklet group list` shows what exists".to_owned()), 3)
+            }
+            Some(ErrorCode::ResourceNotFound) => {
+                (Some("`brooklet user list` shows who there is".to_owned()), 3)
             }
             Some(ErrorCode::NonEmptyGroup | ErrorCode::UnknownMemberId) => {
                 (Some("stop the group's members first".to_owned()), 1)

@@ -18,7 +18,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use brooklet_client::{Address, Client, ClientConfig, IdentityFiles, TlsConfig};
+use brooklet_client::{
+    Address, Client, ClientConfig, IdentityFiles, SaslConfig, SaslMechanism, TlsConfig,
+};
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::runtime::Runtime;
 
@@ -62,6 +64,21 @@ struct Global {
     /// Its key (PEM)
     #[arg(long, global = true, env = "BROOKLET_TLS_KEY", value_name = "FILE")]
     tls_key: Option<PathBuf>,
+    /// User to log in as, with --sasl-password-file
+    #[arg(long, global = true, env = "BROOKLET_SASL_USER", value_name = "NAME")]
+    sasl_user: Option<String>,
+    /// File with the user's password
+    #[arg(long, global = true, env = "BROOKLET_SASL_PASSWORD_FILE", value_name = "FILE")]
+    sasl_password_file: Option<PathBuf>,
+    /// How to log in: SCRAM-SHA-512, SCRAM-SHA-256, or PLAIN, which tells the broker the password
+    #[arg(
+        long,
+        global = true,
+        env = "BROOKLET_SASL_MECHANISM",
+        default_value = "SCRAM-SHA-512",
+        value_name = "MECHANISM"
+    )]
+    sasl_mechanism: SaslMechanism,
     /// How results are written
     #[arg(long, global = true, value_enum, default_value = "text")]
     format: Format,
@@ -90,6 +107,8 @@ enum Command {
     Consume(command::consume::Arguments),
     /// List, describe, reset and delete consumer groups
     Group(command::group::Arguments),
+    /// Create, list and delete users who log in by a password
+    User(command::user::Arguments),
     /// Install plugins, bind them to topics, exchange them
     Plugin(command::plugin::Arguments),
     /// Create and delete views: topics that show another topic's records through plugins
@@ -110,9 +129,28 @@ enum Command {
     Completion(command::completion::Arguments),
 }
 
+impl Global {
+    /// Whom to log in as, if anybody.
+    fn sasl(&self) -> Result<Option<SaslConfig>, Failure> {
+        match (&self.sasl_user, &self.sasl_password_file) {
+            (None, None) => Ok(None),
+            (Some(user), Some(file)) => {
+                let (user, mechanism) = (user.clone(), self.sasl_mechanism);
+                let password = command::password::read(file)?;
+                Ok(Some(SaslConfig { mechanism, user, password }))
+            }
+            (Some(_), None) | (None, Some(_)) => {
+                Err(Failure::usage("--sasl-user and --sasl-password-file belong together"))
+            }
+        }
+    }
+}
+
 /// What every command is given.
 struct Context {
     global: Global,
+    /// Whom to log in as.
+    sasl: Option<SaslConfig>,
     output: Output,
     /// The client that was made, to take leave with.
     client: OnceCell<Client>,
@@ -127,6 +165,7 @@ impl Context {
     fn new_client(&self) -> Client {
         let mut config = ClientConfig::new(self.global.broker.clone());
         config.tls = self.tls();
+        config.sasl.clone_from(&self.sasl);
         config.client_id = "brooklet-cli".to_owned();
         config.retry_timeout = self.timeout();
         config.request_timeout = self.timeout();
@@ -166,7 +205,11 @@ fn main() -> ExitCode {
         let failure = Failure::usage("--tls-cert and --tls-key belong together");
         return failure.report(global.format == Format::Json);
     }
-    let mut context = Context { global, output: Output::new(), client: OnceCell::new() };
+    let sasl = match global.sasl() {
+        Ok(sasl) => sasl,
+        Err(failure) => return failure.report(global.format == Format::Json),
+    };
+    let mut context = Context { global, sasl, output: Output::new(), client: OnceCell::new() };
     let outcome = run(&mut context, command).and_then(|()| context.output.flush());
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -194,6 +237,7 @@ fn carry_out(context: &mut Context, runtime: &Runtime, command: Command) -> Resu
         Command::Produce(arguments) => runtime.block_on(command::produce::run(context, arguments)),
         Command::Consume(arguments) => runtime.block_on(command::consume::run(context, arguments)),
         Command::Group(arguments) => runtime.block_on(command::group::run(context, arguments)),
+        Command::User(arguments) => runtime.block_on(command::user::run(context, arguments)),
         Command::Plugin(arguments) => runtime.block_on(command::plugin::run(context, arguments)),
         Command::View(arguments) => runtime.block_on(command::view::run(context, arguments)),
         Command::Tunnel(arguments) => runtime.block_on(command::tunnel::run(context, arguments)),

@@ -1,10 +1,11 @@
-//! Everything an operator asks of a cluster: topics, settings, groups, brokers.
+//! Everything an operator asks of a cluster: topics, settings, groups, users, brokers.
 //!
 //! One request each, tried again while that helps. Nothing is remembered between calls.
 
 mod group;
 mod setting;
 mod topic;
+mod user;
 
 use brooklet_types::BrokerId;
 use brooklet_wire::message::{DescribeClusterRequest, StrBytes};
@@ -13,6 +14,7 @@ pub use group::{CommittedOffset, GroupDescription, GroupListing, GroupMember};
 pub(crate) use group::{commit_topics, committed};
 pub use setting::{Change, Resource, Setting, SettingSource};
 pub use topic::NewTopic;
+pub use user::{NewPassword, User};
 
 use crate::client::Client;
 use crate::config::Address;

@@ -19,3 +19,4 @@ mod policies;
 mod program;
 mod stage;
 mod survivors;
+mod users;

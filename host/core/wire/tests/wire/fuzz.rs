@@ -45,6 +45,14 @@ macro_rules! with_request {
                 $then::<message::IncrementalAlterConfigsRequest>($($argument),*)
             }
             Api::OffsetDelete => $then::<message::OffsetDeleteRequest>($($argument),*),
+            Api::SaslHandshake => $then::<message::SaslHandshakeRequest>($($argument),*),
+            Api::SaslAuthenticate => $then::<message::SaslAuthenticateRequest>($($argument),*),
+            Api::DescribeUserScramCredentials => {
+                $then::<message::DescribeUserScramCredentialsRequest>($($argument),*)
+            }
+            Api::AlterUserScramCredentials => {
+                $then::<message::AlterUserScramCredentialsRequest>($($argument),*)
+            }
             Api::DescribeCluster => $then::<message::DescribeClusterRequest>($($argument),*),
             Api::DescribeProducers => $then::<message::DescribeProducersRequest>($($argument),*),
             Api::DescribeTopicPartitions => {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use brooklet_io::tls::TlsFiles;
 use ron::Value;
 
+use super::access::{self, SaslConfig};
 use super::fields::Fields;
 use super::{Problem, tls};
 
@@ -34,11 +35,14 @@ impl Transport {
     }
 
     /// What Kafka calls it. It has no QUIC.
-    fn in_kafka(self) -> &'static str {
-        match self {
-            Transport::Tcp => "PLAINTEXT",
-            Transport::Tls => "SSL",
-            Transport::Quic => "QUIC",
+    fn in_kafka(self, with_sasl: bool) -> &'static str {
+        match (self, with_sasl) {
+            (Transport::Tcp, false) => "PLAINTEXT",
+            (Transport::Tcp, true) => "SASL_PLAINTEXT",
+            (Transport::Tls, false) => "SSL",
+            (Transport::Tls, true) => "SASL_SSL",
+            (Transport::Quic, false) => "QUIC",
+            (Transport::Quic, true) => "SASL_QUIC",
         }
     }
 }
@@ -63,6 +67,11 @@ pub struct ListenerConfig {
     pub advertised: Option<Address>,
     /// The listener's own certificate; none where it is everybody's.
     pub tls: Option<TlsFiles>,
+    /// How clients say who they are; none where they are not asked, or by their certificates.
+    pub sasl: Option<SaslConfig>,
+    /// Rules that make a user's name of a certificate's subject, as Kafka's `ssl.principal.mapping.rules`; none
+    /// where the subject is the name.
+    pub principals: Option<String>,
 }
 
 /// Why a text is not an address.
@@ -105,11 +114,6 @@ impl Address {
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 
-    /// As Kafka writes a listener.
-    pub(super) fn in_kafka(&self) -> String {
-        format!("{}://{}", self.transport.in_kafka(), self.authority())
-    }
-
     /// Whether both would take the same port.
     fn collides(&self, other: &Address) -> bool {
         let is_udp = |address: &Address| address.transport == Transport::Quic;
@@ -127,7 +131,13 @@ impl fmt::Display for Address {
 impl ListenerConfig {
     /// A listener that needs nothing more than its address.
     pub fn new(address: Address) -> ListenerConfig {
-        ListenerConfig { address, advertised: None, tls: None }
+        ListenerConfig { address, advertised: None, tls: None, sasl: None, principals: None }
+    }
+
+    /// One of its addresses as Kafka writes it.
+    pub(super) fn in_kafka(&self, address: &Address) -> String {
+        let protocol = address.transport.in_kafka(self.sasl.is_some());
+        format!("{protocol}://{}", address.authority())
     }
 }
 
@@ -160,10 +170,10 @@ pub(super) fn listeners(
     listeners
 }
 
-/// An address, or `(url: …, tls: (…))`.
+/// An address, or `(url: …, tls: (…), sasl: (…), principals: …)`.
 fn listener(path: &str, value: Value, problems: &mut Vec<Problem>) -> Option<ListenerConfig> {
-    let (text, tls, url) = if let Value::String(text) = value {
-        (text, None, path.to_owned())
+    let (text, tls, sasl, principals, url) = if let Value::String(text) = value {
+        (text, None, None, None, path.to_owned())
     } else {
         let Some(mut fields) = Fields::of(format!("{path}."), value) else {
             let message = "is neither an address nor (url: ADDRESS, tls: (…))";
@@ -172,8 +182,10 @@ fn listener(path: &str, value: Value, problems: &mut Vec<Problem>) -> Option<Lis
         };
         let text = fields.take("url", String::new(), problems);
         let tls = tls::files(fields.section("tls", problems), problems);
+        let sasl = access::sasl(fields.section("sasl", problems), problems);
+        let principals = access::principals(&mut fields, problems);
         fields.finish(problems);
-        (text, tls, format!("{path}.url"))
+        (text, tls, sasl, principals, format!("{path}.url"))
     };
     match Address::parse(&text) {
         Ok(address) if address.transport == Transport::Tcp && tls.is_some() => {
@@ -181,7 +193,9 @@ fn listener(path: &str, value: Value, problems: &mut Vec<Problem>) -> Option<Lis
             problems.push(Problem::at(url, message));
             None
         }
-        Ok(address) => Some(ListenerConfig { tls, ..ListenerConfig::new(address) }),
+        Ok(address) => {
+            Some(ListenerConfig { tls, sasl, principals, ..ListenerConfig::new(address) })
+        }
         Err(error) => {
             problems.push(Problem::at(url, error.to_string()));
             None

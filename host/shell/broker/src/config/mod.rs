@@ -6,6 +6,7 @@
 //!
 //! **Never** opens a file or a socket. A field written twice counts as written last.
 
+mod access;
 mod fields;
 mod listener;
 mod tls;
@@ -21,6 +22,7 @@ use brooklet_meta::cluster::Settings;
 use brooklet_meta::setting::topic;
 use brooklet_types::{BrokerId, ByteSize, limits};
 
+pub use self::access::{AccessConfig, SaslConfig};
 use self::fields::Fields;
 pub use self::listener::{Address, ListenerConfig, Transport};
 pub use self::tls::client_auth;
@@ -36,6 +38,8 @@ pub struct Config {
     pub listeners: Vec<ListenerConfig>,
     /// The certificate of listeners that have none of their own.
     pub tls: Option<TlsFiles>,
+    /// Who is let in.
+    pub access: AccessConfig,
     /// How QUIC is spoken.
     pub quic: QuicSettings,
     /// Where probes and metrics are served; none for not at all.
@@ -146,7 +150,7 @@ impl fmt::Display for ConfigError {
 
 /// Beside the program, so that a first try needs no rights and leaves nothing elsewhere.
 const DATA: &str = "./brooklet-data";
-/// Kafka's port, and nobody's but this machine's: there is no authentication yet.
+/// Kafka's port, and nobody's but this machine's: nobody is asked who they are.
 const LISTENERS: [&str; 2] = ["tcp://127.0.0.1:9092", "quic://127.0.0.1:9092"];
 /// For this machine's own eyes.
 const ADMIN: &str = "127.0.0.1:9644";
@@ -221,6 +225,8 @@ impl Config {
         listener::advertised(&mut fields, &mut listeners, problems);
         let tls = tls::files(fields.section("tls", problems), problems);
         problems.extend(tls::missing(&listeners, tls.as_ref()));
+        let access = AccessConfig::check(fields.section("access", problems), problems);
+        problems.extend(access::exposed(&listeners, tls.as_ref(), &access));
         let quic = tls::quic(fields.section("quic", problems), problems);
         let admin = listener::admin(&mut fields, ADMIN, problems);
         let shards = fields.within("shards", SHARDS, 1..=SHARDS_MAX, problems);
@@ -239,6 +245,7 @@ impl Config {
             data,
             listeners,
             tls,
+            access,
             quic,
             admin,
             shards,
@@ -252,10 +259,18 @@ impl Config {
         }
     }
 
-    /// Listens on other addresses than the file says, or with another certificate.
-    pub fn listen(&mut self, name: &str, addresses: Vec<Address>) -> Result<(), ConfigError> {
-        self.listeners = addresses.into_iter().map(ListenerConfig::new).collect();
-        let problems = tls::missing(&self.listeners, self.tls.as_ref());
+    /// Listens on other addresses than the file says, or with another certificate, or asks otherwise who clients are.
+    pub fn listen(
+        &mut self,
+        name: &str,
+        addresses: Vec<Address>,
+        sasl: Option<&SaslConfig>,
+    ) -> Result<(), ConfigError> {
+        let listener =
+            |address| ListenerConfig { sasl: sasl.cloned(), ..ListenerConfig::new(address) };
+        self.listeners = addresses.into_iter().map(listener).collect();
+        let mut problems = tls::missing(&self.listeners, self.tls.as_ref());
+        problems.extend(access::exposed(&self.listeners, self.tls.as_ref(), &self.access));
         if problems.is_empty() {
             return Ok(());
         }
@@ -265,9 +280,10 @@ impl Config {
     /// The configuration under the names of Kafka's broker settings, for
     /// [`brooklet_meta::Cluster::new`]. What is as it is by default is left out.
     pub fn broker_settings(&self) -> Settings {
-        let listeners: Vec<_> = self.listeners.iter().map(|it| it.address.in_kafka()).collect();
-        let advertised = self.listeners.iter().filter_map(|it| it.advertised.as_ref());
-        let advertised: Vec<_> = advertised.map(Address::in_kafka).collect();
+        let listeners: Vec<_> = self.listeners.iter().map(|it| it.in_kafka(&it.address)).collect();
+        let advertised = self.listeners.iter();
+        let advertised = advertised.filter_map(|it| Some(it.in_kafka(it.advertised.as_ref()?)));
+        let advertised: Vec<_> = advertised.collect();
         let millis = |duration: Duration| duration.as_millis().to_string();
         let retention_minutes = self.groups.offsets_retention.as_secs() / 60;
         let mut settings: Settings = [

@@ -110,6 +110,7 @@ fn a_listener_has_its_own_certificate_or_everybodys() {
             (url: "quic://0.0.0.0:9093"),
         ],
         tls: (certificate: "out.pem", key: "out.key"),
+        access: (public_unauthenticated: true),
         quic: (congestion: "bbr"),
     )"#;
     let config = Config::read("", text).unwrap();
@@ -150,6 +151,74 @@ fn what_is_wrong_with_listeners_is_said_with_its_place() {
   quic.streams_max: 0 is outside 1..=4096"#;
     let problems = problems(text);
     for line in expected.lines() {
+        assert!(problems.contains(line), "{line} is missing in {problems}");
+    }
+}
+
+#[test]
+fn who_may_come_in_from_elsewhere_is_said_by_name() {
+    let sasl = r#"sasl: (mechanisms: ["SCRAM-SHA-512"], session_ms_max: 60000)"#;
+    let required = r#"tls: (certificate: "a", key: "b", client_ca: "c", client_auth: "required")"#;
+    let requested = required.replace("required", "requested");
+    let table = [
+        ("url: \"tcp://127.0.0.1:1\"".to_owned(), "", None),
+        ("url: \"tcp://[::ffff:127.0.0.1]:1\"".to_owned(), "", None),
+        ("url: \"tcp://localhost:1\"".to_owned(), "", None),
+        (format!("url: \"tcp://127.0.0.1:1\", {sasl}"), "", None),
+        (format!("url: \"quic://0.0.0.0:1\", {sasl}"), "", None),
+        (format!("url: \"tls://[::]:1\", {required}"), "", None),
+        (format!("url: \"tls://[::]:1\", {requested}"), "", Some("lets everybody in")),
+        ("url: \"tcp://0.0.0.0:1\"".to_owned(), "", Some("lets everybody in")),
+        ("url: \"quic://edge.example:1\"".to_owned(), "", Some("lets everybody in")),
+        ("url: \"tcp://0.0.0.0:1\"".to_owned(), "public_unauthenticated: true", None),
+        (format!("url: \"tcp://0.0.0.0:1\", {sasl}"), "", Some("speaks SASL in the clear")),
+        (format!("url: \"tcp://0.0.0.0:1\", {sasl}"), "public_unencrypted: true", None),
+        (
+            "url: \"tcp://127.0.0.1:1\", principals: \"DEFAULT\"".to_owned(),
+            "",
+            Some("has principals"),
+        ),
+        (format!("url: \"tls://[::]:1\", {required}, principals: \"DEFAULT\""), "", None),
+        (
+            format!("url: \"tls://[::]:1\", {required}, {sasl}, principals: \"DEFAULT\""),
+            "",
+            Some("has principals"),
+        ),
+    ];
+    for (listener, access, expected) in table {
+        let text = format!("(listeners: [({listener})], access: ({access}))");
+        match (Config::read("", &text), expected) {
+            (Ok(config), None) => {
+                let mut config = config;
+                let addresses = vec![Address::parse("tcp://0.0.0.0:1").unwrap()];
+                let listens = config.listen("", addresses, None).is_ok();
+                assert_eq!(listens, config.access.public_unauthenticated, "{text}");
+            }
+            (Err(error), Some(part)) => {
+                assert!(error.to_string().contains(part), "{text}: {error}")
+            }
+            (read, _) => panic!("{text}: {read:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_with_access_is_said_with_its_place() {
+    let text = r#"(
+        listeners: [(url: "quic://a:1", sasl: (mechanisms: ["PLAIN", "PLAIN", "SCRAM-SHA-25", "OAUTHBEARER"]),
+            principals: "RULE:x")],
+        access: (first_users: { "": "a", "ada": "" }, users: 1),
+    )"#;
+    let problems = problems(text);
+    for line in [
+        "listeners[0].sasl.mechanisms: PLAIN stands here twice",
+        "listeners[0].sasl.mechanisms: \"SCRAM-SHA-25\" is not known; did you mean SCRAM-SHA-256?",
+        "listeners[0].sasl.mechanisms: \"OAUTHBEARER\" is not known; there are PLAIN, SCRAM-SHA-256, SCRAM-SHA-512",
+        "listeners[0].principals: \"RULE:x\" is neither DEFAULT nor RULE:pattern/replacement/[LU]",
+        "access.first_users: has a user without a name",
+        "access.first_users: \"ada\" has no file; name one that holds the password",
+        "access.users: is not known; there are first_users, ",
+    ] {
         assert!(problems.contains(line), "{line} is missing in {problems}");
     }
 }

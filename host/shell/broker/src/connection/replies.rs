@@ -36,14 +36,14 @@ pub(super) async fn write_replies(
             break;
         };
         let answer = (&mut in_flight.pending).await;
-        let mut going_on = ready.add(answer, in_flight);
+        let mut then = ready.add(answer, in_flight);
         // What else is there already leaves with the same system call.
-        while going_on
+        while then == Then::GoOn
             && !ready.is_full()
             && let Ok(mut in_flight) = owed.try_recv()
         {
             match poll_once(&mut in_flight.pending).await {
-                Some(answer) => going_on = ready.add(answer, in_flight),
+                Some(answer) => then = ready.add(answer, in_flight),
                 None => {
                     next = Some(in_flight);
                     break;
@@ -52,13 +52,26 @@ pub(super) async fn write_replies(
         }
         write_pieces(&mut writer, std::mem::take(&mut ready.pieces), stall_max).await?;
         ready = Ready::default();
-        if !going_on {
-            return Err(ConnectionError::NoAnswer);
+        match then {
+            Then::GoOn => {}
+            Then::Part => break,
+            Then::Close => return Err(ConnectionError::NoAnswer),
         }
     }
     // The client may have closed already; there is nothing left to tell it.
     let _ = timeout(stall_max, writer.shutdown()).await;
     Ok(())
+}
+
+/// What comes behind an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// The next one.
+    GoOn,
+    /// The end, in good order: the client is to read what it was told.
+    Part,
+    /// The end.
+    Close,
 }
 
 /// Replies that leave together.
@@ -71,18 +84,18 @@ struct Ready {
 }
 
 impl Ready {
-    /// Adds an answer; false when it is that the connection closes behind those before it.
-    fn add(&mut self, answer: Answer, request: InFlight) -> bool {
-        match answer {
-            Answer::Reply(pieces) => {
-                self.bytes += pieces.iter().map(Bytes::len).sum::<usize>();
-                self.pieces.extend(pieces);
-                self.requests.push(request);
-                true
-            }
-            Answer::Silence => true,
-            Answer::Close => false,
-        }
+    /// Adds an answer, and says what comes behind it.
+    fn add(&mut self, answer: Answer, request: InFlight) -> Then {
+        let (pieces, then) = match answer {
+            Answer::Reply(pieces) => (pieces, Then::GoOn),
+            Answer::Last(pieces) => (pieces, Then::Part),
+            Answer::Silence => return Then::GoOn,
+            Answer::Close => return Then::Close,
+        };
+        self.bytes += pieces.iter().map(Bytes::len).sum::<usize>();
+        self.pieces.extend(pieces);
+        self.requests.push(request);
+        then
     }
 
     fn is_full(&self) -> bool {

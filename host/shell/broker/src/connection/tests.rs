@@ -12,6 +12,8 @@ use super::*;
 struct Echo {
     begun: Mutex<Vec<Bytes>>,
     gate: Arc<Notify>,
+    /// Whether it is asked of clients to begin with `k`, in small frames and soon.
+    is_wary: bool,
 }
 
 impl Dispatch for Echo {
@@ -30,6 +32,10 @@ impl Dispatch for Echo {
             match frame.first() {
                 Some(b's') => Answer::Silence,
                 Some(b'c') => Answer::Close,
+                Some(b'l') => {
+                    let Answer::Reply(pieces) = reply(&frame) else { unreachable!("it replies") };
+                    Answer::Last(pieces)
+                }
                 Some(b'w') => {
                     gate.notified().await;
                     reply(&frame)
@@ -38,6 +44,25 @@ impl Dispatch for Echo {
             }
         });
         Ok(Dispatched { pending, in_line })
+    }
+
+    fn frame_bytes_max(&self) -> usize {
+        if self.is_known() { usize::MAX } else { 10 }
+    }
+
+    async fn overdue(&self) {
+        if self.is_known() {
+            return std::future::pending().await;
+        }
+        let soon = tokio::time::Instant::now() + Duration::from_secs(30);
+        tokio::time::sleep_until(soon).await;
+    }
+}
+
+impl Echo {
+    fn is_known(&self) -> bool {
+        let begun = self.begun.lock().unwrap();
+        !self.is_wary || begun.first().is_some_and(|frame| frame.first() == Some(&b'k'))
     }
 }
 
@@ -60,8 +85,17 @@ struct Bench {
 }
 
 fn start(limits: ConnectionLimits, budget: Budget, pipe: usize) -> Bench {
+    start_echo(Echo::default(), limits, budget, pipe)
+}
+
+fn wary() -> Bench {
+    let echo = Echo { is_wary: true, ..Echo::default() };
+    start_echo(echo, ConnectionLimits::default(), Budget::new(1 << 30), 64 << 10)
+}
+
+fn start_echo(echo: Echo, limits: ConnectionLimits, budget: Budget, pipe: usize) -> Bench {
     let (client, server) = duplex(pipe);
-    let echo = Arc::new(Echo::default());
+    let echo = Arc::new(echo);
     let shutdown = CancellationToken::new();
     let (dispatch, stop) = (Arc::clone(&echo), shutdown.clone());
     let done = tokio::spawn(async move {
@@ -114,6 +148,43 @@ async fn what_cannot_be_a_request_closes_the_connection() {
         let error = bench.done.await.unwrap().unwrap_err();
         assert_eq!(error.to_string(), *expected);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_a_last_answer_nothing_is_said_and_nothing_is_wrong() {
+    let mut bench = plain();
+    let sent = [framed(b"w1"), framed(b"last"), framed(b"more")].concat();
+    bench.client.write_all(&sent).await.unwrap();
+    bench.echo.gate.notify_one();
+    let mut received = Vec::new();
+    bench.client.read_to_end(&mut received).await.unwrap();
+    assert_eq!(received, [framed(b"w1"), framed(b"last")].concat());
+    bench.done.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_are_kept_short_until_they_are_known() {
+    let mut bench = wary();
+    bench.client.write_all(&[0, 0, 0, 11]).await.unwrap();
+    let error = bench.done.await.unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "frame of 11 bytes, the limit is 10");
+    // Who sends half a frame is not waited for longer than who sends none.
+    for bytes in [&b""[..], &[0, 0, 0, 9, b'x']] {
+        let mut bench = wary();
+        let began = tokio::time::Instant::now();
+        bench.client.write_all(bytes).await.unwrap();
+        let error = bench.done.await.unwrap().unwrap_err();
+        assert!(matches!(error, ConnectionError::Unauthenticated), "{error}");
+        assert_eq!(began.elapsed().as_secs(), 30);
+    }
+    let mut bench = wary();
+    bench.client.write_all(&framed(b"know me")).await.unwrap();
+    bench.client.read_exact(&mut [0; 11]).await.unwrap();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    bench.client.write_all(&framed(&[b'x'; 5000])).await.unwrap();
+    bench.client.read_exact(&mut [0; 5004]).await.unwrap();
+    drop(bench.client);
+    bench.done.await.unwrap().unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -48,14 +48,22 @@ pub(crate) fn answer(call: &Call, correlation: i32, body: Bytes) -> Result<Vec<B
         call.code(ErrorCode::UnsupportedVersion);
         return Ok(vec![encode_response(correlation, 0, &unsupported())?]);
     }
-    let request: ApiVersionsRequest = decode_request(body, call.version)?;
-    let named = [&request.client_software_name, &request.client_software_version];
-    if call.version >= 3 && !named.iter().all(|name| is_software_name(name)) {
+    if !is_answerable(call.version, body)? {
         let code = call.code(ErrorCode::InvalidRequest);
         let response = make(|response: &mut ApiVersionsResponse| response.error_code = code);
         return Ok(vec![encode_response(correlation, call.version, &response)?]);
     }
     Ok(vec![encode_response(correlation, call.version, &*RESPONSE)?])
+}
+
+/// Whether a request is answered with the versions, and not with an error.
+pub(crate) fn is_answerable(version: i16, body: Bytes) -> Result<bool, WireError> {
+    if !Api::ApiVersions.serves(version) {
+        return Ok(false);
+    }
+    let request: ApiVersionsRequest = decode_request(body, version)?;
+    let named = [&request.client_software_name, &request.client_software_version];
+    Ok(version < 3 || named.iter().all(|name| is_software_name(name)))
 }
 
 fn unsupported() -> ApiVersionsResponse {

@@ -23,3 +23,4 @@ pub(crate) mod producers;
 pub(crate) mod records;
 pub(crate) mod session;
 pub(crate) mod topics;
+pub(crate) mod users;

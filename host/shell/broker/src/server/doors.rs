@@ -3,6 +3,10 @@
 //! **Decides** which certificate a listener is served with: its own, everybody's, or, for QUIC without either,
 //! one that the broker makes for itself and keeps in its data folder.
 
+use std::sync::Arc;
+
+use brooklet_auth::principal::mapping::PrincipalMapping;
+use brooklet_auth::sasl::SaslSettings;
 use brooklet_io::Clock;
 use brooklet_io::quic::QuicListener;
 use brooklet_io::tcp::Listener;
@@ -20,7 +24,18 @@ const FOLDER: &str = "tls";
 pub(crate) struct Door {
     pub(crate) socket: Socket,
     pub(crate) serving: Serving,
-    pub(crate) advertised: Option<Address>,
+    pub(crate) terms: Terms,
+}
+
+/// What clients of one listener are told and asked. Cheap to clone: every connection has it.
+#[derive(Clone)]
+pub(crate) struct Terms {
+    /// Where to connect to; none where it is the address that a client came in on.
+    pub(crate) advertised: Option<Arc<Address>>,
+    /// How they say who they are.
+    pub(crate) sasl: Option<Arc<SaslSettings>>,
+    /// Who they are by their certificates, where they have no other way to say it.
+    pub(crate) principals: Arc<PrincipalMapping>,
 }
 
 /// How clients come in.
@@ -101,8 +116,27 @@ async fn open_one(
             (Socket::Quic(Box::new(listener)), address)
         }
     };
-    let serving = Serving { transport, address, pin };
-    Ok(Door { socket, serving, advertised: listener.advertised.clone() })
+    let serving = Serving { transport, address, sasl: listener.sasl.is_some(), pin };
+    Ok(Door { socket, serving, terms: Terms::of(listener) })
+}
+
+impl Terms {
+    fn of(listener: &ListenerConfig) -> Terms {
+        let sasl = listener.sasl.as_ref().map(|sasl| SaslSettings {
+            mechanisms: sasl.mechanisms.clone(),
+            session_max: sasl.session_max,
+            tokens: None,
+        });
+        let rules = listener.principals.as_deref().map(PrincipalMapping::parse);
+        let principals = rules.map_or_else(PrincipalMapping::default, |it| {
+            it.expect("the configuration was checked")
+        });
+        Terms {
+            advertised: listener.advertised.clone().map(Arc::new),
+            sasl: sasl.map(Arc::new),
+            principals: Arc::new(principals),
+        }
+    }
 }
 
 fn say_whether_it_is_good(door: &Door, clock: &Clock) {

@@ -19,8 +19,9 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use super::doors::Terms;
 use super::{Server, Visit};
-use crate::config::{Address, Transport};
+use crate::config::Transport;
 use crate::connection::{CloseConnection, Dispatch, Dispatched, Started};
 use crate::router::Router;
 use crate::spans;
@@ -31,11 +32,7 @@ const FIRST_MAX: Duration = Duration::from_secs(10);
 const LAST_REPLY_MAX: Duration = Duration::from_millis(400);
 
 /// Takes clients until the broker stops, and then waits for them.
-pub(super) async fn accept(
-    server: Server,
-    mut listener: QuicListener,
-    advertised: Option<Address>,
-) {
+pub(super) async fn accept(server: Server, mut listener: QuicListener, terms: Terms) {
     let context = &server.shared.context;
     let connections = TaskTracker::new();
     let mut number = 0u64;
@@ -58,7 +55,7 @@ pub(super) async fn accept(
             continue;
         };
         let asks = listener.credentials().asks_clients();
-        let task = serve(server.clone(), arriving, asks, advertised.clone(), place);
+        let task = serve(server.clone(), arriving, asks, terms.clone(), place);
         let span = spans::connection(number, Transport::Quic, remote);
         server.reactors.spawn(connections.track_future(task.instrument(span)));
     }
@@ -72,7 +69,7 @@ async fn serve(
     server: Server,
     arriving: Arriving,
     asks: bool,
-    advertised: Option<Address>,
+    terms: Terms,
     _place: OwnedSemaphorePermit,
 ) {
     let shared = &server.shared;
@@ -82,7 +79,7 @@ async fn serve(
     };
     let _open = shared.context.metrics.connected();
     let (prove, proved) = watch::channel(false);
-    let link = Link { server: server.clone(), connection, advertised, proved };
+    let link = Link { server: server.clone(), connection, terms, proved };
     let mut handshake = Box::pin(handshake.done(&link.connection));
     // Who shows a certificate is known when it has been seen, and says nothing before.
     if asks {
@@ -130,7 +127,7 @@ async fn serve(
 struct Link {
     server: Server,
     connection: Connection,
-    advertised: Option<Address>,
+    terms: Terms,
     proved: watch::Receiver<bool>,
 }
 
@@ -164,10 +161,12 @@ impl Link {
             shared: self.server.shared.clone(),
             local: self.connection.local(),
             remote: self.connection.remote(),
-            advertised: self.advertised.clone(),
+            terms: self.terms.clone(),
             proved: Some(self.proved.clone()),
         };
-        let router = visit.router(self.connection.identity());
+        let Some(router) = visit.router(self.connection.identity()) else {
+            return quic::abort(&mut reader, &mut writer, Reason::Refused);
+        };
         let dispatch = Proving { router, link: &self };
         let shared = &self.server.shared;
         let bytes = first.as_ref().chain(&mut reader);
@@ -201,11 +200,19 @@ impl Dispatch for Proving<'_> {
             return Err(CloseConnection { reason: "the handshake was not completed".to_owned() });
         }
         let dispatched = self.router.dispatch(frame, started).await?;
-        // It speaks Kafka: from here on it may have a round trip's worth of memory.
-        if *self.link.proved.borrow() {
+        // It speaks Kafka, and for somebody: from here on it may have a round trip's worth of memory.
+        if *self.link.proved.borrow() && self.router.is_known() {
             self.link.connection.widen();
         }
         Ok(dispatched)
+    }
+
+    fn frame_bytes_max(&self) -> usize {
+        self.router.frame_bytes_max()
+    }
+
+    async fn overdue(&self) {
+        self.router.overdue().await;
     }
 }
 

@@ -22,6 +22,8 @@ mod compaction;
 mod early;
 mod hostile;
 mod links;
+mod login;
+mod sasl;
 mod scene;
 
 struct Running {
@@ -203,7 +205,7 @@ async fn what_was_produced_is_fetched_also_after_a_restart() {
             }),
         )
         .await;
-    assert_eq!((versions.error_code, versions.api_keys.len()), (0, 29));
+    assert_eq!((versions.error_code, versions.api_keys.len()), (0, 33));
     let metadata = client.metadata("flights").await;
     assert_eq!(metadata.topics[0].error_code, 0);
     assert_eq!(metadata.brokers[0].port, i32::from(running.ready.listeners[0].address.port()));

@@ -9,6 +9,7 @@ pub(crate) mod consume;
 pub(crate) mod delivery;
 pub(crate) mod dump;
 pub(crate) mod group;
+pub(crate) mod password;
 pub(crate) mod plugin;
 pub(crate) mod position;
 pub(crate) mod produce;
@@ -16,6 +17,7 @@ mod remote;
 pub(crate) mod serve;
 pub(crate) mod topic;
 pub(crate) mod tunnel;
+pub(crate) mod user;
 pub(crate) mod view;
 
 use brooklet_io::signal::StopSignals;

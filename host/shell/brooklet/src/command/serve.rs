@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use brooklet_broker::config::{Address, Config, Transport, client_auth};
+use brooklet_broker::config::{Address, Config, SaslConfig, Transport, client_auth};
 use brooklet_broker::{Ready, RunError, Serving};
 use brooklet_connect::Connectors;
 use brooklet_io::tls::{ClientAuth, TlsFiles};
@@ -16,8 +16,8 @@ use tracing_subscriber::EnvFilter;
 use super::stop_signals;
 use crate::failure::Failure;
 
-const CERTIFICATE_HINT: &str =
-    "name one with --certificate and --key; `brooklet cert` makes some for development";
+const LISTEN_HINT: &str = "name a certificate with --certificate and --key, and with --client-ca who may come in; `brooklet \
+                           cert` makes some for development. With --public-unauthenticated everybody may";
 
 /// What to serve. Everything has a default; options win over the file.
 #[derive(clap::Args)]
@@ -43,6 +43,12 @@ pub(crate) struct Arguments {
     /// Whether clients need a certificate; `required` unless said, with --client-ca
     #[arg(long, value_name = "WHO", requires = "client_ca", value_parser = ["requested", "required"])]
     client_auth: Option<String>,
+    /// Ask clients of --listen who they are, by PLAIN, SCRAM-SHA-256, SCRAM-SHA-512; several with commas
+    #[arg(long, requires = "listen", value_delimiter = ',', value_name = "MECHANISM")]
+    sasl: Vec<String>,
+    /// Let --listen be reached by other machines although it asks nobody who they are
+    #[arg(long, requires = "listen")]
+    public_unauthenticated: bool,
     /// Where probes and metrics are, or `off`
     #[arg(long, value_name = "HOST:PORT")]
     admin: Option<String>,
@@ -102,10 +108,10 @@ pub(crate) fn run(arguments: Arguments, as_json: bool) -> Result<(), Failure> {
 
 /// Connectors are clients of the first listener that takes clients without more ado.
 fn start_connectors(connectors: Arc<Connectors>, serving: &Ready) {
-    let is_plain = |serving: &&Serving| serving.transport == Transport::Tcp;
+    let is_plain = |serving: &&Serving| serving.transport == Transport::Tcp && !serving.sasl;
     let Some(Serving { address, .. }) = serving.listeners.iter().find(is_plain) else {
         tracing::warn!(
-            "connectors are not started: they come in over tcp://, and nothing listens there"
+            "connectors are not started: they come in over tcp:// without SASL, and nothing listens there"
         );
         return;
     };
@@ -163,15 +169,25 @@ fn configuration(arguments: &Arguments) -> Result<Config, Failure> {
             client_auth: client_auth.expect("the parser takes no other"),
         });
     }
+    if arguments.public_unauthenticated {
+        config.access.public_unauthenticated = true;
+    }
     if !arguments.listen.is_empty() {
         let parsed = arguments.listen.iter().map(|text| {
             Address::parse(text)
                 .map_err(|error| Failure::usage(format!("--listen {text}: {error}")))
         });
         let addresses = parsed.collect::<Result<_, _>>()?;
+        let sasl = match &arguments.sasl[..] {
+            [] => None,
+            names => Some(
+                SaslConfig::of(names)
+                    .map_err(|wrong| Failure::usage(format!("--sasl: {}", wrong.join("; "))))?,
+            ),
+        };
         config
-            .listen("--listen", addresses)
-            .map_err(|error| Failure::usage(error.to_string()).hint(CERTIFICATE_HINT))?;
+            .listen("--listen", addresses, sasl.as_ref())
+            .map_err(|error| Failure::usage(error.to_string()).hint(LISTEN_HINT))?;
     }
     match arguments.admin.as_deref() {
         None => {}

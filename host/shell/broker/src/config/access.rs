@@ -1,0 +1,169 @@
+//! Who is let in, and how they have to say who they are.
+//!
+//! **Decides** which listeners are refused for what they would let in: whoever can reach one that asks nobody who
+//! they are can do everything, and over TCP in the clear others can read along and go on in a client's stead. On an address that other
+//! machines can reach, either has to be asked for by name.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use brooklet_auth::Mechanism;
+use brooklet_auth::principal::mapping::PrincipalMapping;
+use brooklet_io::tls::{ClientAuth, TlsFiles};
+use brooklet_types::ScramHash;
+
+use super::Problem;
+use super::fields::Fields;
+use super::listener::{Address, ListenerConfig, Transport};
+
+/// What the configuration can offer: tokens need somebody whose signature is believed, which it cannot name.
+const MECHANISMS: [Mechanism; 3] =
+    [Mechanism::Plain, Mechanism::Scram(ScramHash::Sha256), Mechanism::Scram(ScramHash::Sha512)];
+
+/// How clients of a listener say who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SaslConfig {
+    /// By one of these, told to clients in this order.
+    pub mechanisms: Vec<Mechanism>,
+    /// How long that holds; none for as long as the connection. Kafka's `connections.max.reauth.ms`.
+    pub session_max: Option<Duration>,
+}
+
+/// Who there is at first, and what may be served to everybody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessConfig {
+    /// Users who are created where the cluster has none, each with a file that holds the password.
+    pub first_users: BTreeMap<String, PathBuf>,
+    /// Whether a listener that other machines can reach may ask nobody who they are.
+    pub public_unauthenticated: bool,
+    /// Whether SASL may be spoken in the clear on a listener that other machines can reach.
+    pub public_unencrypted: bool,
+}
+
+impl SaslConfig {
+    /// These mechanisms, in this order, for sessions without an end.
+    ///
+    /// # Errors
+    /// With everything that is wrong about them.
+    pub fn of(names: &[String]) -> Result<SaslConfig, Vec<String>> {
+        let (mut mechanisms, mut wrong) = (Vec::new(), Vec::new());
+        for name in names {
+            match MECHANISMS.into_iter().find(|known| known.name() == name) {
+                Some(mechanism) if mechanisms.contains(&mechanism) => {
+                    wrong.push(format!("{name} stands here twice"));
+                }
+                Some(mechanism) => mechanisms.push(mechanism),
+                None => {
+                    let known = MECHANISMS.map(Mechanism::name);
+                    let problem = super::fields::unknown(name, &known);
+                    wrong.push(format!("{name:?} {problem}"));
+                }
+            }
+        }
+        if names.is_empty() {
+            wrong.push("is empty; SCRAM-SHA-512 is for clients of today".to_owned());
+        }
+        let sasl = SaslConfig { mechanisms, session_max: None };
+        if wrong.is_empty() { Ok(sasl) } else { Err(wrong) }
+    }
+}
+
+impl AccessConfig {
+    pub(super) fn check(mut fields: Fields, problems: &mut Vec<Problem>) -> AccessConfig {
+        let first_users: BTreeMap<String, PathBuf> =
+            fields.take("first_users", BTreeMap::new(), problems);
+        for (user, file) in &first_users {
+            if user.is_empty() {
+                problems.push(fields.problem("first_users", "has a user without a name"));
+            }
+            if file.as_os_str().is_empty() {
+                let message = format!("{user:?} has no file; name one that holds the password");
+                problems.push(fields.problem("first_users", message));
+            }
+        }
+        let public_unauthenticated = fields.take("public_unauthenticated", false, problems);
+        let public_unencrypted = fields.take("public_unencrypted", false, problems);
+        fields.finish(problems);
+        AccessConfig { first_users, public_unauthenticated, public_unencrypted }
+    }
+}
+
+/// The section `sasl` of a listener; none where nothing is written.
+pub(super) fn sasl(mut fields: Fields, problems: &mut Vec<Problem>) -> Option<SaslConfig> {
+    if fields.is_empty() {
+        return None;
+    }
+    let names: Vec<String> = fields.take("mechanisms", Vec::new(), problems);
+    let sasl = SaslConfig::of(&names).map_err(|wrong| {
+        problems.extend(wrong.into_iter().map(|message| fields.problem("mechanisms", message)));
+    });
+    let session_ms = fields.within("session_ms_max", 0, 0..=i32::MAX as u64, problems);
+    fields.finish(problems);
+    let session_max = Some(Duration::from_millis(session_ms)).filter(|most| !most.is_zero());
+    Some(SaslConfig { session_max, ..sasl.ok()? })
+}
+
+/// The rules of a listener that make a user's name of a certificate's subject.
+pub(super) fn principals(fields: &mut Fields, problems: &mut Vec<Problem>) -> Option<String> {
+    let rules: String = fields.take("principals", String::new(), problems);
+    if rules.is_empty() {
+        return None;
+    }
+    if let Err(error) = PrincipalMapping::parse(&rules) {
+        problems.push(fields.problem("principals", error.to_string()));
+    }
+    Some(rules)
+}
+
+/// Listeners that let in more than somebody has asked for, or have rules for what nobody shows.
+pub(super) fn exposed(
+    listeners: &[ListenerConfig],
+    all: Option<&TlsFiles>,
+    access: &AccessConfig,
+) -> Vec<Problem> {
+    let complaint = |listener: &ListenerConfig| {
+        let files = listener.tls.as_ref().or(all);
+        let asked = files.map_or(&ClientAuth::None, |files| &files.client_auth);
+        let (is_certified, is_asked) = match asked {
+            _ if listener.address.transport == Transport::Tcp => (false, false),
+            ClientAuth::None => (false, false),
+            ClientAuth::Requested(_) => (false, true),
+            ClientAuth::Required(_) => (true, true),
+        };
+        if listener.principals.is_some() && (!is_asked || listener.sasl.is_some()) {
+            return Some(
+                "has principals, which are for certificates of clients: it asks for none, or knows \
+                 them by SASL",
+            );
+        }
+        if is_local(&listener.address) {
+            return None;
+        }
+        let is_clear = listener.address.transport == Transport::Tcp;
+        if listener.sasl.is_none() && !is_certified && !access.public_unauthenticated {
+            return Some(
+                "lets everybody in who can reach it; give it sasl or client_auth: \"required\", or set \
+                 access.public_unauthenticated",
+            );
+        }
+        if listener.sasl.is_some() && is_clear && !access.public_unencrypted {
+            return Some(
+                "speaks SASL in the clear; write tls:// or quic://, or set access.public_unencrypted",
+            );
+        }
+        None
+    };
+    let complaints = listeners.iter().enumerate().filter_map(|(place, listener)| {
+        let message = format!("{} {}", listener.address, complaint(listener)?);
+        Some(Problem::at(format!("listeners[{place}]"), message))
+    });
+    complaints.collect()
+}
+
+/// Whether only this machine can reach an address. A name may stand for any, but for one.
+fn is_local(address: &Address) -> bool {
+    let host = address.host.as_str();
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
