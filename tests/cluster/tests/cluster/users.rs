@@ -22,6 +22,7 @@ fn the_first_user_makes_the_others() {
         .config(&config)
         .argument("--sasl")
         .argument("PLAIN,SCRAM-SHA-512")
+        .expect_log("connectors are not started")
         .start();
     let cli = Cli::without_broker();
     let address = broker.address().to_string();
