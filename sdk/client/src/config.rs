@@ -9,6 +9,8 @@ use std::time::Duration;
 use brooklet_auth::{Mechanism, Secret};
 use brooklet_types::ScramHash;
 
+use crate::transport::Way;
+
 /// What carries the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Transport {
@@ -271,6 +273,8 @@ pub struct ClientConfig {
     /// Whether a broker is dialled where it says it is. If not, the first of `brokers` stands for all: for a client
     /// beside the only broker, which may advertise an address that cannot be reached from there.
     pub follow_advertised: bool,
+    /// How brokers are reached, if not over the network; `brokers` then name them and no more.
+    pub way: Option<Arc<dyn Way>>,
     /// Whom the client believes over TLS and QUIC.
     pub tls: TlsConfig,
     /// Who the client says it is; none where brokers do not ask, or its certificate says it.
@@ -295,6 +299,7 @@ impl ClientConfig {
         ClientConfig {
             brokers,
             follow_advertised: true,
+            way: None,
             tls: TlsConfig::default(),
             sasl: None,
             client_id: "brooklet".to_owned(),

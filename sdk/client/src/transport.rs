@@ -10,7 +10,9 @@ mod quic;
 mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +24,7 @@ use tokio_rustls::TlsConnector;
 
 use self::quic::Quic;
 use self::trust::Trust;
-use crate::config::{Address, Pin, TlsConfig, Transport};
+use crate::config::{self, Address, TlsConfig, Transport};
 use crate::error::{ConnectError, Peer};
 
 /// Bytes from a broker.
@@ -49,6 +51,18 @@ pub struct Stream {
     pub early: bool,
 }
 
+/// A way to brokers that is not the network's, as from inside a broker's own process.
+///
+/// Nothing is added to what goes over it: it is as private, and as certain of who is at the other end, as the way itself.
+pub trait Way: fmt::Debug + Send + Sync {
+    /// Opens one connection. Dropping the future gives up; a client does so after
+    /// [`connect_timeout`](crate::ClientConfig::connect_timeout).
+    fn open<'a>(&'a self, to: &'a Address) -> Opening<'a>;
+}
+
+/// Both directions of a connection, once it is there.
+pub type Opening<'a> = Pin<Box<dyn Future<Output = io::Result<(Reader, Writer)>> + Send + 'a>>;
+
 /// Whether something may be sent with the first packet where an earlier session allows it.
 ///
 /// The first request of a connection asks for versions and may be repeated by whoever has seen it; the next is sent when
@@ -70,6 +84,8 @@ pub struct Dialer {
     quic: Quic,
     /// Where UDP was not answered, and when. Held for look-ups and updates only, never over a wait.
     blocked: Mutex<BTreeMap<Address, Instant>>,
+    /// What is taken instead of all of these.
+    way: Option<Arc<dyn Way>>,
 }
 
 impl Default for Dialer {
@@ -80,8 +96,18 @@ impl Default for Dialer {
 
 impl Dialer {
     /// One that believes whom `tls` says, or, with pins, whoever has one of those certificates.
-    pub fn new(tls: TlsConfig, pins: BTreeSet<Pin>) -> Dialer {
-        Dialer { trust: Trust::new(tls, pins), quic: Quic::default(), blocked: Mutex::default() }
+    pub fn new(tls: TlsConfig, pins: BTreeSet<config::Pin>) -> Dialer {
+        Dialer {
+            trust: Trust::new(tls, pins),
+            quic: Quic::default(),
+            blocked: Mutex::default(),
+            way: None,
+        }
+    }
+
+    /// The same, with all brokers reached by `way`, whatever their addresses say.
+    pub fn by(self, way: Option<Arc<dyn Way>>) -> Dialer {
+        Dialer { way, ..self }
     }
 
     /// Opens a way to `peer` within `limit`, trying each of its addresses in turn.
@@ -91,6 +117,9 @@ impl Dialer {
         limit: Duration,
         early: Early,
     ) -> Result<Stream, ConnectError> {
+        if let Some(way) = &self.way {
+            return within(peer, limit, by(way.as_ref(), peer)).await;
+        }
         match peer.address.transport {
             Transport::Tcp => within(peer, limit, self.dial_tcp(peer)).await,
             Transport::Tls => within(peer, limit, self.dial_tls(peer, peer.address.port)).await,
@@ -166,6 +195,15 @@ impl Dialer {
     }
 }
 
+async fn by(way: &dyn Way, peer: &Peer) -> Result<Stream, ConnectError> {
+    let opened = way.open(&peer.address).await;
+    let (reader, writer) = opened.map_err(|error| ConnectError::Unreachable {
+        peer: peer.clone(),
+        source: Arc::new(error),
+    })?;
+    Ok(Stream { reader, writer, transport: peer.address.transport, early: false })
+}
+
 async fn within<T>(
     peer: &Peer,
     limit: Duration,
@@ -177,7 +215,7 @@ async fn within<T>(
     }
 }
 
-fn not_trusted(peer: &Peer, error: &dyn std::fmt::Display) -> ConnectError {
+fn not_trusted(peer: &Peer, error: &dyn fmt::Display) -> ConnectError {
     ConnectError::NotTrusted { peer: peer.clone(), reason: error.to_string().into() }
 }
 

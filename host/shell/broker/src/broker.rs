@@ -30,6 +30,7 @@ use crate::gate::Guard;
 use crate::metrics::Metrics;
 use crate::reactor::Reactors;
 use crate::request::session::Sessions;
+use crate::server::inner::InnerDoor;
 use crate::server::{Server, doors};
 use crate::start::{self, ShardPlan, StartError};
 use crate::users::{self, UsersError};
@@ -74,7 +75,7 @@ pub enum RunError {
 }
 
 /// What is known once clients are served.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Ready {
     /// This broker.
     pub node: BrokerId,
@@ -84,6 +85,8 @@ pub struct Ready {
     pub listeners: Vec<Serving>,
     /// Where probes and metrics are served.
     pub admin: Option<SocketAddr>,
+    /// Where clients in this process come in.
+    pub inner: InnerDoor,
 }
 
 /// Where clients come in.
@@ -184,12 +187,15 @@ pub async fn run_extended(
     {
         tracing::warn!("there are no users, so nobody can log in; access.first_users creates some");
     }
-    let listeners = doors.iter().map(|door| door.serving).collect();
+    let listeners: Vec<Serving> = doors.iter().map(|door| door.serving).collect();
     let admin_address = admin.as_ref().map(Listener::local);
     let reactors = Reactors::start(processors)?;
     let server = Server::new(Arc::clone(&context), &config, reactors, handshakes);
     server.serve(doors, admin, registry, routes);
-    ready(&Ready { node: config.node_id, cluster_id, listeners, admin: admin_address });
+    let first = listeners.first().expect("the configuration has one");
+    let server = Arc::new(server);
+    let inner = InnerDoor::new(&server, first.address);
+    ready(&Ready { node: config.node_id, cluster_id, listeners, admin: admin_address, inner });
 
     stop.cancelled().await;
     tracing::info!("stopping");

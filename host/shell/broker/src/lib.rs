@@ -29,3 +29,4 @@ pub mod translate;
 mod users;
 
 pub use broker::{Extensions, Ready, RunError, Serving, run, run_extended};
+pub use server::inner::InnerDoor;

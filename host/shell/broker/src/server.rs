@@ -6,6 +6,7 @@
 //! first request is read.
 
 pub(crate) mod doors;
+pub(crate) mod inner;
 mod quic;
 
 use std::net::SocketAddr;

@@ -2,7 +2,7 @@
 //!
 //! | span         | level | opened                      | fields                                                  |
 //! |--------------|-------|-----------------------------|---------------------------------------------------------|
-//! | `connection` | info  | on accept                   | `connection`, `transport`, `peer`, `subject`, `principal` |
+//! | `connection` | info  | on accept                   | `connection`, `transport`, `peer`, `subject`, `principal`; from the broker's own process, `transport` |
 //! | `stream`     | info  | per stream of QUIC          | `stream`, `subject`, `principal`                        |
 //! | `request`    | debug | per request                 | `api`, `version`, `correlation`                         |
 //!
@@ -25,6 +25,11 @@ use crate::config::Transport;
 pub fn connection(connection: u64, transport: Transport, peer: SocketAddr) -> Span {
     let transport = transport.scheme();
     tracing::info_span!("connection", connection, transport, %peer, subject = Empty, principal = Empty)
+}
+
+/// The same for one from the broker's own process, which has no number and no address.
+pub fn inner_connection() -> Span {
+    tracing::info_span!("connection", transport = "inner", subject = Empty, principal = Empty)
 }
 
 /// Says in the span of a connection or a stream whose certificate the client has shown.

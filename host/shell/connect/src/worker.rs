@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use brooklet_client::transport::Way;
 use brooklet_client::{Address, Client, ClientConfig};
 use brooklet_hook::Hooks;
 use brooklet_hook::task::{ConnectorClass, Direction, Split, TaskErrorKind, TaskSpec, Tasks};
@@ -137,12 +138,14 @@ impl Connectors {
         of_it.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Starts all that are not paused. `broker` is where this broker serves clients.
-    pub async fn start(&self, broker: Address) {
+    /// Starts all that are not paused. They reach the broker by `way`; `broker` is what it is called where their state is
+    /// told.
+    pub async fn start(&self, broker: Address, way: Arc<dyn Way>) {
         let worker = broker.to_string();
         let config = ClientConfig {
             client_id: "brooklet-connect".to_owned(),
             follow_advertised: false,
+            way: Some(way),
             ..ClientConfig::new(vec![broker])
         };
         let world = World {

@@ -41,11 +41,7 @@ impl Stage {
             builder = builder.expect_log(*text);
         }
         let broker = builder.start();
-        let admin = soon("the broker does not say where it is administrated", || {
-            let log = broker.log();
-            let (_, rest) = log.split_once("probes at http://")?;
-            rest.split_whitespace().next().map(str::to_owned)
-        });
+        let admin = admin(&broker);
         Stage { broker, admin }
     }
 
@@ -86,6 +82,15 @@ impl Stage {
         };
         text.lines().map(field).collect()
     }
+}
+
+/// Where a broker is administrated.
+pub(crate) fn admin(broker: &Broker) -> String {
+    soon("the broker does not say where it is administrated", || {
+        let log = broker.log();
+        let (_, rest) = log.split_once("probes at http://")?;
+        rest.split_whitespace().next().map(str::to_owned)
+    })
 }
 
 /// What `look` finds, as soon as it finds something.

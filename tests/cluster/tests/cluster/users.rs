@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use brooklet_cluster::Broker;
+use serde_json::json;
 
 use super::command::Cli;
+use super::stage;
 
 fn password(folder: &Path, name: &str, content: &str) -> String {
     let path = folder.join(name);
@@ -22,7 +24,6 @@ fn the_first_user_makes_the_others() {
         .config(&config)
         .argument("--sasl")
         .argument("PLAIN,SCRAM-SHA-512")
-        .expect_log("connectors are not started")
         .start();
     let cli = Cli::without_broker();
     let address = broker.address().to_string();
@@ -61,6 +62,33 @@ fn the_first_user_makes_the_others() {
     run(0, &admin, &["user", "delete", "tower"]);
     run(1, &login("tower", &tower), &["topic", "list"]);
     run(3, &admin, &["user", "delete", "tower"]);
+    assert!(broker.stop().success());
+}
+
+/// Connectors are the broker's own: no listener has to let them in.
+#[test]
+fn connectors_work_where_everybody_else_has_to_say_who_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let admin_password = password(folder.path(), "admin.password", "pencil");
+    let users = format!(
+        "(admin: \"127.0.0.1:0\", access: (first_users: {{ \"admin\": {admin_password:?} }}))"
+    );
+    let broker = Broker::builder().config(&users).argument("--sasl").argument("PLAIN").start();
+    let (address, admin) = (broker.address().to_string(), stage::admin(&broker));
+    let maker = json!({ "name": "maker", "config": {
+        "connector.class": "generator", "topic": "made", "count": 10, "fields": {"id": {"sequence": {}}}
+    }});
+    let maker = password(folder.path(), "maker.json", &maker.to_string());
+    let cli = Cli::without_broker();
+    cli.ends(0, &["connector", "--admin", &admin, "create", &maker]);
+    let login = ["--sasl-user", "admin", "--sasl-password-file", &admin_password];
+    let reader = ["-b", &address, "consume", "made", "--count", "10", "--from", "earliest"];
+    stage::soon("the topic is not made", || {
+        let topics = cli.ends(0, &[&login[..], &["-b", &address, "topic", "list"]].concat());
+        topics.stdout.contains("made").then_some(())
+    });
+    let read = cli.ends(0, &[&login[..], &reader].concat());
+    assert_eq!(read.stdout.lines().count(), 10, "{}", read.stdout);
     assert!(broker.stop().success());
 }
 

@@ -121,6 +121,11 @@ async fn open_one(
 }
 
 impl Terms {
+    /// For clients in the broker's own process.
+    pub(crate) fn inner() -> Terms {
+        Terms { advertised: None, sasl: None, principals: Arc::default() }
+    }
+
     fn of(listener: &ListenerConfig) -> Terms {
         let sasl = listener.sasl.as_ref().map(|sasl| SaslSettings {
             mechanisms: sasl.mechanisms.clone(),

@@ -7,7 +7,7 @@ use brooklet_client::{
 use brooklet_types::ErrorCode;
 
 use super::sasl::{AGAIN, ALL, start_sasl};
-use super::{Duration, Running};
+use super::{AsyncReadExt, Duration, Running};
 
 fn config(running: &Running, mechanism: SaslMechanism, user: &str, password: &str) -> ClientConfig {
     let address: Address = running.ready.listeners[0].address.to_string().parse().unwrap();
@@ -121,4 +121,18 @@ async fn users_are_created_listed_and_deleted() {
     let error = ada.delete_user("bob").await.unwrap_err();
     assert_eq!(error.code(), Some(ErrorCode::ResourceNotFound), "{error}");
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_from_the_same_process_is_not_asked_who_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start_sasl(folder.path(), ALL).await;
+    let inner = running.ready.inner.clone();
+    let mut client = super::Client::over(inner.enter().unwrap());
+    assert_eq!(client.metadata("within").await.topics.len(), 1);
+    running.stop().await;
+    let eof = client.stream.read(&mut [0]).await.unwrap();
+    assert_eq!(eof, 0, "the broker takes leave");
+    let refused = inner.enter().unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::NotConnected);
 }

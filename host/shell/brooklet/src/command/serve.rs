@@ -1,12 +1,12 @@
 //! `brooklet serve`: run a broker.
 
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use brooklet_broker::config::{Address, Config, SaslConfig, Transport, client_auth};
-use brooklet_broker::{Ready, RunError, Serving};
+use brooklet_broker::{InnerDoor, Ready, RunError, Serving};
+use brooklet_client::transport::{Opening, Reader, Way, Writer};
 use brooklet_connect::Connectors;
 use brooklet_io::tls::{ClientAuth, TlsFiles};
 use serde_json::json;
@@ -106,28 +106,32 @@ pub(crate) fn run(arguments: Arguments, as_json: bool) -> Result<(), Failure> {
     })
 }
 
-/// Connectors are clients of the first listener that takes clients without more ado.
+/// Connectors are clients in the broker's own process: no listener has to let them in, and none asks who they are.
 fn start_connectors(connectors: Arc<Connectors>, serving: &Ready) {
-    let is_plain = |serving: &&Serving| serving.transport == Transport::Tcp && !serving.sasl;
-    let Some(Serving { address, .. }) = serving.listeners.iter().find(is_plain) else {
-        tracing::warn!(
-            "connectors are not started: they come in over tcp:// without SASL, and nothing listens there"
-        );
-        return;
-    };
-    let ip = match address.ip() {
-        any if !any.is_unspecified() => any,
-        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-    };
-    let (tcp, port) = (brooklet_client::Transport::Tcp, address.port());
-    let broker = brooklet_client::Address::new(tcp, ip.to_string(), port);
-    tokio::spawn(async move { connectors.start(broker).await });
+    let Serving { address, .. } = serving.listeners.first().expect("the configuration has one");
+    let (ip, port) = (address.ip().to_string(), address.port());
+    let broker = brooklet_client::Address::new(brooklet_client::Transport::Tcp, ip, port);
+    let way = Arc::new(Inner(serving.inner.clone()));
+    tokio::spawn(async move { connectors.start(broker, way).await });
+}
+
+/// The way from a client of ours to the broker around it.
+#[derive(Debug)]
+struct Inner(InnerDoor);
+
+impl Way for Inner {
+    fn open<'a>(&'a self, _: &'a brooklet_client::Address) -> Opening<'a> {
+        Box::pin(async {
+            let (reader, writer) = tokio::io::split(self.0.enter()?);
+            let both: (Reader, Writer) = (Box::new(reader), Box::new(writer));
+            Ok(both)
+        })
+    }
 }
 
 /// The one line on standard output: what scripts wait for.
 fn announce(serving: &Ready, as_json: bool) {
-    let Ready { listeners, admin, node, cluster_id } = serving;
+    let Ready { listeners, admin, node, cluster_id, .. } = serving;
     let listeners: Vec<String> = listeners.iter().map(ToString::to_string).collect();
     if let Some(admin) = admin {
         tracing::info!("metrics and probes at http://{admin}");
