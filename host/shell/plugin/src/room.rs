@@ -448,7 +448,14 @@ async fn sweep<R: Role>(room: Weak<Room<R>>) {
         tokio::time::sleep(IDLE_MAX).await;
         match room.upgrade() {
             Some(room) if room.let_go() => {}
-            Some(_) | None => return,
+            Some(room) => {
+                if room.engine.slots().taken() == 0 {
+                    // Nobody runs: most of what is left of plugins is the code that runs and compiles them.
+                    tokio::task::spawn_blocking(brooklet_io::memory::give_back_program);
+                }
+                return;
+            }
+            None => return,
         }
     }
 }

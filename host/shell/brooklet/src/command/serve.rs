@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use brooklet_broker::config::{Address, Config, SaslConfig, Transport, client_auth};
+use brooklet_broker::config::{Address, Config, SaslConfig, client_auth};
 use brooklet_broker::{InnerDoor, Ready, RunError, Serving};
 use brooklet_client::transport::{Opening, Reader, Way, Writer};
 use brooklet_connect::Connectors;
@@ -95,6 +95,7 @@ pub(crate) fn run(arguments: Arguments, as_json: bool) -> Result<(), Failure> {
             if let Some(connectors) = connectors.get() {
                 start_connectors(Arc::clone(connectors), serving);
             }
+            brooklet_io::memory::give_back_program();
         };
         let extend = |config: &Config| {
             let (extensions, opened) = crate::plugins::open(config)?;
