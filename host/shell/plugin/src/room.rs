@@ -4,6 +4,8 @@
 //! **Invariants.** An instance is entered by one call at a time. One that trapped, ran out of time or memory,
 //! or contradicted itself is never entered again. An instance that nobody has called for a while is let go.
 
+mod instance;
+
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -12,13 +14,14 @@ use wasmtime::component::{Component, InstancePre};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use crate::bind::types::{Columns, PluginError};
-use crate::engine::{Occupied, PluginEngine, Tenant};
+use crate::engine::{PluginEngine, Tenant};
 use crate::error::{Failure, cut};
 use crate::guest::{Guest, Shared};
 use crate::library::Image;
 use crate::limits::Budget;
 use crate::metrics::RoomMetrics;
 use crate::role::{Introduction, Role};
+use instance::Instance;
 
 /// How long an instance may have nothing to do.
 const IDLE_MAX: Duration = Duration::from_secs(30);
@@ -70,21 +73,6 @@ struct State<R: Role> {
     idle: Vec<Instance<R>>,
     /// Whether somebody is on the way to let idle instances go.
     sweeping: bool,
-}
-
-struct Instance<R: Role> {
-    role: R,
-    store: Store<Guest>,
-    used: Instant,
-    metrics: RoomMetrics,
-    /// Given back when the store is gone: fields are dropped in their order.
-    _place: Occupied,
-}
-
-impl<R: Role> Drop for Instance<R> {
-    fn drop(&mut self) {
-        self.metrics.alive(-1);
-    }
 }
 
 impl<R: Role> std::fmt::Debug for Room<R> {
@@ -187,20 +175,15 @@ impl<R: Role> Room<R> {
         let mut instance = self.take().await?;
         let began = Instant::now();
         let result = self.run(&mut instance, self.budget.time, call).await;
-        let memory = instance.store.data().limiter.high_water;
-        self.metrics.called(began.elapsed(), memory);
-        match &result {
-            Ok(_) => self.give_back(instance),
-            Err(failure) => {
-                self.metrics.failed(failure.kind());
-                if failure.spoils_instance() {
-                    self.metrics.restarted();
-                    drop(instance);
-                } else {
-                    self.give_back(instance);
-                }
+        self.metrics.called(began.elapsed(), instance.high_water());
+        if let Err(failure) = &result {
+            self.metrics.failed(failure.kind());
+            if failure.spoils_instance() {
+                self.metrics.restarted();
+                return result;
             }
         }
+        self.give_back(instance);
         result
     }
 
@@ -218,7 +201,7 @@ impl<R: Role> Room<R> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = std::mem::take(&mut state.idle);
         drop(state);
-        drop(idle);
+        idle.into_iter().for_each(Instance::abandon);
     }
 
     /// A place among those who call. Whoever has waited for a call's whole time without getting one is told to come
@@ -240,18 +223,18 @@ impl<R: Role> Room<R> {
         time: Duration,
         call: impl for<'a> FnOnce(&'a R, &'a mut Store<Guest>) -> Calling<'a, T>,
     ) -> Result<T, Failure> {
-        let store = &mut instance.store;
-        store.data_mut().begin(time, FIRST_SLICE);
-        store.set_epoch_deadline(1);
-        let _running = self.engine.running();
-        let called = tokio::time::timeout(time + GRACE, call(&instance.role, store)).await;
-        let refused = store.data().limiter.refused;
-        match called {
+        let called = instance.enter(time, time + GRACE, call).await;
+        let refused = instance.refused();
+        let result = match called {
             Err(_) => Err(Failure::Timeout(time)),
             Ok(Ok(Ok(answer))) => Ok(answer),
             Ok(Ok(Err(error))) => Err(error.into()),
             Ok(Err(error)) => Err(self.classify(&error, refused, time)),
+        };
+        if result.as_ref().err().is_none_or(|failure| !failure.spoils_instance()) {
+            instance.left();
         }
+        result
     }
 
     fn classify(&self, error: &wasmtime::Error, refused: bool, time: Duration) -> Failure {
@@ -332,9 +315,8 @@ impl<R: Role> Room<R> {
             Ok(Ok((role, Ok(columns)))) => {
                 // All instances of one component want the same.
                 let _first = self.columns.set(columns);
-                self.metrics.alive(1);
-                let (used, metrics) = (Instant::now(), self.metrics.clone());
-                Ok(Instance { role, store, used, metrics, _place: place })
+                let (engine, metrics) = (Arc::clone(&self.engine), self.metrics.clone());
+                Ok(Instance::new(engine, metrics, place, role, store))
             }
         }
     }
@@ -362,7 +344,7 @@ impl<R: Role> Room<R> {
 
     fn give_back(self: &Arc<Self>, mut instance: Instance<R>) {
         let limit = self.budget.memory / RECYCLE_DENOMINATOR * RECYCLE_NUMERATOR;
-        if instance.store.data().limiter.high_water > limit {
+        if instance.high_water() > limit {
             self.metrics.recycled();
             return;
         }
@@ -413,7 +395,10 @@ impl<R: Role> std::fmt::Debug for Lease<R> {
 impl<R: Role> Lease<R> {
     /// Drops an instance whose answer was none. One that failed in a call was counted there.
     pub(crate) fn spoil(&mut self, failure: &Failure) {
-        if failure.spoils_instance() && self.instance.take().is_some() {
+        if failure.spoils_instance()
+            && let Some(instance) = self.instance.take()
+        {
+            instance.abandon();
             self.room.metrics.failed(failure.kind());
             self.room.metrics.restarted();
         }
@@ -430,7 +415,7 @@ impl<R: Role> Lease<R> {
         let room = &self.room;
         let began = Instant::now();
         let result = room.run(&mut instance, room.budget.time, call).await;
-        room.metrics.called(began.elapsed(), instance.store.data().limiter.high_water);
+        room.metrics.called(began.elapsed(), instance.high_water());
         if let Err(failure) = &result {
             room.metrics.failed(failure.kind());
             if failure.spoils_instance() {

@@ -66,6 +66,11 @@ pub(crate) fn shout() {
     print!("{long}");
 }
 
+/// One line, as a plugin should that has been asked to go.
+pub(crate) fn say_goodbye() {
+    log::log(Level::Warn, "goodbye", &[]);
+}
+
 /// A name and a label of its own for everything.
 pub(crate) fn count_everything() {
     for number in 0..2000 {

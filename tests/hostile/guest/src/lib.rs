@@ -90,7 +90,14 @@ impl Lifecycle for Hostile {
         Ok(Ready { columns: Columns::KEYS | Columns::VALUES, properties: Vec::new() })
     }
 
-    fn shutdown() {}
+    fn shutdown() {
+        match deed().as_str() {
+            "goodbye" => bomb::say_goodbye(),
+            "goodbye-loop" => bomb::run_for_ever(),
+            "goodbye-trap" => bomb::trap(),
+            _ => {}
+        }
+    }
 }
 
 fn seen(batch: &Batch) -> &[u8] {

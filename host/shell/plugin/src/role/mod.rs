@@ -43,6 +43,12 @@ pub(crate) trait Role: Sized + Send + Sync + 'static {
         store: &mut Store<Guest>,
         introduction: &Introduction,
     ) -> impl Future<Output = wasmtime::Result<Result<Columns, PluginError>>> + Send;
+
+    /// Calls `shutdown`, after which nothing else is called.
+    fn shutdown(
+        &self,
+        store: &mut Store<Guest>,
+    ) -> impl Future<Output = wasmtime::Result<()>> + Send;
 }
 
 macro_rules! role {
@@ -78,6 +84,10 @@ macro_rules! role {
                 let lifecycle = self.brooklet_plugin_lifecycle();
                 let ready = lifecycle.call_init(store, &context, &introduction.config).await?;
                 Ok(ready.map(|ready| ready.columns))
+            }
+
+            async fn shutdown(&self, store: &mut Store<Guest>) -> wasmtime::Result<()> {
+                self.brooklet_plugin_lifecycle().call_shutdown(store).await
             }
         }
     };

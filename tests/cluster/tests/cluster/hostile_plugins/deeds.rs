@@ -285,3 +285,21 @@ fn a_plugin_that_does_not_start_is_not_bound() {
     }
     assert!(scene.stage.broker.stop().success());
 }
+
+/// Whoever did nothing wrong is asked to say goodbye, and is gone afterwards whatever it does instead.
+#[test]
+fn instances_say_goodbye_before_they_go() {
+    let mut scene = Scene::new(&[]);
+    for deed in ["goodbye", "goodbye-loop", "goodbye-trap"] {
+        scene.bind(deed, &binding("serde", deed, "reject")).unwrap();
+        assert_eq!(scene.send(deed, 0, &VALUES).result, Ok(0), "{deed}");
+        scene.stage.run(&["topic", "delete", deed]);
+    }
+    soon("nothing is said", || {
+        let log = scene.broker().log();
+        log.lines().any(|line| line.contains("goodbye") && line.contains("hostile")).then_some(())
+    });
+    let count = "brooklet_plugin_instances{plugin=\"hostile\",role=\"serde\"} 0";
+    soon("some do not go", || scene.metrics().contains(count).then_some(()));
+    assert!(scene.stage.broker.stop().success());
+}
