@@ -86,7 +86,9 @@ impl Client {
         let pins = config.brokers.iter().filter_map(|address| address.pin.clone()).collect();
         Client {
             shared: Arc::new(Shared {
-                dialer: Dialer::new(config.tls.clone(), pins).by(config.way.clone()),
+                dialer: Dialer::new(config.tls.clone(), pins)
+                    .adapting(config.congestion)
+                    .by(config.way.clone()),
                 config,
                 memory: Mutex::default(),
                 places: Mutex::default(),

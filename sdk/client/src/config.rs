@@ -207,6 +207,16 @@ pub struct IdentityFiles {
     pub key: PathBuf,
 }
 
+/// How fast is sent over QUIC as the link answers. This is the client's side; a broker has a setting for its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Congestion {
+    /// As almost everybody: a lost packet means that the link is full.
+    #[default]
+    Cubic,
+    /// For links that lose packets without being full: goes by the rate at which packets arrive.
+    Bbr,
+}
+
 /// Who the client says it is, and how it proves it.
 #[derive(Clone, Debug)]
 pub struct SaslConfig {
@@ -277,6 +287,8 @@ pub struct ClientConfig {
     pub way: Option<Arc<dyn Way>>,
     /// Whom the client believes over TLS and QUIC.
     pub tls: TlsConfig,
+    /// How sending over QUIC adapts to the link.
+    pub congestion: Congestion,
     /// Who the client says it is; none where brokers do not ask, or its certificate says it.
     pub sasl: Option<SaslConfig>,
     /// Sent with every request, seen in the broker's logs and quotas.
@@ -301,6 +313,7 @@ impl ClientConfig {
             follow_advertised: true,
             way: None,
             tls: TlsConfig::default(),
+            congestion: Congestion::default(),
             sasl: None,
             client_id: "brooklet".to_owned(),
             connect_timeout: Duration::from_secs(10),

@@ -32,8 +32,8 @@ pub use admin::Admin;
 pub use brooklet_auth::Secret;
 pub use client::Client;
 pub use config::{
-    Address, AddressError, ClientConfig, IdentityFiles, MechanismError, Pin, SaslConfig,
-    SaslMechanism, TlsConfig, Transport,
+    Address, AddressError, ClientConfig, Congestion, IdentityFiles, MechanismError, Pin,
+    SaslConfig, SaslMechanism, TlsConfig, Transport,
 };
 pub use consumer::{
     ConsumeError, Consumer, ConsumerConfig, ConsumerRecord, Event, GroupConfig, PartitionRecords,

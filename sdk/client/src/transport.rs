@@ -24,7 +24,7 @@ use tokio_rustls::TlsConnector;
 
 use self::quic::Quic;
 use self::trust::Trust;
-use crate::config::{self, Address, TlsConfig, Transport};
+use crate::config::{self, Address, Congestion, TlsConfig, Transport};
 use crate::error::{ConnectError, Peer};
 
 /// Bytes from a broker.
@@ -103,6 +103,11 @@ impl Dialer {
             blocked: Mutex::default(),
             way: None,
         }
+    }
+
+    /// The same, with sending over QUIC adapted to the link in this manner.
+    pub fn adapting(self, congestion: Congestion) -> Dialer {
+        Dialer { quic: Quic::new(congestion), ..self }
     }
 
     /// The same, with all brokers reached by `way`, whatever their addresses say.

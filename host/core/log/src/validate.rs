@@ -322,8 +322,9 @@ fn rewrite(
             keyless.push(index);
         }
         if recompress {
-            let offset = record.offset.distance_from(header.base_offset);
-            let offset = Offset::new(offset);
+            // Counted anew, as in Kafka: a producer may have numbered its records as it liked, and a batch whose last
+            // record is not its last offset could never be read.
+            let offset = Offset::new(u64::from(index));
             let count = usize::try_from(record.header_count()).unwrap_or_default();
             let (key, value, headers) = (record.key, record.value, record.headers);
             builder.push_at(offset, record.timestamp, key, value, count, headers)?;

@@ -25,6 +25,7 @@
 mod answers;
 mod connection;
 mod doors;
+pub mod dry;
 mod fetch;
 mod requests;
 mod rewrite;

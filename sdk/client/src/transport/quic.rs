@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use std::{io, mem};
 
+use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -19,7 +20,7 @@ use tokio::net::lookup_host;
 use tokio::time::{sleep, timeout};
 
 use super::{Early, Stream, not_trusted};
-use crate::config::{Address, Transport};
+use crate::config::{Address, Congestion, Transport};
 use crate::error::{ConnectError, Peer};
 
 /// A connection whose last stream has ended is kept for so long: what was written last is acknowledged by then.
@@ -39,6 +40,7 @@ const CONNECTION_BYTES: u32 = 16 << 20;
 /// The sockets and connections of one client.
 #[derive(Default)]
 pub(super) struct Quic {
+    congestion: Congestion,
     /// One for each family of addresses. Held for look-ups and updates only, never over a wait.
     endpoints: Mutex<BTreeMap<bool, Endpoint>>,
     /// One place for each broker. Held to find the place only; the place has its own lock, which is held while dialling, so
@@ -69,6 +71,10 @@ impl Drop for Link {
 }
 
 impl Quic {
+    pub(super) fn new(congestion: Congestion) -> Quic {
+        Quic { congestion, ..Quic::default() }
+    }
+
     /// Opens a stream to `peer`, on the connection that there is or on a new one; with [`Early::NotTried`] always on a
     /// new one, as the last has come to nothing.
     pub(super) async fn dial(
@@ -111,7 +117,7 @@ impl Quic {
         let mut last =
             unreachable(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
         let mut settings = quinn::ClientConfig::new(config);
-        settings.transport_config(Arc::new(transport_settings()));
+        settings.transport_config(Arc::new(transport_settings(self.congestion)));
         for address in addresses {
             let endpoint = self.endpoint(address).map_err(unreachable)?;
             let connecting = endpoint.connect_with(settings.clone(), address, host);
@@ -165,7 +171,7 @@ impl Quic {
     }
 }
 
-fn transport_settings() -> TransportConfig {
+fn transport_settings(congestion: Congestion) -> TransportConfig {
     let idle = IdleTimeout::try_from(IDLE_MAX).expect("a minute fits");
     let mut settings = TransportConfig::default();
     settings
@@ -173,12 +179,20 @@ fn transport_settings() -> TransportConfig {
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)
+        .congestion_controller_factory(controller(congestion))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(Some(idle))
         .stream_receive_window(VarInt::from_u32(STREAM_BYTES))
         .receive_window(VarInt::from_u32(CONNECTION_BYTES))
         .send_window(u64::from(CONNECTION_BYTES));
     settings
+}
+
+fn controller(congestion: Congestion) -> Arc<dyn ControllerFactory + Send + Sync> {
+    match congestion {
+        Congestion::Cubic => Arc::new(CubicConfig::default()),
+        Congestion::Bbr => Arc::new(BbrConfig::default()),
+    }
 }
 
 async fn open(peer: &Peer, link: Arc<Link>) -> Result<Stream, ConnectError> {
@@ -227,5 +241,21 @@ impl AsyncWrite for Half<quinn::SendStream> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         AsyncWrite::poll_shutdown(Pin::new(&mut self.stream), context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use quinn::congestion::{Bbr, Cubic};
+
+    use super::*;
+
+    #[test]
+    fn sending_is_controlled_as_the_settings_say() {
+        let built = |congestion| controller(congestion).build(Instant::now(), 1200).into_any();
+        assert!(built(Congestion::Cubic).is::<Cubic>());
+        assert!(built(Congestion::Bbr).is::<Bbr>());
     }
 }

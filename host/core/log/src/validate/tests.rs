@@ -184,3 +184,26 @@ fn another_codec_changes_nothing_but_the_codec() {
     let header = taken.header();
     assert_eq!((header.producer_id, header.base_sequence), (Some(ProducerId(7)), 40));
 }
+
+#[test]
+fn records_that_are_written_anew_are_numbered_anew() {
+    let mut builder = BatchBuilder::new(Codec::None);
+    for offset in [0, 2, 2, 1] {
+        let headers = std::iter::empty();
+        builder.push_at(Offset::new(offset), NOW, Some(b"k"), None, 0, headers).unwrap();
+    }
+    let bytes = builder.build().unwrap();
+    let mut header = BatchHeader::parse(&bytes).unwrap();
+    header.last_offset_delta = 3;
+    let mut copy = BytesMut::from(&bytes[..]);
+    copy[..HEADER_BYTES].copy_from_slice(&header.encode());
+    header.crc = batch::crc(&copy);
+    copy[..HEADER_BYTES].copy_from_slice(&header.encode());
+
+    let rules = TopicRules { compression: Some((Codec::Lz4, None)), ..rules() };
+    let taken = validate(copy.freeze(), &rules, NOW).unwrap();
+    assert_eq!(taken.header().last_offset_delta, 3);
+    let records = batch::records(taken.bytes()).unwrap();
+    let offsets: Vec<u64> = records.iter().map(|record| record.unwrap().offset.value()).collect();
+    assert_eq!(offsets, [0, 1, 2, 3]);
+}
