@@ -103,6 +103,22 @@ impl Connection {
         }
     }
 
+    /// Opens another stream in the QUIC connection that there is to `peer`; none where that has no more of them, or is gone.
+    pub async fn beside(
+        dialer: &Dialer,
+        peer: Peer,
+        config: &ClientConfig,
+    ) -> Result<Option<Connection>, ConnectError> {
+        let after = config.connect_timeout;
+        let deadline = Instant::now() + after;
+        let Some(stream) = dialer.beside(&peer).await? else { return Ok(None) };
+        let connection = Connection::over(stream, peer.clone(), config, deadline).await?;
+        match timeout_at(deadline, connection.introduce()).await {
+            Ok(introduced) => introduced.map(|()| Some(connection)),
+            Err(_) => Err(ConnectError::Timeout { peer, after }),
+        }
+    }
+
     async fn agreed(
         dialer: &Dialer,
         peer: Peer,

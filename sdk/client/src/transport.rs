@@ -98,6 +98,18 @@ impl Dialer {
         }
     }
 
+    /// Opens another stream in the QUIC connection that there is to `peer`. None where there is no connection, or it has no
+    /// more streams: none is made for it.
+    pub async fn beside(&self, peer: &Peer) -> Result<Option<Stream>, ConnectError> {
+        self.quic.beside(peer).await
+    }
+
+    /// A QUIC connection of its own, with the settings that all others have, for whoever speaks something else over it: what
+    /// QUIC alone carries can be measured so.
+    pub async fn bare(&self, peer: &Peer) -> Result<quinn::Connection, ConnectError> {
+        within(peer, QUIC_ANSWER_MAX, self.quic.bare(peer, self.trust.quic(peer)?)).await
+    }
+
     /// Takes leave of all brokers that were reached over QUIC.
     pub async fn close(&self) {
         self.quic.close().await;

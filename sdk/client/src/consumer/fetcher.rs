@@ -1,7 +1,9 @@
-//! The task that fetches from one broker until it is replaced.
+//! The task that fetches from one broker, on one part of the consumer's lane, until it is replaced.
 //!
 //! It asks without fetch sessions: a request then says everything, and nothing has to be mended after
-//! a lost connection. The first thing it cannot handle itself it reports, and ends.
+//! a lost connection. Sessions would be one for each part, as each has requests of its own under way; over QUIC a request names
+//! few partitions, so there is little they could leave unsaid, and brokers keep but a thousand of them for everybody.
+//! The first thing it cannot handle itself it reports, and ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -53,7 +55,7 @@ pub(crate) async fn run(
         rotation += 1;
         let within = client.config().request_timeout + config.consumer.fetch_wait;
         let answer = async {
-            let connection = client.broker(leader, config.lane).await?;
+            let connection = client.broker(leader, &config.lane).await?;
             let peer = connection.peer().clone();
             let response = connection.submit(&request, within).await?.answer().await?;
             Code(response.error_code)

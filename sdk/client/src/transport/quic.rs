@@ -77,12 +77,8 @@ impl Quic {
         config: Arc<QuicClientConfig>,
         early: Early,
     ) -> Result<Stream, ConnectError> {
-        let place = {
-            let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-            places.entry(peer.address.clone()).or_default().clone()
-        };
+        let place = self.place(peer);
         let mut place = place.lock().await;
-        let is_open = |link: &Arc<Link>| link.connection.close_reason().is_none();
         let known = place.upgrade().filter(is_open).filter(|_| early != Early::NotTried);
         if let Some(link) = known {
             // A broker gives a connection so many streams. Where all of them are taken, another one has as many.
@@ -94,6 +90,30 @@ impl Quic {
         *place = Arc::downgrade(&link);
         drop(place);
         open(peer, link).await
+    }
+
+    /// Opens a stream on the connection that there is, if it has one left.
+    pub(super) async fn beside(&self, peer: &Peer) -> Result<Option<Stream>, ConnectError> {
+        let place = self.place(peer);
+        let known = place.lock().await.upgrade().filter(is_open);
+        let Some(link) = known else { return Ok(None) };
+        // A stream that has just ended makes room for another one, a way to the broker and back later.
+        timeout(STREAM_WAIT_MAX, open(peer, link)).await.ok().transpose()
+    }
+
+    /// A connection that nobody else has.
+    pub(super) async fn bare(
+        &self,
+        peer: &Peer,
+        config: Arc<QuicClientConfig>,
+    ) -> Result<quinn::Connection, ConnectError> {
+        let link = self.connect(peer, config, Early::Never).await?;
+        Ok(link.connection.clone())
+    }
+
+    fn place(&self, peer: &Peer) -> Place {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.entry(peer.address.clone()).or_default().clone()
     }
 
     async fn connect(
@@ -179,6 +199,10 @@ fn transport_settings() -> TransportConfig {
         .receive_window(VarInt::from_u32(CONNECTION_BYTES))
         .send_window(u64::from(CONNECTION_BYTES));
     settings
+}
+
+fn is_open(link: &Arc<Link>) -> bool {
+    link.connection.close_reason().is_none()
 }
 
 async fn open(peer: &Peer, link: Arc<Link>) -> Result<Stream, ConnectError> {
