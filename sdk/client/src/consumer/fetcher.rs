@@ -155,8 +155,9 @@ fn take(
     let mut records = Vec::new();
     let mut next = position;
     for batch in batch::split(bytes) {
-        let read = batch
-            .and_then(|(_, batch)| decode(config, batch, position, &mut aborted, &mut records));
+        let read = batch.and_then(|(_, batch)| {
+            decode(config, bytes, batch, position, &mut aborted, &mut records)
+        });
         match read {
             Ok(end) => next = next.max(end),
             // Half a batch at the end is what the limit of bytes cut off.
@@ -180,9 +181,10 @@ fn take(
     })
 }
 
-/// Adds the records of one batch from `position` on, and says which offset follows it.
+/// Adds the records of one batch of `answer` from `position` on, and says which offset follows it.
 fn decode(
     config: &ConsumerConfig,
+    answer: &Bytes,
     bytes: &[u8],
     position: i64,
     aborted: &mut Aborted,
@@ -217,7 +219,7 @@ fn decode(
         if record.offset.to_wire() < position {
             continue;
         }
-        let copy = Bytes::copy_from_slice;
+        let copy = |part| shared(answer, part);
         let headers = record.headers.clone();
         records.push(ConsumerRecord {
             offset: record.offset.to_wire(),
@@ -228,6 +230,19 @@ fn decode(
         });
     }
     Ok(end)
+}
+
+/// `part` of `whole`, or a copy, where it lies elsewhere (having been compressed) or is no larger than what it would take to
+/// share it.
+fn shared(whole: &Bytes, part: &[u8]) -> Bytes {
+    /// About what an allocation costs; a small part is not to keep a large answer.
+    const COPIED_BYTES_MAX: usize = 128;
+    let within = whole.as_ptr_range().contains(&part.as_ptr());
+    if within && part.len() > COPIED_BYTES_MAX {
+        whole.slice_ref(part)
+    } else {
+        Bytes::copy_from_slice(part)
+    }
 }
 
 /// The aborted transactions of one answer.

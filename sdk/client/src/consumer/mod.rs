@@ -38,7 +38,8 @@ use membership::{Membership, Signal};
 /// Decoded batches that wait to be polled; each may be as large as a partition's share of a fetch.
 const QUEUE_MAX: usize = 8;
 
-/// One record as read.
+/// One record as read. What is large in it shares the memory of the answer it came in: whoever keeps few records of
+/// many copies them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsumerRecord {
     /// Its place in the partition.
