@@ -20,7 +20,7 @@ use brooklet_wire::message::{
     ApiVersionsRequest, ApiVersionsResponse, decode_response, encode_request, make,
 };
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::sync::{RwLock, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
@@ -387,10 +387,7 @@ async fn write_all(
         {
             return;
         }
-        let written = match writer.write_all(&frame).await {
-            Ok(()) => writer.flush().await,
-            failed @ Err(_) => failed,
-        };
+        let written = writer.write_frame(frame).await;
         // The reader notices it too, and tells those who wait.
         if let Err(error) = written {
             ended.get_or_init(|| error.to_string().into());

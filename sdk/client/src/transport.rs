@@ -1,6 +1,6 @@
 //! The one seam to the network: how a pair of byte streams to a broker comes about.
 //!
-//! Everything above holds a [`Reader`] and a [`Writer`] and cannot tell what carries them.
+//! Everything above holds a [`Reader`] and a [`Writer`] and need not tell what carries them.
 //!
 //! **What it decides.** Over what a broker is reached. Where QUIC is not answered, TLS is tried, at the same port or the one that
 //! the address names: some networks let no UDP through. It never falls back to TCP in the clear, and
@@ -11,24 +11,78 @@ mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use self::quic::Quic;
 use self::trust::Trust;
-use crate::config::{Address, Pin, TlsConfig, Transport};
+use crate::config::{self, Address, TlsConfig, Transport};
 use crate::error::{ConnectError, Peer};
 
 /// Bytes from a broker.
 pub type Reader = Box<dyn AsyncRead + Send + Unpin>;
 /// Bytes to a broker.
-pub type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+pub struct Writer(Outgoing);
+
+enum Outgoing {
+    /// Over TCP and TLS.
+    Socket(Box<dyn AsyncWrite + Send + Unpin>),
+    /// Over QUIC, which keeps what was written until it has arrived: a frame that is handed over need not be copied.
+    Quic(quic::Half<quinn::SendStream>),
+}
+
+impl Writer {
+    /// Writes a whole frame. Dropped half way, a part of it has been written.
+    pub async fn write_frame(&mut self, frame: Bytes) -> io::Result<()> {
+        match &mut self.0 {
+            Outgoing::Socket(socket) => {
+                socket.write_all(&frame).await?;
+                socket.flush().await
+            }
+            Outgoing::Quic(half) => half.write_chunk(frame).await,
+        }
+    }
+
+    fn socket(socket: impl AsyncWrite + Send + Unpin + 'static) -> Writer {
+        Writer(Outgoing::Socket(Box::new(socket)))
+    }
+}
+
+impl AsyncWrite for Writer {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.0 {
+            Outgoing::Socket(socket) => Pin::new(socket).poll_write(context, bytes),
+            Outgoing::Quic(half) => Pin::new(half).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.0 {
+            Outgoing::Socket(socket) => Pin::new(socket).poll_flush(context),
+            Outgoing::Quic(half) => Pin::new(half).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.0 {
+            Outgoing::Socket(socket) => Pin::new(socket).poll_shutdown(context),
+            Outgoing::Quic(half) => Pin::new(half).poll_shutdown(context),
+        }
+    }
+}
 
 /// How long UDP may stay without an answer before TLS is tried: several packets have been lost by then.
 pub const QUIC_ANSWER_MAX: Duration = Duration::from_secs(3);
@@ -80,7 +134,7 @@ impl Default for Dialer {
 
 impl Dialer {
     /// One that believes whom `tls` says, or, with pins, whoever has one of those certificates.
-    pub fn new(tls: TlsConfig, pins: BTreeSet<Pin>) -> Dialer {
+    pub fn new(tls: TlsConfig, pins: BTreeSet<config::Pin>) -> Dialer {
         Dialer { trust: Trust::new(tls, pins), quic: Quic::default(), blocked: Mutex::default() }
     }
 
@@ -118,7 +172,7 @@ impl Dialer {
     async fn dial_tcp(&self, peer: &Peer) -> Result<Stream, ConnectError> {
         let stream = connect(peer, peer.address.port).await?;
         let (reader, writer) = stream.into_split();
-        let (reader, writer) = (Box::new(reader), Box::new(writer));
+        let (reader, writer) = (Box::new(reader), Writer::socket(writer));
         Ok(Stream { reader, writer, transport: Transport::Tcp, early: false })
     }
 
@@ -129,7 +183,7 @@ impl Dialer {
         let shaken = TlsConnector::from(config).connect(name, stream).await;
         let stream = shaken.map_err(|error| not_trusted(peer, &error))?;
         let (reader, writer) = tokio::io::split(stream);
-        let (reader, writer) = (Box::new(reader), Box::new(writer));
+        let (reader, writer) = (Box::new(reader), Writer::socket(writer));
         Ok(Stream { reader, writer, transport: Transport::Tls, early: false })
     }
 

@@ -12,13 +12,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use std::{io, mem};
 
+use bytes::Bytes;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::lookup_host;
 use tokio::time::{sleep, timeout};
 
-use super::{Early, Stream, not_trusted};
+use super::{Early, Outgoing, Stream, Writer, not_trusted};
 use crate::config::{Address, Transport};
 use crate::error::{ConnectError, Peer};
 
@@ -211,14 +212,21 @@ async fn open(peer: &Peer, link: Arc<Link>) -> Result<Stream, ConnectError> {
     let early = link.early.load(Ordering::Relaxed);
     let reader = Half { stream: reader, link: Arc::clone(&link) };
     let writer = Half { stream: writer, link };
-    let (reader, writer) = (Box::new(reader), Box::new(writer));
-    Ok(Stream { reader, writer, transport: Transport::Quic, early })
+    let writer = Writer(Outgoing::Quic(writer));
+    Ok(Stream { reader: Box::new(reader), writer, transport: Transport::Quic, early })
 }
 
 /// One direction of a stream, which keeps its connection.
-struct Half<S> {
+pub(super) struct Half<S> {
     stream: S,
     link: Arc<Link>,
+}
+
+impl Half<quinn::SendStream> {
+    /// Writes all of it, without a copy.
+    pub(super) async fn write_chunk(&mut self, chunk: Bytes) -> io::Result<()> {
+        Ok(self.stream.write_chunk(chunk).await?)
+    }
 }
 
 impl AsyncRead for Half<quinn::RecvStream> {
