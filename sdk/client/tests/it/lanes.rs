@@ -142,8 +142,8 @@ async fn partitions_are_spread_over_streams_and_each_keeps_to_its_own() {
     let bridge = Bridge::start(broker.tcp.clone(), None, Faults::None);
     let client = client(bridge.client(), bridge.address.clone(), 4);
     create(&client, 6).await;
-    soon(send_numbers(&client, 6, 100)).await;
-    soon(read_numbers(&client, 6, 100)).await;
+    soon(Box::pin(send_numbers(&client, 6, 100))).await;
+    soon(Box::pin(read_numbers(&client, 6, 100))).await;
     for streams in [bridge.produced(), bridge.fetched()] {
         let mut all: Vec<i32> = streams.values().flatten().copied().collect();
         all.sort_unstable();
@@ -164,7 +164,7 @@ async fn what_a_lane_has_carried_ends_with_whoever_took_it() {
     let client = client(bridge.client(), bridge.address.clone(), 64);
     create(&client, 4).await;
     for _ in 0..3 {
-        soon(send_numbers(&client, 4, 1)).await;
+        soon(Box::pin(send_numbers(&client, 4, 1))).await;
     }
     // The streams of producers that have gone end; those of the client itself stay.
     soon(bridge.streams_fall_to(2)).await;
@@ -181,9 +181,9 @@ async fn records_are_stored_once_and_in_order_although_streams_die() {
         let bridge = Bridge::start(broker.tcp.clone(), None, Faults::LoseEach(5));
         let client = client(bridge.client(), bridge.address.clone(), lanes);
         create(&client, 8).await;
-        soon(send_numbers(&client, 8, 50)).await;
+        soon(Box::pin(send_numbers(&client, 8, 50))).await;
         assert!(bridge.killed() > 3, "{} streams have died", bridge.killed());
-        soon(read_numbers(&client, 8, 50)).await;
+        soon(Box::pin(read_numbers(&client, 8, 50))).await;
         Admin::new(client.clone()).delete_topic("t").await.unwrap();
         soon(client.close()).await;
     }
@@ -197,9 +197,9 @@ async fn where_a_broker_gives_few_streams_partitions_share_them() {
         let bridge = Bridge::start(broker.tcp.clone(), Some(streams), Faults::None);
         let client = client(bridge.client(), bridge.address.clone(), 64);
         create(&client, 16).await;
-        soon(send_numbers(&client, 16, 20)).await;
+        soon(Box::pin(send_numbers(&client, 16, 20))).await;
         assert!(bridge.produced().len() <= usize::try_from(streams).unwrap());
-        soon(read_numbers(&client, 16, 20)).await;
+        soon(Box::pin(read_numbers(&client, 16, 20))).await;
         // With one stream each: for what any broker answers and what this one does, for the producer, and for the consumer.
         assert!(bridge.connections() <= 4, "{} connections", bridge.connections());
         Admin::new(client.clone()).delete_topic("t").await.unwrap();
