@@ -3,13 +3,16 @@
 //! **What it decides.** Which broker a request goes to, when what it remembers is out of date, and
 //! how often something is tried again. **What it never does.** Know what a record is.
 //!
-//! A *lane* is a connection of one's own to each broker. Answers come in order, so a request that
+//! A [`Lane`] is a connection of one's own to each broker. Answers come in order, so a request that
 //! may be held back (a fetch, a join) would hold back everything behind it; whoever sends such
-//! requests takes a lane for them.
+//! requests takes a lane for them. Over QUIC a lane is spread over streams, and each partition keeps to one of them.
+
+mod lanes;
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +23,9 @@ use brooklet_wire::message::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::config::{Address, ClientConfig};
+pub use self::lanes::Lane;
+use self::lanes::{Places, Reach, Target};
+use crate::config::{Address, ClientConfig, Transport};
 use crate::connection::Connection;
 use crate::error::{ApiError, Code, ConnectError, Peer};
 use crate::metadata::{Metadata, TopicMetadata};
@@ -42,35 +47,15 @@ pub struct Client {
     shared: Arc<Shared>,
 }
 
-/// A set of connections that nobody else's requests hold back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Lane(u32);
-
-impl Lane {
-    /// The lane for requests that are answered at once.
-    pub const COMMON: Lane = Lane(0);
-}
-
 struct Shared {
     config: ClientConfig,
     dialer: Dialer,
     /// What brokers said about the cluster. Held for look-ups and updates only, never over a wait.
     memory: Mutex<Memory>,
-    /// One place per broker and lane. Held to find the place only; the place has its own lock,
-    /// which is held while dialling so that nobody dials twice.
-    places: Mutex<BTreeMap<(Target, Lane), Place>>,
-    lanes: AtomicU32,
+    places: Arc<Places>,
     /// Whether any broker was ever reached: before that, a wrong address is more likely than a
     /// restart, and nobody should wait for it.
     reached: AtomicBool,
-}
-
-type Place = Arc<tokio::sync::Mutex<Option<Connection>>>;
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Target {
-    Given(usize),
-    Known(BrokerId),
 }
 
 #[derive(Default)]
@@ -91,8 +76,7 @@ impl Client {
                     .by(config.way.clone()),
                 config,
                 memory: Mutex::default(),
-                places: Mutex::default(),
-                lanes: AtomicU32::new(1),
+                places: Arc::default(),
                 reached: AtomicBool::new(false),
             }),
         }
@@ -109,9 +93,18 @@ impl Client {
         self.shared.dialer.close().await;
     }
 
-    /// A lane nobody else has.
+    /// A lane nobody else has. Its connections end with it.
     pub fn new_lane(&self) -> Lane {
-        Lane(self.shared.lanes.fetch_add(1, Ordering::Relaxed))
+        self.shared.places.new_lane()
+    }
+
+    /// On which part of a lane requests for one partition go to `leader`. Over QUIC partitions are spread over
+    /// [`ClientConfig::partition_lanes`] of them, those of one topic evenly.
+    pub(crate) fn part_of(&self, leader: BrokerId, topic: &str, partition: u32) -> u32 {
+        match self.address(leader).map(|address| address.transport) {
+            Some(Transport::Quic) => part_of(topic, partition, self.shared.config.partition_lanes),
+            Some(Transport::Tcp | Transport::Tls) | None => 0,
+        }
     }
 
     /// A connection to any broker: the addresses given first, then what the cluster told us.
@@ -119,7 +112,7 @@ impl Client {
         let mut tried = Vec::new();
         for (index, address) in self.shared.config.brokers.iter().enumerate() {
             let peer = Peer { address: address.clone(), id: None };
-            match self.connect(Target::Given(index), Lane::COMMON, peer).await {
+            match self.connect(Target::Given(index), &Lane::COMMON, peer).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => tried.push(error),
             }
@@ -128,7 +121,7 @@ impl Client {
             self.memory(|memory| memory.cluster.brokers.values().cloned().collect());
         for broker in known {
             let peer = Peer { address: broker.address, id: Some(broker.id) };
-            match self.connect(Target::Known(broker.id), Lane::COMMON, peer).await {
+            match self.connect(Target::Known(broker.id), &Lane::COMMON, peer).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => tried.push(error),
             }
@@ -137,7 +130,7 @@ impl Client {
     }
 
     /// A connection to one broker at the address it advertises.
-    pub async fn broker(&self, id: BrokerId, lane: Lane) -> Result<Connection, ApiError> {
+    pub async fn broker(&self, id: BrokerId, lane: &Lane) -> Result<Connection, ApiError> {
         let address = self.address(id).ok_or(ApiError::UnknownBroker { id })?;
         let peer = Peer { address: address.clone(), id: Some(id) };
         let outcome = self.connect(Target::Known(id), lane, peer).await;
@@ -151,13 +144,13 @@ impl Client {
         }
         // A cluster that names no controller lets any broker take these requests.
         match self.memory(|memory| memory.cluster.controller) {
-            Some(id) if self.address(id).is_some() => self.broker(id, Lane::COMMON).await,
+            Some(id) if self.address(id).is_some() => self.broker(id, &Lane::COMMON).await,
             Some(_) | None => self.any().await,
         }
     }
 
     /// A connection to the coordinator of `group`.
-    pub async fn coordinator(&self, group: &str, lane: Lane) -> Result<Connection, ApiError> {
+    pub async fn coordinator(&self, group: &str, lane: &Lane) -> Result<Connection, ApiError> {
         let known = self.memory(|memory| memory.coordinators.get(group).copied());
         let id = match known {
             Some(id) => id,
@@ -357,23 +350,12 @@ impl Client {
     async fn connect(
         &self,
         target: Target,
-        lane: Lane,
+        lane: &Lane,
         peer: Peer,
     ) -> Result<Connection, ConnectError> {
-        let place = {
-            let mut places = self.shared.places.lock().unwrap_or_else(PoisonError::into_inner);
-            places.entry((target, lane)).or_default().clone()
-        };
-        let mut place = place.lock().await;
-        if let Some(connection) = place.as_ref()
-            && !connection.is_closed()
-            && connection.peer().address == peer.address
-        {
-            return Ok(connection.clone());
-        }
-        let connection = Connection::open(&self.shared.dialer, peer, &self.shared.config).await?;
-        self.shared.reached.store(true, Ordering::Relaxed);
-        *place = Some(connection.clone());
+        let Shared { dialer, config, places, reached, .. } = &*self.shared;
+        let connection = places.connect(lane, Reach { dialer, config, target, peer }).await?;
+        reached.store(true, Ordering::Relaxed);
         Ok(connection)
     }
 
@@ -410,6 +392,14 @@ impl Memory {
         }
         self.cluster = Metadata { topics: BTreeMap::new(), ..metadata.clone() };
     }
+}
+
+/// Which of `count` parts a partition has. The same in every process: nothing depends on it, and a trace can be followed.
+fn part_of(topic: &str, partition: u32, count: u32) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    topic.hash(&mut hasher);
+    let part = hasher.finish().wrapping_add(partition.into()) % u64::from(count.max(1));
+    u32::try_from(part).expect("below a u32")
 }
 
 /// Waits that grow, and differ between clients that lost the same broker.

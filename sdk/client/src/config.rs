@@ -303,6 +303,9 @@ pub struct ClientConfig {
     pub metadata_age_max: Duration,
     /// The largest answer taken from a broker.
     pub response_bytes_max: usize,
+    /// Over QUIC, over how many streams to one broker a producer, and a consumer, spreads its partitions: a lost packet
+    /// holds up those of one stream only. Where a broker gives fewer, some partitions share one.
+    pub partition_lanes: u32,
 }
 
 impl ClientConfig {
@@ -322,6 +325,8 @@ impl ClientConfig {
             metadata_age_max: Duration::from_secs(300),
             // Twice what a broker sends for one fetch, and far from exhausting a machine.
             response_bytes_max: 128 << 20,
+            // A stream for each of a machine's partitions, most often; a broker of ours gives four times as many.
+            partition_lanes: 64,
         }
     }
 }

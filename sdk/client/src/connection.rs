@@ -20,7 +20,7 @@ use brooklet_wire::message::{
     ApiVersionsRequest, ApiVersionsResponse, decode_response, encode_request, make,
 };
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::sync::{RwLock, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
@@ -99,6 +99,22 @@ impl Connection {
         let connection = Connection::agreed(dialer, peer.clone(), config, deadline).await?;
         match timeout_at(deadline, connection.introduce()).await {
             Ok(introduced) => introduced.map(|()| connection),
+            Err(_) => Err(ConnectError::Timeout { peer, after }),
+        }
+    }
+
+    /// Opens another stream in the QUIC connection that there is to `peer`; none where that has no more of them, or is gone.
+    pub async fn beside(
+        dialer: &Dialer,
+        peer: Peer,
+        config: &ClientConfig,
+    ) -> Result<Option<Connection>, ConnectError> {
+        let after = config.connect_timeout;
+        let deadline = Instant::now() + after;
+        let Some(stream) = dialer.beside(&peer).await? else { return Ok(None) };
+        let connection = Connection::over(stream, peer.clone(), config, deadline).await?;
+        match timeout_at(deadline, connection.introduce()).await {
+            Ok(introduced) => introduced.map(|()| Some(connection)),
             Err(_) => Err(ConnectError::Timeout { peer, after }),
         }
     }
@@ -371,10 +387,7 @@ async fn write_all(
         {
             return;
         }
-        let written = match writer.write_all(&frame).await {
-            Ok(()) => writer.flush().await,
-            failed @ Err(_) => failed,
-        };
+        let written = writer.write_frame(frame).await;
         // The reader notices it too, and tells those who wait.
         if let Err(error) = written {
             ended.get_or_init(|| error.to_string().into());

@@ -81,7 +81,7 @@ impl Client {
         wanted: &[&(Partition, OffsetSpec)],
         found: &mut BTreeMap<Partition, OffsetAt>,
     ) -> Result<(), ApiError> {
-        let connection = self.broker(leader, Lane::COMMON).await?;
+        let connection = self.broker(leader, &Lane::COMMON).await?;
         let mut topics: BTreeMap<&str, Vec<ListOffsetsPartition>> = BTreeMap::new();
         for ((topic, partition), spec) in wanted {
             topics.entry(topic).or_default().push(make(|one: &mut ListOffsetsPartition| {

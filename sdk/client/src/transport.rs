@@ -1,6 +1,6 @@
 //! The one seam to the network: how a pair of byte streams to a broker comes about.
 //!
-//! Everything above holds a [`Reader`] and a [`Writer`] and cannot tell what carries them.
+//! Everything above holds a [`Reader`] and a [`Writer`] and need not tell what carries them.
 //!
 //! **What it decides.** Over what a broker is reached. Where QUIC is not answered, TLS is tried, at the same port or the one that
 //! the address names: some networks let no UDP through. It never falls back to TCP in the clear, and
@@ -14,10 +14,12 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
@@ -30,7 +32,59 @@ use crate::error::{ConnectError, Peer};
 /// Bytes from a broker.
 pub type Reader = Box<dyn AsyncRead + Send + Unpin>;
 /// Bytes to a broker.
-pub type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+pub struct Writer(Outgoing);
+
+enum Outgoing {
+    /// Over TCP and TLS.
+    Socket(Box<dyn AsyncWrite + Send + Unpin>),
+    /// Over QUIC, which keeps what was written until it has arrived: a frame that is handed over need not be copied.
+    Quic(quic::Half<quinn::SendStream>),
+}
+
+impl Writer {
+    /// Writes a whole frame. Dropped half way, a part of it has been written.
+    pub async fn write_frame(&mut self, frame: Bytes) -> io::Result<()> {
+        match &mut self.0 {
+            Outgoing::Socket(socket) => {
+                socket.write_all(&frame).await?;
+                socket.flush().await
+            }
+            Outgoing::Quic(half) => half.write_chunk(frame).await,
+        }
+    }
+
+    /// Writes to anything that copies what it is given, or has passed it on when it says so.
+    pub fn socket(socket: impl AsyncWrite + Send + Unpin + 'static) -> Writer {
+        Writer(Outgoing::Socket(Box::new(socket)))
+    }
+}
+
+impl AsyncWrite for Writer {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.0 {
+            Outgoing::Socket(socket) => Pin::new(socket).poll_write(context, bytes),
+            Outgoing::Quic(half) => Pin::new(half).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.0 {
+            Outgoing::Socket(socket) => Pin::new(socket).poll_flush(context),
+            Outgoing::Quic(half) => Pin::new(half).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.0 {
+            Outgoing::Socket(socket) => Pin::new(socket).poll_shutdown(context),
+            Outgoing::Quic(half) => Pin::new(half).poll_shutdown(context),
+        }
+    }
+}
 
 /// How long UDP may stay without an answer before TLS is tried: several packets have been lost by then.
 pub const QUIC_ANSWER_MAX: Duration = Duration::from_secs(3);
@@ -132,6 +186,18 @@ impl Dialer {
         }
     }
 
+    /// Opens another stream in the QUIC connection that there is to `peer`. None where there is no connection, or it has no
+    /// more streams: none is made for it.
+    pub async fn beside(&self, peer: &Peer) -> Result<Option<Stream>, ConnectError> {
+        self.quic.beside(peer).await
+    }
+
+    /// A QUIC connection of its own, with the settings that all others have, for whoever speaks something else over it: what
+    /// QUIC alone carries can be measured so.
+    pub async fn bare(&self, peer: &Peer) -> Result<quinn::Connection, ConnectError> {
+        within(peer, QUIC_ANSWER_MAX, self.quic.bare(peer, self.trust.quic(peer)?)).await
+    }
+
     /// Takes leave of all brokers that were reached over QUIC.
     pub async fn close(&self) {
         self.quic.close().await;
@@ -140,7 +206,7 @@ impl Dialer {
     async fn dial_tcp(&self, peer: &Peer) -> Result<Stream, ConnectError> {
         let stream = connect(peer, peer.address.port).await?;
         let (reader, writer) = stream.into_split();
-        let (reader, writer) = (Box::new(reader), Box::new(writer));
+        let (reader, writer) = (Box::new(reader), Writer::socket(writer));
         Ok(Stream { reader, writer, transport: Transport::Tcp, early: false })
     }
 
@@ -151,7 +217,7 @@ impl Dialer {
         let shaken = TlsConnector::from(config).connect(name, stream).await;
         let stream = shaken.map_err(|error| not_trusted(peer, &error))?;
         let (reader, writer) = tokio::io::split(stream);
-        let (reader, writer) = (Box::new(reader), Box::new(writer));
+        let (reader, writer) = (Box::new(reader), Writer::socket(writer));
         Ok(Stream { reader, writer, transport: Transport::Tls, early: false })
     }
 

@@ -53,6 +53,8 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("brooklet-client", &["brooklet-types", "brooklet-wire", "brooklet-auth"]),
     // A client on one side, and bytes of clients on the other: it knows nothing of the broker.
     ("brooklet-tunnel", &["brooklet-types", "brooklet-wire", "brooklet-client"]),
+    // Two ends of a link: a client of the broker, and the broker's listener with nothing behind it.
+    ("brooklet-measure", &["brooklet-io", "brooklet-client"]),
     (
         "brooklet",
         &[
@@ -71,6 +73,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "brooklet-plugin-runner",
             "brooklet-client",
             "brooklet-tunnel",
+            "brooklet-measure",
         ],
     ),
 ];

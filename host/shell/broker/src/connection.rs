@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,8 @@ use brooklet_types::limits;
 use crate::budget::{Budget, Charge};
 
 mod replies;
+
+pub use replies::{Outlet, Socket};
 
 /// What an idle connection keeps ready: most requests that are not Produce fit.
 const IDLE_BUFFER_BYTES: usize = 1024;
@@ -178,7 +180,7 @@ pub enum ConnectionError {
 /// Serves one client until it leaves, misbehaves, or `shutdown` fires.
 pub async fn serve(
     reader: impl AsyncRead + Unpin + Send,
-    writer: impl AsyncWrite + Unpin + Send,
+    writer: impl Outlet,
     dispatch: &impl Dispatch,
     limits: &ConnectionLimits,
     budget: &Budget,

@@ -28,7 +28,7 @@ use tracing::Instrument;
 use self::doors::{Door, Socket, Terms};
 use crate::budget::Budget;
 use crate::config::{Config, Transport};
-use crate::connection::{self, ConnectionError, ConnectionLimits, Dispatch};
+use crate::connection::{self, ConnectionError, ConnectionLimits, Dispatch, Outlet};
 use crate::context::{Context, Peer};
 use crate::gate::Gate;
 use crate::health::{self, Health};
@@ -282,7 +282,7 @@ impl Shared {
         writer: impl AsyncWrite + Unpin + Send,
         dispatch: &impl Dispatch,
     ) {
-        match self.serve(reader, writer, dispatch).await {
+        match self.serve(reader, connection::Socket(writer), dispatch).await {
             Ok(()) => tracing::debug!("disconnected"),
             Err(error) => tracing::debug!(%error, "connection closed"),
         }
@@ -291,7 +291,7 @@ impl Shared {
     async fn serve(
         &self,
         reader: impl AsyncRead + Unpin + Send,
-        writer: impl AsyncWrite + Unpin + Send,
+        writer: impl Outlet,
         dispatch: &impl Dispatch,
     ) -> Result<(), ConnectionError> {
         let (limits, shutdown) = (&self.limits, &self.context.shutdown);

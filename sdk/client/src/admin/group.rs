@@ -79,7 +79,7 @@ impl Admin {
         let cluster = self.client.metadata(Some(&[])).await?;
         let mut groups = BTreeMap::new();
         for id in cluster.brokers.keys() {
-            let connection = self.client.broker(*id, Lane::COMMON).await?;
+            let connection = self.client.broker(*id, &Lane::COMMON).await?;
             let response = connection.call(&ListGroupsRequest::default()).await?;
             check::<ListGroupsRequest>(&connection, "groups", response.error_code, &None)?;
             for group in &response.groups {
@@ -98,7 +98,7 @@ impl Admin {
     pub async fn describe_group(&self, group: &str) -> Result<GroupDescription, ApiError> {
         let request = make::<DescribeGroupsRequest>(|request| request.groups = vec![group.into()]);
         let once = || async {
-            let connection = self.client.coordinator(group, Lane::COMMON).await?;
+            let connection = self.client.coordinator(group, &Lane::COMMON).await?;
             let response = connection.call(&request).await?;
             let subject = format!("group {group}");
             let found = response.groups.first();
@@ -121,7 +121,7 @@ impl Admin {
         let request =
             make::<DeleteGroupsRequest>(|request| request.groups_names = vec![group.into()]);
         let once = || async {
-            let connection = self.client.coordinator(group, Lane::COMMON).await?;
+            let connection = self.client.coordinator(group, &Lane::COMMON).await?;
             let response = connection.call(&request).await?;
             let subject = format!("group {group}");
             let result = response.results.first();
@@ -138,7 +138,7 @@ impl Admin {
         &self,
         group: &str,
     ) -> Result<BTreeMap<Partition, CommittedOffset>, ApiError> {
-        self.client.retry(|| committed(&self.client, Lane::COMMON, group, None)).await
+        self.client.retry(|| committed(&self.client, &Lane::COMMON, group, None)).await
     }
 
     /// Sets where a group without members continues.
@@ -153,7 +153,7 @@ impl Admin {
             request.topics = commit_topics(offsets.iter().map(|(at, offset)| (at, *offset, -1)));
         });
         let once = || async {
-            let connection = self.client.coordinator(group, Lane::COMMON).await?;
+            let connection = self.client.coordinator(group, &Lane::COMMON).await?;
             let response = connection.call(&request).await?;
             for topic in &response.topics {
                 for result in &topic.partitions {
@@ -192,7 +192,7 @@ impl Admin {
             request.topics = topics.collect();
         });
         let once = || async {
-            let connection = self.client.coordinator(group, Lane::COMMON).await?;
+            let connection = self.client.coordinator(group, &Lane::COMMON).await?;
             let response = connection.call(&request).await?;
             let subject = format!("group {group}");
             check::<OffsetDeleteRequest>(&connection, subject, response.error_code, &None)?;
@@ -212,7 +212,7 @@ impl Admin {
 /// One OffsetFetch: every partition, or those given.
 pub(crate) async fn committed(
     client: &Client,
-    lane: Lane,
+    lane: &Lane,
     group: &str,
     partitions: Option<&[Partition]>,
 ) -> Result<BTreeMap<Partition, CommittedOffset>, ApiError> {

@@ -128,7 +128,7 @@ impl Admin {
             Resource::Broker(id) => {
                 // Asking for the controller is what makes the brokers known.
                 self.client.controller().await?;
-                self.client.broker(*id, Lane::COMMON).await
+                self.client.broker(*id, &Lane::COMMON).await
             }
         }
     }

@@ -146,7 +146,7 @@ impl Admin {
         });
         let once = || async {
             let (leader, _) = self.client.leader(topic, *index).await?;
-            let connection = self.client.broker(leader, Lane::COMMON).await?;
+            let connection = self.client.broker(leader, &Lane::COMMON).await?;
             let response = connection.call(&request).await?;
             let subject = format!("partition {index} of {topic}");
             let result = response.topics.first().and_then(|topic| topic.partitions.first());

@@ -1,7 +1,9 @@
-//! The task that fetches from one broker until it is replaced.
+//! The task that fetches from one broker, on one part of the consumer's lane, until it is replaced.
 //!
 //! It asks without fetch sessions: a request then says everything, and nothing has to be mended after
-//! a lost connection. The first thing it cannot handle itself it reports, and ends.
+//! a lost connection. Sessions would be one for each part, as each has requests of its own under way; over QUIC a request names
+//! few partitions, so there is little they could leave unsaid, and brokers keep but a thousand of them for everybody.
+//! The first thing it cannot handle itself it reports, and ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -53,7 +55,7 @@ pub(crate) async fn run(
         rotation += 1;
         let within = client.config().request_timeout + config.consumer.fetch_wait;
         let answer = async {
-            let connection = client.broker(leader, config.lane).await?;
+            let connection = client.broker(leader, &config.lane).await?;
             let peer = connection.peer().clone();
             let response = connection.submit(&request, within).await?.answer().await?;
             Code(response.error_code)
@@ -153,8 +155,9 @@ fn take(
     let mut records = Vec::new();
     let mut next = position;
     for batch in batch::split(bytes) {
-        let read = batch
-            .and_then(|(_, batch)| decode(config, batch, position, &mut aborted, &mut records));
+        let read = batch.and_then(|(_, batch)| {
+            decode(config, bytes, batch, position, &mut aborted, &mut records)
+        });
         match read {
             Ok(end) => next = next.max(end),
             // Half a batch at the end is what the limit of bytes cut off.
@@ -178,9 +181,10 @@ fn take(
     })
 }
 
-/// Adds the records of one batch from `position` on, and says which offset follows it.
+/// Adds the records of one batch of `answer` from `position` on, and says which offset follows it.
 fn decode(
     config: &ConsumerConfig,
+    answer: &Bytes,
     bytes: &[u8],
     position: i64,
     aborted: &mut Aborted,
@@ -215,7 +219,7 @@ fn decode(
         if record.offset.to_wire() < position {
             continue;
         }
-        let copy = Bytes::copy_from_slice;
+        let copy = |part| shared(answer, part);
         let headers = record.headers.clone();
         records.push(ConsumerRecord {
             offset: record.offset.to_wire(),
@@ -226,6 +230,19 @@ fn decode(
         });
     }
     Ok(end)
+}
+
+/// `part` of `whole`, or a copy, where it lies elsewhere (having been compressed) or is no larger than what it would take to
+/// share it.
+fn shared(whole: &Bytes, part: &[u8]) -> Bytes {
+    /// About what an allocation costs; a small part is not to keep a large answer.
+    const COPIED_BYTES_MAX: usize = 128;
+    let within = whole.as_ptr_range().contains(&part.as_ptr());
+    if within && part.len() > COPIED_BYTES_MAX {
+        whole.slice_ref(part)
+    } else {
+        Bytes::copy_from_slice(part)
+    }
 }
 
 /// The aborted transactions of one answer.

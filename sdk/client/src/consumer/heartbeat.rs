@@ -49,7 +49,7 @@ impl Keeper {
         loop {
             sleep(self.interval).await;
             let code = async {
-                let connection = self.client.coordinator(&self.group, self.lane).await?;
+                let connection = self.client.coordinator(&self.group, &self.lane).await?;
                 Ok::<_, ApiError>(Code(connection.call(&request).await?.error_code))
             };
             let code = match code.await {

@@ -192,7 +192,7 @@ impl Membership {
     pub(crate) fn rejoin(&mut self, owned: BTreeSet<Partition>) {
         let request = rebalance::Request {
             client: self.client.clone(),
-            lane: self.rebalance_lane,
+            lane: self.rebalance_lane.clone(),
             config: self.config.clone(),
             topics: self.topics.clone(),
             identity: self.identity.clone(),
@@ -219,7 +219,7 @@ impl Membership {
         if !gave_up {
             let keeper = heartbeat::Keeper {
                 client: self.client.clone(),
-                lane: self.lane,
+                lane: self.lane.clone(),
                 group: self.config.id.clone(),
                 instance_id: self.config.instance_id.clone(),
                 interval: self.config.heartbeat_interval,
@@ -298,7 +298,7 @@ impl Membership {
         partitions: &[Partition],
     ) -> Result<BTreeMap<Partition, CommittedOffset>, ConsumeError> {
         let ask =
-            || crate::admin::committed(&self.client, self.lane, &self.config.id, Some(partitions));
+            || crate::admin::committed(&self.client, &self.lane, &self.config.id, Some(partitions));
         Ok(self.client.retry_known(ask).await?)
     }
 
@@ -337,7 +337,7 @@ impl Membership {
             request.topics = crate::admin::commit_topics(offsets);
         });
         let once = || async {
-            let connection = self.client.coordinator(&self.config.id, self.lane).await?;
+            let connection = self.client.coordinator(&self.config.id, &self.lane).await?;
             let response = connection.call(&request).await?;
             let results = response.topics.iter().flat_map(|topic| &topic.partitions);
             for result in results {
@@ -381,7 +381,7 @@ impl Membership {
                 member.reason = Some("the consumer was closed".into());
             })];
         });
-        if let Ok(connection) = self.client.coordinator(&self.config.id, self.lane).await {
+        if let Ok(connection) = self.client.coordinator(&self.config.id, &self.lane).await {
             // The group notices without us, only later.
             let _ = connection.call(&request).await;
         }

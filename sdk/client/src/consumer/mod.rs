@@ -1,6 +1,6 @@
 //! Records in: partitions read from their leaders, in the order of their offsets.
 //!
-//! **How it is built.** One [`fetcher`] task per broker asks for all partitions it leads and hands
+//! **How it is built.** One [`fetcher`] task per broker, and over QUIC per part of our lane, asks for the partitions it leads there and hands
 //! decoded batches over a short queue; a full queue stops the asking. [`Consumer::poll`] takes them
 //! from there and keeps the positions. Whenever leaders or the assignment change, the tasks are
 //! replaced and what they had fetched ahead is fetched again.
@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use brooklet_types::{ErrorCode, Timestamp};
+use brooklet_types::{BrokerId, ErrorCode, Timestamp};
 use brooklet_wire::batch::BatchError;
 use bytes::Bytes;
 use tokio::task::JoinSet;
@@ -38,7 +38,8 @@ use membership::{Membership, Signal};
 /// Decoded batches that wait to be polled; each may be as large as a partition's share of a fetch.
 const QUEUE_MAX: usize = 8;
 
-/// One record as read.
+/// One record as read. What is large in it shares the memory of the answer it came in: whoever keeps few records of
+/// many copies them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsumerRecord {
     /// Its place in the partition.
@@ -97,7 +98,8 @@ pub struct ConsumerConfig {
     pub fetch_wait: Duration,
     /// How much a broker should gather before it answers.
     pub fetch_bytes_min: u32,
-    /// The most one fetch returns, beyond its first batch.
+    /// The most one fetch returns, beyond its first batch; over QUIC, all fetches together that a broker
+    /// has at once.
     pub fetch_bytes_max: u32,
     /// The most one partition returns, beyond its first batch.
     pub partition_bytes_max: u32,
@@ -323,13 +325,15 @@ impl Consumer {
         self.not_before = None;
         let (sender, queue) = tokio::sync::mpsc::channel(QUEUE_MAX);
         self.queue = queue;
-        let mut leaders: BTreeMap<_, BTreeMap<Partition, (i64, i32)>> = BTreeMap::new();
+        let mut leaders: BTreeMap<BrokerId, BTreeMap<u32, BTreeMap<Partition, (i64, i32)>>> =
+            BTreeMap::new();
         for (partition, offset) in &self.positions {
             let (topic, index) = partition;
             match self.client.leader(topic, *index).await {
                 Ok((leader, epoch)) => {
-                    let of_leader = leaders.entry(leader).or_default();
-                    of_leader.insert(partition.clone(), (*offset, epoch));
+                    let part = self.client.part_of(leader, topic, *index);
+                    let of_part = leaders.entry(leader).or_default().entry(part).or_default();
+                    of_part.insert(partition.clone(), (*offset, epoch));
                 }
                 Err(error) if self.client.may_retry(&error) => {
                     let topic = topic.clone();
@@ -339,10 +343,16 @@ impl Consumer {
                 Err(error) => return Err(error.into()),
             }
         }
-        for (leader, partitions) in leaders {
-            let config = FetcherConfig { consumer: self.config.clone(), lane: self.lane };
-            let (client, sender) = (self.client.clone(), sender.clone());
-            self.fetchers.spawn(fetcher::run(client, config, leader, partitions, sender));
+        for (leader, parts) in leaders {
+            let mut consumer = self.config.clone();
+            let count = u32::try_from(parts.len()).expect("there are as many lanes at most");
+            consumer.fetch_bytes_max = (consumer.fetch_bytes_max / count).max(1);
+            for (part, partitions) in parts {
+                let lane = self.lane.part(part);
+                let config = FetcherConfig { consumer: consumer.clone(), lane };
+                let (client, sender) = (self.client.clone(), sender.clone());
+                self.fetchers.spawn(fetcher::run(client, config, leader, partitions, sender));
+            }
         }
         self.current = true;
         Ok(())

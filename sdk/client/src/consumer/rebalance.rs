@@ -70,7 +70,7 @@ pub(crate) async fn run(request: Request) -> Outcome {
 
 impl Request {
     async fn join(&self) -> Result<(Connection, JoinGroupResponse), ApiError> {
-        let connection = self.client.coordinator(&self.config.id, self.lane).await?;
+        let connection = self.client.coordinator(&self.config.id, &self.lane).await?;
         let protocol = |assignor: &Assignor| {
             let (owned, generation) = (&self.owned, self.identity.generation);
             make(|wire: &mut JoinGroupRequestProtocol| {

@@ -107,7 +107,7 @@ impl Placing {
 
 async fn ask(client: &Client, name: &Arc<str>) -> Result<bool, ApiError> {
     let (leader, _) = client.leader(name, Target::Partitioner.led_by()).await?;
-    let connection = client.broker(leader, Lane::COMMON).await?;
+    let connection = client.broker(leader, &Lane::COMMON).await?;
     let request = make::<ProduceRequest>(|request| {
         request.acks = 1;
         request.timeout_ms =

@@ -1,7 +1,10 @@
 //! The task that sends batches and hears what became of them.
 //!
 //! It owns the windows of all partitions, the producer's identity and the queues to the brokers. A
-//! worker per broker keeps the order of requests; answers come back as [`Answer`]s over one channel.
+//! worker for each [`Route`] keeps the order of requests; answers come back as [`Answer`]s over one channel.
+//!
+//! **Invariant.** A partition's batches that are in flight are so on one route: where its leader moves, or the way there changes, the
+//! next batch waits until all before it have been answered.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::accumulator::{Key, Shared};
-use super::window::{Batch, Identity, Verdict, Window};
+use super::window::{Batch, Identity, Route, Verdict, Window};
 use super::{Acks, ProduceError, Stored, Target};
 use crate::client::{Backoff, Client, Lane};
 use crate::error::{ApiError, Code, Peer};
@@ -30,7 +33,7 @@ const REQUEST_BYTES_MAX: usize = 8 << 20;
 /// How long the task sleeps when nothing is due; it is woken for anything new.
 const IDLE: std::time::Duration = std::time::Duration::from_secs(3600);
 
-/// One request to one broker.
+/// One request on one route.
 struct Job {
     request: ProduceRequest,
     batches: Vec<(Key, u64)>,
@@ -38,12 +41,12 @@ struct Job {
 
 /// What became of a [`Job`].
 struct Answer {
-    broker: BrokerId,
+    route: Route,
     batches: Vec<(Key, u64)>,
     outcome: Result<(Peer, Option<ProduceResponse>), ApiError>,
 }
 
-struct Broker {
+struct Worker {
     jobs: mpsc::Sender<Job>,
     in_flight: usize,
 }
@@ -56,7 +59,7 @@ struct Sender {
     /// Another one for what partitioners distribute: in each partition it is counted for itself.
     placed_identity: Option<Identity>,
     windows: BTreeMap<Key, Window>,
-    brokers: BTreeMap<BrokerId, Broker>,
+    routed: BTreeMap<Route, Worker>,
     backoffs: BTreeMap<Key, Backoff>,
     answers: mpsc::Sender<Answer>,
     /// Ends the workers with the task.
@@ -75,7 +78,7 @@ pub(crate) async fn run(client: Client, shared: Arc<Shared>) {
         identity: None,
         placed_identity: None,
         windows: BTreeMap::new(),
-        brokers: BTreeMap::new(),
+        routed: BTreeMap::new(),
         backoffs: BTreeMap::new(),
         answers,
         workers: JoinSet::new(),
@@ -103,20 +106,20 @@ impl Sender {
         let now = Instant::now();
         self.expire(now);
         let mut next = now + IDLE;
-        let mut requests: BTreeMap<BrokerId, Vec<(Key, Batch)>> = BTreeMap::new();
+        let mut requests: BTreeMap<Route, Vec<(Key, Batch)>> = BTreeMap::new();
         for (key, due) in self.due() {
             if due > now {
                 next = next.min(due);
                 continue;
             }
             match self.prepare(&key, now).await {
-                Ok(Some((broker, batch))) => requests.entry(broker).or_default().push((key, batch)),
+                Ok(Some((route, batch))) => requests.entry(route).or_default().push((key, batch)),
                 Ok(None) => {}
                 Err(error) => next = next.min(self.back_off(&key, &error)),
             }
         }
-        for (broker, batches) in requests {
-            self.send(broker, batches);
+        for (route, batches) in requests {
+            self.send(route, batches);
             // There may be more behind what just left.
             next = now;
         }
@@ -136,19 +139,23 @@ impl Sender {
         due.into_iter().collect()
     }
 
-    /// The next batch of a partition and who takes it, if one may leave.
+    /// The next batch of a partition and the way it takes, if one may leave.
     async fn prepare(
         &mut self,
         key: &Key,
         now: Instant,
-    ) -> Result<Option<(BrokerId, Batch)>, ApiError> {
+    ) -> Result<Option<(Route, Batch)>, ApiError> {
         let limit = self.shared.config.in_flight_max;
         let window = self.windows.entry(key.clone()).or_default();
         if !window.may_send(limit, now) {
             return Ok(None);
         }
         let (leader, _) = self.client.leader(&key.0, key.1.led_by()).await?;
-        if self.brokers.get(&leader).is_some_and(|broker| broker.in_flight >= limit) {
+        let route = self.route(key, leader);
+        let window = self.windows.entry(key.clone()).or_default();
+        if !window.may_take(route)
+            || self.routed.get(&route).is_some_and(|worker| worker.in_flight >= limit)
+        {
             return Ok(None);
         }
         if self.shared.config.idempotent {
@@ -159,7 +166,16 @@ impl Sender {
             Some(batch) => Some(batch),
             None => self.close(key, now),
         };
-        Ok(batch.map(|batch| (leader, batch)))
+        Ok(batch.map(|batch| (route, batch)))
+    }
+
+    fn route(&self, (topic, target): &Key, broker: BrokerId) -> Route {
+        let part = match target {
+            Target::Partition(partition) => self.client.part_of(broker, topic, *partition),
+            // It has no partition yet; what the broker makes of it is numbered for itself.
+            Target::Partitioner => 0,
+        };
+        Route { broker, part }
     }
 
     /// Makes sure there is an identity, and one that is not spent.
@@ -220,8 +236,8 @@ impl Sender {
         }
     }
 
-    /// Hands batches, one per partition at most, to the worker of their broker.
-    fn send(&mut self, broker: BrokerId, batches: Vec<(Key, Batch)>) {
+    /// Hands batches, one per partition at most, to the worker of their route.
+    fn send(&mut self, route: Route, batches: Vec<(Key, Batch)>) {
         let mut bytes = 0;
         let mut topics: BTreeMap<Arc<str>, Vec<PartitionProduceData>> = BTreeMap::new();
         let mut sent: Vec<(Key, u64)> = Vec::new();
@@ -238,13 +254,14 @@ impl Sender {
             }
             bytes += batch.bytes.len();
             let identity = identity.filter(|_| self.shared.config.idempotent);
-            let batch = window.send(batch, identity);
+            let batch = window.send(batch, identity, route);
             let data = make::<PartitionProduceData>(|data| {
                 data.index = key.1.to_wire();
                 data.records = Some(numbered(batch));
             });
             topics.entry(key.0.clone()).or_default().push(data);
-            sent.push((key, batch.number));
+            let number = batch.number;
+            sent.push((key, number));
         }
         let config = &self.shared.config;
         let timeout = self.client.config().request_timeout;
@@ -254,27 +271,28 @@ impl Sender {
             request.topic_data = topics.into_iter().map(topic_data).collect();
         });
         let job = Job { request, batches: sent };
-        let worker = self.worker(broker);
+        let worker = self.worker(route);
         worker.in_flight += 1;
         // There are as many places as requests in flight, and the worker lives as long as we do.
         worker.jobs.try_send(job).map_err(|_| ()).expect("a place for every request in flight");
     }
 
-    fn worker(&mut self, broker: BrokerId) -> &mut Broker {
-        let (client, lane, answers) = (self.client.clone(), self.lane, self.answers.clone());
+    fn worker(&mut self, route: Route) -> &mut Worker {
+        let (client, answers) = (self.client.clone(), self.answers.clone());
+        let lane = self.lane.part(route.part);
         let acks = self.shared.config.acks;
         let places = self.shared.config.in_flight_max;
         let workers = &mut self.workers;
-        self.brokers.entry(broker).or_insert_with(|| {
+        self.routed.entry(route).or_insert_with(|| {
             let (jobs, queue) = mpsc::channel(places);
-            workers.spawn(work(client, lane, broker, acks, queue, answers));
-            Broker { jobs, in_flight: 0 }
+            workers.spawn(work(client, lane, route, acks, queue, answers));
+            Worker { jobs, in_flight: 0 }
         })
     }
 
     fn take_answer(&mut self, answer: Answer) {
-        if let Some(broker) = self.brokers.get_mut(&answer.broker) {
-            broker.in_flight -= 1;
+        if let Some(worker) = self.routed.get_mut(&answer.route) {
+            worker.in_flight -= 1;
         }
         match answer.outcome {
             Err(error) => {
@@ -430,11 +448,11 @@ fn topic_data((topic, partitions): (Arc<str>, Vec<PartitionProduceData>)) -> Top
     })
 }
 
-/// Sends jobs to one broker in their order, without waiting for answers in between.
+/// Sends jobs on one route in their order, without waiting for answers in between.
 async fn work(
     client: Client,
     lane: Lane,
-    broker: BrokerId,
+    route: Route,
     acks: Acks,
     mut queue: mpsc::Receiver<Job>,
     answers: mpsc::Sender<Answer>,
@@ -444,7 +462,7 @@ async fn work(
         while waiting.try_join_next().is_some() {}
         let within = client.config().request_timeout;
         let sent = async {
-            let connection = client.broker(broker, lane).await?;
+            let connection = client.broker(route.broker, &lane).await?;
             let peer = connection.peer().clone();
             if acks == Acks::None {
                 connection.tell(&request).await?;
@@ -464,7 +482,7 @@ async fn work(
                 Err(error) => Err(error),
             };
             // Nobody listens once the producer is gone.
-            let _ = answers.send(Answer { broker, batches, outcome }).await;
+            let _ = answers.send(Answer { route, batches, outcome }).await;
         });
     }
 }

@@ -8,12 +8,12 @@
 //! failed ones go again in their order, one at a time until one succeeds. When a numbered batch is
 //! given up, the numbers after it could never fit, so the rest starts at 0 in a new epoch.
 //!
-//! **Invariants.** Batches leave in the order they came. Those in flight are fewer than the limit
-//! and numbered without gaps. No number is used for two different batches of one epoch.
+//! **Invariants.** Batches leave in the order they came. Those in flight are fewer than the limit,
+//! numbered without gaps, and on one route. No number is used for two different batches of one epoch.
 
 use std::collections::VecDeque;
 
-use brooklet_types::{ErrorCode, ProducerEpoch, ProducerId};
+use brooklet_types::{BrokerId, ErrorCode, ProducerEpoch, ProducerId};
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -26,6 +26,13 @@ use crate::error::Code;
 pub(crate) struct Identity {
     pub(crate) id: ProducerId,
     pub(crate) epoch: ProducerEpoch,
+}
+
+/// A broker, and the part of our lane on which it is told of a partition: one connection at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Route {
+    pub(crate) broker: BrokerId,
+    pub(crate) part: u32,
 }
 
 /// A batch that has been closed.
@@ -61,6 +68,8 @@ pub(crate) struct Window {
     in_flight: VecDeque<Batch>,
     /// To be sent again, in order; they come before anything new.
     again: VecDeque<Batch>,
+    /// The way that the last one took.
+    route: Option<Route>,
     identity: Option<Identity>,
     next_sequence: i32,
     /// Something failed; nothing leaves until every answer is in.
@@ -96,6 +105,12 @@ impl Window {
         !self.draining && !early && self.in_flight.len() < limit
     }
 
+    /// Whether it may take this route now. Where it is another one than that of batches in flight, their answers come
+    /// first: nothing on the new route is to overtake them.
+    pub(crate) fn may_take(&self, route: Route) -> bool {
+        self.in_flight.is_empty() || self.route == Some(route)
+    }
+
     /// The batch to be repeated next, if any.
     pub(crate) fn next_again(&mut self) -> Option<Batch> {
         self.again.pop_front()
@@ -114,7 +129,14 @@ impl Window {
 
     /// Gives `batch` its number, unless it has one, and counts it as sent. `current` is none for a
     /// producer without idempotence.
-    pub(crate) fn send(&mut self, mut batch: Batch, current: Option<Identity>) -> &Batch {
+    pub(crate) fn send(
+        &mut self,
+        mut batch: Batch,
+        current: Option<Identity>,
+        route: Route,
+    ) -> &Batch {
+        assert!(self.may_take(route), "a batch would overtake those in flight");
+        self.route = Some(route);
         if let (None, Some(current)) = (batch.numbered, current) {
             let identity = *self.identity.get_or_insert(current);
             batch.numbered = Some((identity, self.next_sequence));
@@ -209,6 +231,8 @@ mod tests {
     const ME: Identity = Identity { id: ProducerId(7), epoch: ProducerEpoch(0) };
     const NEXT: Identity = Identity { id: ProducerId(7), epoch: ProducerEpoch(1) };
 
+    const ROUTE: Route = Route { broker: BrokerId(1), part: 3 };
+
     fn batch(number: u64, records: u32) -> Batch {
         Batch {
             number,
@@ -223,7 +247,7 @@ mod tests {
     }
 
     fn sequence(window: &mut Window, batch: Batch, identity: Identity) -> i32 {
-        window.send(batch, Some(identity)).numbered.unwrap().1
+        window.send(batch, Some(identity), ROUTE).numbered.unwrap().1
     }
 
     #[test]
@@ -258,6 +282,25 @@ mod tests {
     }
 
     #[test]
+    fn another_route_is_taken_when_all_that_went_the_old_one_has_been_answered() {
+        let others =
+            [Route { broker: BrokerId(2), ..ROUTE }, Route { part: ROUTE.part + 1, ..ROUTE }];
+        for other in others {
+            let mut window = Window::default();
+            sequence(&mut window, batch(0, 1), ME);
+            sequence(&mut window, batch(1, 1), ME);
+            assert!(window.may_take(ROUTE) && !window.may_take(other));
+            assert!(window.answered(0, &Verdict::Again).is_none());
+            assert!(!window.may_take(other), "an answer is missing");
+            assert!(window.answered(1, &Verdict::OutOfSequence).is_none());
+            assert!(window.may_take(other));
+            let again = window.next_again().unwrap();
+            assert_eq!(window.send(again, Some(ME), other).numbered, Some((ME, 0)));
+            assert!(window.may_take(other) && !window.may_take(ROUTE));
+        }
+    }
+
+    #[test]
     fn a_refused_batch_starts_a_new_epoch_once_all_answers_are_in() {
         let mut window = Window::default();
         sequence(&mut window, batch(0, 1), ME);
@@ -268,7 +311,7 @@ mod tests {
         assert_eq!(window.spent_identity(), Some(ME));
         window.start_anew();
         let again = window.next_again().unwrap();
-        assert_eq!(window.send(again, Some(NEXT)).numbered, Some((NEXT, 0)));
+        assert_eq!(window.send(again, Some(NEXT), ROUTE).numbered, Some((NEXT, 0)));
     }
 
     #[test]

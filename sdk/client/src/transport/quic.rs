@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use std::{io, mem};
 
+use bytes::Bytes;
 use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt};
@@ -19,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::lookup_host;
 use tokio::time::{sleep, timeout};
 
-use super::{Early, Stream, not_trusted};
+use super::{Early, Outgoing, Stream, Writer, not_trusted};
 use crate::config::{Address, Congestion, Transport};
 use crate::error::{ConnectError, Peer};
 
@@ -83,12 +84,8 @@ impl Quic {
         config: Arc<QuicClientConfig>,
         early: Early,
     ) -> Result<Stream, ConnectError> {
-        let place = {
-            let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-            places.entry(peer.address.clone()).or_default().clone()
-        };
+        let place = self.place(peer);
         let mut place = place.lock().await;
-        let is_open = |link: &Arc<Link>| link.connection.close_reason().is_none();
         let known = place.upgrade().filter(is_open).filter(|_| early != Early::NotTried);
         if let Some(link) = known {
             // A broker gives a connection so many streams. Where all of them are taken, another one has as many.
@@ -100,6 +97,30 @@ impl Quic {
         *place = Arc::downgrade(&link);
         drop(place);
         open(peer, link).await
+    }
+
+    /// Opens a stream on the connection that there is, if it has one left.
+    pub(super) async fn beside(&self, peer: &Peer) -> Result<Option<Stream>, ConnectError> {
+        let place = self.place(peer);
+        let known = place.lock().await.upgrade().filter(is_open);
+        let Some(link) = known else { return Ok(None) };
+        // A stream that has just ended makes room for another one, a way to the broker and back later.
+        timeout(STREAM_WAIT_MAX, open(peer, link)).await.ok().transpose()
+    }
+
+    /// A connection that nobody else has.
+    pub(super) async fn bare(
+        &self,
+        peer: &Peer,
+        config: Arc<QuicClientConfig>,
+    ) -> Result<quinn::Connection, ConnectError> {
+        let link = self.connect(peer, config, Early::Never).await?;
+        Ok(link.connection.clone())
+    }
+
+    fn place(&self, peer: &Peer) -> Place {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.entry(peer.address.clone()).or_default().clone()
     }
 
     async fn connect(
@@ -195,20 +216,31 @@ fn controller(congestion: Congestion) -> Arc<dyn ControllerFactory + Send + Sync
     }
 }
 
+fn is_open(link: &Arc<Link>) -> bool {
+    link.connection.close_reason().is_none()
+}
+
 async fn open(peer: &Peer, link: Arc<Link>) -> Result<Stream, ConnectError> {
     let opened = link.connection.open_bi().await;
     let (writer, reader) = opened.map_err(|error| not_trusted(peer, &error))?;
     let early = link.early.load(Ordering::Relaxed);
     let reader = Half { stream: reader, link: Arc::clone(&link) };
     let writer = Half { stream: writer, link };
-    let (reader, writer) = (Box::new(reader), Box::new(writer));
-    Ok(Stream { reader, writer, transport: Transport::Quic, early })
+    let writer = Writer(Outgoing::Quic(writer));
+    Ok(Stream { reader: Box::new(reader), writer, transport: Transport::Quic, early })
 }
 
 /// One direction of a stream, which keeps its connection.
-struct Half<S> {
+pub(super) struct Half<S> {
     stream: S,
     link: Arc<Link>,
+}
+
+impl Half<quinn::SendStream> {
+    /// Writes all of it, without a copy.
+    pub(super) async fn write_chunk(&mut self, chunk: Bytes) -> io::Result<()> {
+        Ok(self.stream.write_chunk(chunk).await?)
+    }
 }
 
 impl AsyncRead for Half<quinn::RecvStream> {

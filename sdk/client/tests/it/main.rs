@@ -1,6 +1,7 @@
-//! The client against servers that follow a script, over each transport. No broker is needed.
+//! The client against servers that follow a script, over each transport, and its lanes against a broker.
 
 #![expect(clippy::unwrap_used, reason = "a script that cannot be played is a failed test")]
 
+mod lanes;
 mod scripted;
 mod transports;

@@ -26,7 +26,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 /// An authority and what it has issued, in files.
-struct Papers {
+pub(crate) struct Papers {
     folder: tempfile::TempDir,
     issuer: Issuer<'static, KeyPair>,
 }
@@ -39,7 +39,7 @@ fn parameters(name: &str) -> CertificateParams {
 }
 
 impl Papers {
-    fn new() -> Papers {
+    pub(crate) fn new() -> Papers {
         Papers::by("authority")
     }
 
@@ -58,7 +58,7 @@ impl Papers {
     }
 
     /// A certificate, whose files are called `name`.
-    fn issue(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> String {
+    pub(crate) fn issue(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> String {
         let key = KeyPair::generate().unwrap();
         let mut parameters = parameters(name);
         change(&mut parameters);
@@ -69,7 +69,7 @@ impl Papers {
         digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    fn server(&self, name: &str, asks: bool) -> ServerConfig {
+    pub(crate) fn server(&self, name: &str, asks: bool) -> ServerConfig {
         let provider = Arc::new(default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -91,7 +91,7 @@ impl Papers {
     }
 
     /// A client that believes the authority.
-    fn client(&self, address: &str) -> ClientConfig {
+    pub(crate) fn client(&self, address: &str) -> ClientConfig {
         let mut config = ClientConfig::new(vec![address.parse().unwrap()]);
         config.connect_timeout = Duration::from_secs(10);
         config.tls.authorities = Some(self.path("ca.pem"));
@@ -151,7 +151,7 @@ async fn serve_tls(config: ServerConfig) -> u16 {
     port
 }
 
-fn quic_config(config: ServerConfig) -> quinn::ServerConfig {
+pub(crate) fn quic_config(config: ServerConfig) -> quinn::ServerConfig {
     let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(config).unwrap();
     quinn::ServerConfig::with_crypto(Arc::new(crypto))
 }
@@ -363,7 +363,7 @@ async fn all_lanes_to_a_broker_share_one_connection_also_to_one_that_was_started
     let lanes = [client.new_lane(), client.new_lane(), client.new_lane()];
     let mut open = Vec::new();
     for lane in lanes {
-        let connection = client.broker(id, lane).await.unwrap();
+        let connection = client.broker(id, &lane).await.unwrap();
         connection.call(&MetadataRequest::default()).await.unwrap();
         open.push(connection);
     }
@@ -403,7 +403,7 @@ async fn all_lanes_to_a_broker_share_one_connection_also_to_one_that_was_started
     client.metadata(Some(&[])).await.unwrap();
     client.close().await;
     let gone = matches!(
-        client.broker(id, client.new_lane()).await,
+        client.broker(id, &client.new_lane()).await,
         Ok(_)
             | Err(brooklet_client::ApiError::AdvertisedUnreachable {
                 source: ConnectError::NotTrusted { .. },

@@ -14,8 +14,8 @@ use super::{Problem, fields};
 const CLIENT_AUTH: [&str; 3] = ["none", "requested", "required"];
 /// CUBIC is everybody's; BBR pays on links that lose packets without being full.
 const CONGESTION: [&str; 2] = ["cubic", "bbr"];
-/// A lane for each of some dozens of partitions.
-const STREAMS_MAX: u32 = 128;
+/// Two producers and two consumers of ours with all their lanes, but for a handful.
+const STREAMS_MAX: u32 = 256;
 /// Each costs kilobytes once it is used.
 const STREAMS_MAX_MAX: u32 = 4096;
 /// Our client sends a keep-alive four times as often.

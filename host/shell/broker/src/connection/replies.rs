@@ -2,12 +2,14 @@
 //! ready.
 //!
 //! **What it decides.** Which replies leave with one system call. None waits for another that is not
-//! there yet.
+//! there yet. What is handed to QUIC is not copied, but for what is small.
 
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::task::Poll;
 use std::time::Duration;
 
+use brooklet_io::quic::SendStream;
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -20,9 +22,87 @@ const TOGETHER_BYTES_MAX: usize = 64 << 10;
 /// Pieces handed to one system call. Linux takes 1,024.
 const PIECES_PER_WRITE_MAX: usize = 64;
 
+/// A piece below this is copied for QUIC, which keeps it until it has arrived: a piece may be a small part of a large
+/// allocation, and would keep all of that.
+const KEPT_BYTES_MIN: usize = 16 << 10;
+
+/// Where replies leave.
+pub trait Outlet: Send {
+    /// Sees each piece once, before it is written.
+    fn take(&self, piece: &mut Bytes);
+
+    /// Writes some of the pieces, from the first on, and takes it off them. None of them is empty. Cancel-safe.
+    fn write(&mut self, pieces: &mut [Bytes]) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// Sees to it that what was written leaves.
+    fn flush(&mut self) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// Says that nothing more comes.
+    fn shutdown(&mut self) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+/// A socket, with TLS or without.
+#[derive(Debug)]
+pub struct Socket<W>(pub W);
+
+impl<W: AsyncWrite + Unpin + Send> Outlet for Socket<W> {
+    /// Nothing is kept of it once it is written.
+    fn take(&self, _piece: &mut Bytes) {}
+
+    async fn write(&mut self, pieces: &mut [Bytes]) -> io::Result<()> {
+        let mut slices = [IoSlice::new(&[]); PIECES_PER_WRITE_MAX];
+        let mut count = 0;
+        for (slice, piece) in slices.iter_mut().zip(pieces.iter()) {
+            *slice = IoSlice::new(piece);
+            count += 1;
+        }
+        let mut written = self.0.write_vectored(&slices[..count]).await?;
+        if written == 0 {
+            return Err(io::Error::from(io::ErrorKind::WriteZero));
+        }
+        for piece in pieces {
+            let step = written.min(piece.len());
+            piece.advance(step);
+            written -= step;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().await
+    }
+
+    async fn shutdown(&mut self) -> io::Result<()> {
+        self.0.shutdown().await
+    }
+}
+
+impl Outlet for &mut SendStream {
+    fn take(&self, piece: &mut Bytes) {
+        if piece.len() < KEPT_BYTES_MIN {
+            *piece = Bytes::copy_from_slice(piece);
+        }
+    }
+
+    async fn write(&mut self, pieces: &mut [Bytes]) -> io::Result<()> {
+        self.write_chunks(pieces).await?;
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    async fn shutdown(&mut self) -> io::Result<()> {
+        // One that has ended already is what is wanted.
+        let _ = self.finish();
+        Ok(())
+    }
+}
+
 /// Writes until no more is owed.
 pub(super) async fn write_replies(
-    mut writer: impl AsyncWrite + Unpin,
+    mut writer: impl Outlet,
     mut owed: mpsc::Receiver<InFlight>,
     stall_max: Duration,
 ) -> Result<(), ConnectionError> {
@@ -114,41 +194,24 @@ async fn poll_once(pending: &mut Pending) -> Option<Answer> {
 
 /// Writes pieces without putting them together first. Each step has a deadline.
 async fn write_pieces(
-    writer: &mut (impl AsyncWrite + Unpin),
+    writer: &mut impl Outlet,
     mut pieces: Vec<Bytes>,
     stall_max: Duration,
 ) -> Result<(), ConnectionError> {
-    let mut first = 0;
-    loop {
-        while pieces.get(first).is_some_and(Bytes::is_empty) {
+    let slow = |_| ConnectionError::SlowReader { waited: stall_max };
+    pieces.retain(|piece| !piece.is_empty());
+    let (mut first, mut taken) = (0, 0);
+    while first < pieces.len() {
+        let end = pieces.len().min(first + PIECES_PER_WRITE_MAX);
+        pieces[taken..end].iter_mut().for_each(|piece| writer.take(piece));
+        taken = end;
+        timeout(stall_max, writer.write(&mut pieces[first..end])).await.map_err(slow)??;
+        while let Some(piece) = pieces.get_mut(first).filter(|piece| piece.is_empty()) {
+            // Freed at once: a slow reader holds only what it has not taken.
+            *piece = Bytes::new();
             first += 1;
         }
-        if first == pieces.len() {
-            // TLS keeps what the socket did not take: here it has to.
-            let flushed = timeout(stall_max, writer.flush()).await;
-            return Ok(flushed.map_err(|_| ConnectionError::SlowReader { waited: stall_max })??);
-        }
-        let mut slices = [IoSlice::new(&[]); PIECES_PER_WRITE_MAX];
-        let mut count = 0;
-        for (slice, piece) in slices.iter_mut().zip(&pieces[first..]) {
-            *slice = IoSlice::new(piece);
-            count += 1;
-        }
-        let write = timeout(stall_max, writer.write_vectored(&slices[..count])).await;
-        let mut written =
-            write.map_err(|_| ConnectionError::SlowReader { waited: stall_max })??;
-        if written == 0 {
-            return Err(io::Error::from(io::ErrorKind::WriteZero).into());
-        }
-        while written > 0 {
-            let step = written.min(pieces[first].len());
-            pieces[first].advance(step);
-            written -= step;
-            if pieces[first].is_empty() {
-                // Freed at once: a slow reader holds only what it has not taken.
-                pieces[first] = Bytes::new();
-                first += 1;
-            }
-        }
     }
+    // TLS keeps what the socket did not take: here it has to.
+    Ok(timeout(stall_max, writer.flush()).await.map_err(slow)??)
 }

@@ -100,7 +100,7 @@ fn start_echo(echo: Echo, limits: ConnectionLimits, budget: Budget, pipe: usize)
     let (dispatch, stop) = (Arc::clone(&echo), shutdown.clone());
     let done = tokio::spawn(async move {
         let (reader, writer) = split(server);
-        serve(reader, writer, &*dispatch, &limits, &budget, &stop).await
+        serve(reader, Socket(writer), &*dispatch, &limits, &budget, &stop).await
     });
     Bench { client, echo, shutdown, done }
 }

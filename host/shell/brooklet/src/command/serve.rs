@@ -124,8 +124,8 @@ impl Way for Inner {
     fn open<'a>(&'a self, _: &'a brooklet_client::Address) -> Opening<'a> {
         Box::pin(async {
             let (reader, writer) = tokio::io::split(self.0.enter()?);
-            let both: (Reader, Writer) = (Box::new(reader), Box::new(writer));
-            Ok(both)
+            let reader: Reader = Box::new(reader);
+            Ok((reader, Writer::socket(writer)))
         })
     }
 }

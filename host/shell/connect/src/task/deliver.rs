@@ -160,7 +160,7 @@ async fn send_once(
     }
     let mut outcome = Ok(());
     for (leader, batches) in leaders {
-        let connection = client.broker(leader, Lane::COMMON).await?;
+        let connection = client.broker(leader, &Lane::COMMON).await?;
         let timeout = client.config().request_timeout;
         let request = request(entry, &batches, timeout);
         let response = connection.call(&request).await?;
