@@ -53,6 +53,9 @@ calls! {
     DeleteTopicsRequest 20 "DeleteTopics" 1..=6;
     DeleteRecordsRequest 21 "DeleteRecords" 0..=2;
     InitProducerIdRequest 22 "InitProducerId" 0..=5;
+    DescribeAclsRequest 29 "DescribeAcls" 1..=3;
+    CreateAclsRequest 30 "CreateAcls" 1..=3;
+    DeleteAclsRequest 31 "DeleteAcls" 1..=3;
     DescribeConfigsRequest 32 "DescribeConfigs" 1..=4;
     SaslAuthenticateRequest 36 "SaslAuthenticate" 0..=2;
     CreatePartitionsRequest 37 "CreatePartitions" 0..=3;
@@ -94,6 +97,9 @@ mod tests {
         check::<wire::DeleteTopicsRequest>();
         check::<wire::DeleteRecordsRequest>();
         check::<wire::InitProducerIdRequest>();
+        check::<wire::DescribeAclsRequest>();
+        check::<wire::CreateAclsRequest>();
+        check::<wire::DeleteAclsRequest>();
         check::<wire::DescribeConfigsRequest>();
         check::<wire::CreatePartitionsRequest>();
         check::<wire::DeleteGroupsRequest>();

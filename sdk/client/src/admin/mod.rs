@@ -1,7 +1,8 @@
-//! Everything an operator asks of a cluster: topics, settings, groups, users, brokers.
+//! Everything an operator asks of a cluster: topics, settings, groups, users, rules, brokers.
 //!
 //! One request each, tried again while that helps. Nothing is remembered between calls.
 
+mod acl;
 mod group;
 mod setting;
 mod topic;
@@ -10,6 +11,7 @@ mod user;
 use brooklet_types::BrokerId;
 use brooklet_wire::message::{DescribeClusterRequest, StrBytes};
 
+pub use acl::{AclFilter, NamePattern};
 pub use group::{CommittedOffset, GroupDescription, GroupListing, GroupMember};
 pub(crate) use group::{commit_topics, committed};
 pub use setting::{Change, Resource, Setting, SettingSource};
