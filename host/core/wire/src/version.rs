@@ -47,6 +47,12 @@ pub enum Api {
     InitProducerId = 22,
     /// Key 23.
     OffsetForLeaderEpoch = 23,
+    /// Key 29.
+    DescribeAcls = 29,
+    /// Key 30.
+    CreateAcls = 30,
+    /// Key 31.
+    DeleteAcls = 31,
     /// Key 32.
     DescribeConfigs = 32,
     /// Key 33.
@@ -107,6 +113,9 @@ const TABLE: &[Row] = &[
     row(Api::DeleteRecords, "DeleteRecords", (0, 2), 0, Some(2)),
     row(Api::InitProducerId, "InitProducerId", (0, 5), 0, Some(2)),
     row(Api::OffsetForLeaderEpoch, "OffsetForLeaderEpoch", (2, 4), 2, Some(4)),
+    row(Api::DescribeAcls, "DescribeAcls", (1, 3), 1, Some(2)),
+    row(Api::CreateAcls, "CreateAcls", (1, 3), 1, Some(2)),
+    row(Api::DeleteAcls, "DeleteAcls", (1, 3), 1, Some(2)),
     row(Api::DescribeConfigs, "DescribeConfigs", (1, 4), 1, Some(4)),
     row(Api::AlterConfigs, "AlterConfigs", (0, 2), 0, Some(2)),
     row(Api::DescribeLogDirs, "DescribeLogDirs", (1, 5), 1, Some(2)),
@@ -189,7 +198,7 @@ mod tests {
 
     #[test]
     fn every_served_version_is_one_the_codec_knows_and_is_as_flexible() {
-        assert_eq!(TABLE.len(), 33);
+        assert_eq!(TABLE.len(), 36);
         for api in Api::all() {
             let known = API_DESCRIPTORS.iter().find(|it| it.api_key.value() == api.key()).unwrap();
             assert_eq!(Api::from_wire(api.key()), Some(api));

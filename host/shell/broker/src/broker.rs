@@ -24,6 +24,7 @@ use brooklet_types::{BrokerId, ByteSize, TopicId};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Access;
 use crate::config::{Config, Transport};
 use crate::context::Context;
 use crate::gate::Guard;
@@ -170,6 +171,7 @@ pub async fn run_extended(
         clock,
         metrics,
         guard,
+        access: Access::new(config.access.authorizer.clone()),
         node: config.node_id,
         cluster_id: cluster_id.clone(),
         auto_create: config.auto_create_topics,

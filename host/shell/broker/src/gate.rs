@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::connection::{self, CloseConnection, Dispatched};
-use crate::context::Context;
+use crate::context::{Context, Peer};
 use crate::request::api_versions;
 use crate::spans;
 
@@ -119,13 +119,14 @@ impl Gate {
     pub(crate) async fn admit(
         &self,
         context: &Arc<Context>,
+        peer: &Peer,
         frame: Bytes,
     ) -> Result<Admitted, CloseConnection> {
         let close = |error: WireError| CloseConnection { reason: error.to_string() };
         let expected = self.sasl.lock().unwrap_or_else(PoisonError::into_inner).expects();
         if expected == Expected::Token {
             let outcome = self.step(context, Heard::Token(frame)).await?;
-            return self.follow(context, Form::Bare, outcome).map(Admitted::Answered);
+            return self.follow(context, peer, Form::Bare, outcome).map(Admitted::Answered);
         }
         let mut body = frame;
         let header = frame::parse_header(&mut body).map_err(close)?;
@@ -138,7 +139,7 @@ impl Gate {
             return Ok(Admitted::Request(header, body));
         }
         let form = Form::Response { api, version: header.version, correlation: header.correlation };
-        self.follow(context, form, outcome).map(Admitted::Answered)
+        self.follow(context, peer, form, outcome).map(Admitted::Answered)
     }
 
     fn hear(&self, api: Api, header: &RequestHeader, body: &Bytes) -> Result<Heard, WireError> {
@@ -186,6 +187,7 @@ impl Gate {
     fn follow(
         &self,
         context: &Context,
+        peer: &Peer,
         form: Form,
         outcome: Outcome,
     ) -> Result<Dispatched, CloseConnection> {
@@ -203,6 +205,8 @@ impl Gate {
                 spans::authenticated(&principal);
                 links.authenticated(mechanism.name());
                 tracing::debug!(%principal, %mechanism, "authenticated");
+                // Who authenticates again is who it was: `auth` sees to it.
+                peer.identity.get_or_init(|| principal);
                 self.known.store(true, Ordering::Release);
                 Ok(at_once(reply(answer)))
             }

@@ -44,7 +44,7 @@ impl Dispatch for Router {
         let close = |error: WireError| CloseConnection { reason: error.to_string() };
         let header = match &self.gate {
             None => frame::parse_header(&mut frame).map_err(close)?,
-            Some(gate) => match gate.admit(&self.context, frame).await? {
+            Some(gate) => match gate.admit(&self.context, &self.peer, frame).await? {
                 Admitted::Request(header, body) => {
                     frame = body;
                     header
@@ -117,6 +117,15 @@ async fn answer(call: &Call, header: &RequestHeader, body: Bytes) -> Result<Answ
             reply(correlation, call.version, &response)
         }};
     }
+    /// The same for what may be a request that Kafka cannot read: it closes the connection.
+    macro_rules! readable {
+        ($handle:path) => {{
+            match $handle(call, decode_request(body, call.version)?).await {
+                Some(response) => reply(correlation, call.version, &response),
+                None => Ok(Answer::Close),
+            }
+        }};
+    }
     match call.api {
         Api::Produce => {
             let begun = produce::begin(call, decode_request(body, call.version)?).await;
@@ -144,6 +153,9 @@ async fn answer(call: &Call, header: &RequestHeader, body: Bytes) -> Result<Answ
         Api::DeleteRecords => plain!(records::delete),
         Api::InitProducerId => plain!(producers::init),
         Api::OffsetForLeaderEpoch => plain!(epochs::handle),
+        Api::DescribeAcls => readable!(acls::describe),
+        Api::CreateAcls => readable!(acls::create),
+        Api::DeleteAcls => readable!(acls::delete),
         Api::DescribeConfigs => plain!(configs::describe),
         Api::AlterConfigs => plain!(configs::replace),
         Api::DescribeLogDirs => plain!(log_dirs::describe),

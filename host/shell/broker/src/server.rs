@@ -10,7 +10,7 @@ pub(crate) mod inner;
 mod quic;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use brooklet_auth::Principal;
@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use self::doors::{Door, Socket, Terms};
+use crate::access;
 use crate::budget::Budget;
 use crate::config::{Config, Transport};
 use crate::connection::{self, ConnectionError, ConnectionLimits, Dispatch};
@@ -249,11 +250,16 @@ impl Visit {
             spans::identified(identity);
         }
         let gate = terms.sasl.map(Gate::new);
+        let known = OnceLock::new();
+        if terms.is_own {
+            spans::authenticated(known.get_or_init(access::own));
+        }
         if let (None, Some(identity)) = (&gate, &identity) {
             let links = &shared.context.metrics.links;
             match terms.principals.name(&identity.subject) {
                 Ok(name) => {
-                    spans::authenticated(&Principal::user(&name));
+                    let principal = known.get_or_init(|| Principal::user(&name));
+                    spans::authenticated(principal);
                     links.authenticated(CERTIFICATE);
                 }
                 Err(error) => {
@@ -266,6 +272,8 @@ impl Visit {
         let peer = Peer {
             local,
             remote,
+            host: remote.ip().to_canonical().to_string(),
+            identity: known,
             advertised: terms.advertised.map(|it| (it.host.clone(), it.port)),
             proved,
             rules: Mutex::default(),

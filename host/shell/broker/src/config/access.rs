@@ -4,13 +4,14 @@
 //! they are can do everything, and over TCP in the clear others can read along and go on in a client's stead. On an address that other
 //! machines can reach, either has to be asked for by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use brooklet_auth::Mechanism;
+use brooklet_auth::acl::AuthorizerSettings;
 use brooklet_auth::principal::mapping::PrincipalMapping;
+use brooklet_auth::{Mechanism, Principal};
 use brooklet_io::tls::{ClientAuth, TlsFiles};
 use brooklet_types::ScramHash;
 
@@ -40,7 +41,12 @@ pub struct AccessConfig {
     pub public_unauthenticated: bool,
     /// Whether SASL may be spoken in the clear on a listener that other machines can reach.
     pub public_unencrypted: bool,
+    /// Who may do what; none where everybody may do everything.
+    pub authorizer: Option<AuthorizerSettings>,
 }
+
+/// What `authorizer` may be. A word and not a switch: who asks a plugin will have to name it.
+const AUTHORIZERS: [&str; 2] = ["none", "acls"];
 
 impl SaslConfig {
     /// These mechanisms, in this order, for sessions without an end.
@@ -85,8 +91,70 @@ impl AccessConfig {
         }
         let public_unauthenticated = fields.take("public_unauthenticated", false, problems);
         let public_unencrypted = fields.take("public_unencrypted", false, problems);
+        let authorizer = authorizer(&mut fields, problems);
         fields.finish(problems);
-        AccessConfig { first_users, public_unauthenticated, public_unencrypted }
+        AccessConfig { first_users, public_unauthenticated, public_unencrypted, authorizer }
+    }
+
+    /// As Kafka has it, and what it is there.
+    pub(super) fn broker_settings(&self) -> Vec<(&'static str, String)> {
+        let Some(authorizer) = &self.authorizer else { return Vec::new() };
+        let users: Vec<&str> = authorizer.super_users.iter().map(Principal::as_str).collect();
+        vec![
+            ("allow.everyone.if.no.acl.found", authorizer.allow_without_rules.to_string()),
+            ("authorizer.class.name", STANDARD_AUTHORIZER.to_owned()),
+            ("super.users", users.join(";")),
+        ]
+    }
+}
+
+/// Kafka's, whose answers these are: tools look for the name.
+const STANDARD_AUTHORIZER: &str = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
+
+/// `authorizer`, and what only it has a use for. Nobody may do anything where there are no rules yet, so
+/// somebody has to be above them, or nobody could ever make one.
+fn authorizer(fields: &mut Fields, problems: &mut Vec<Problem>) -> Option<AuthorizerSettings> {
+    let kind = fields.take("authorizer", AUTHORIZERS[0].to_owned(), problems);
+    let names: Vec<String> = fields.take("super_users", Vec::new(), problems);
+    let allow_without_rules = fields.take("allow_everyone_if_no_acl", false, problems);
+    let mut super_users = BTreeSet::new();
+    for name in &names {
+        match Principal::parse(name) {
+            Some(principal) if principal.name().is_empty() => {
+                problems.push(fields.problem("super_users", format!("{name:?} has no name")));
+            }
+            Some(principal) => drop(super_users.insert(principal)),
+            None => {
+                let message = format!("{name:?} is no principal; write \"User:{name}\"");
+                problems.push(fields.problem("super_users", message));
+            }
+        }
+    }
+    match kind.as_str() {
+        "acls" => {
+            if names.is_empty() && !allow_without_rules {
+                let message =
+                    "is empty, and without a rule nobody may do anything: nobody could make one";
+                problems.push(fields.problem("super_users", message));
+            }
+            Some(AuthorizerSettings { super_users, allow_without_rules })
+        }
+        "none" => {
+            if !names.is_empty() {
+                let message = "is of no use without authorizer: \"acls\"";
+                problems.push(fields.problem("super_users", message));
+            }
+            if allow_without_rules {
+                let message = "is of no use without authorizer: \"acls\"";
+                problems.push(fields.problem("allow_everyone_if_no_acl", message));
+            }
+            None
+        }
+        _ => {
+            let message = super::fields::unknown(&kind, &AUTHORIZERS);
+            problems.push(fields.problem("authorizer", format!("{kind:?} {message}")));
+            None
+        }
     }
 }
 

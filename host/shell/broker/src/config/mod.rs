@@ -308,6 +308,8 @@ impl Config {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
+        let access = self.access.broker_settings().into_iter();
+        settings.extend(access.map(|(name, value)| (name.to_owned(), value)));
         if !advertised.is_empty() {
             settings.insert("advertised.listeners".to_owned(), advertised.join(","));
         }

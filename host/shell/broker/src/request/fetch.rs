@@ -17,7 +17,7 @@ use brooklet_log::plan::{ReadError, ReadPlan};
 use brooklet_meta::{Cluster, Topic};
 use brooklet_shard::input::{Fetch, FetchPartition, Slot};
 use brooklet_shard::output::Fetched;
-use brooklet_types::{ByteSize, ErrorCode, LeaderEpoch, Offset, PartitionIndex, limits};
+use brooklet_types::{ByteSize, ErrorCode, LeaderEpoch, Offset, Operation, PartitionIndex, limits};
 use brooklet_wire::batch::split;
 use brooklet_wire::message::{FetchRequest, FetchResponse, Uuid, fetch_response, make};
 use brooklet_wire::{WireError, fetch as wire_fetch};
@@ -25,6 +25,7 @@ use bytes::Bytes;
 
 use super::session::{Asked, Begun, Found, Key, StrBytesKey, TopicKey, Wanted};
 use super::{dead, place};
+use crate::access::May;
 use crate::context::Call;
 
 /// From here on topics are named by id.
@@ -141,9 +142,19 @@ async fn read(call: &Call, request: &FetchRequest, begun: &Begun) -> Option<Vec<
     let mut failed = false;
     // Only brokers fetch with a number, and no other broker keeps a copy of anything.
     let is_follower = request.replica_id >= 0 || request.replica_state.replica_id >= 0;
+    let may = call.may(&cluster);
+    let follows = is_follower.then(|| may.need_cluster(Operation::ClusterAction).is_ok());
+    let mut last = None;
     for (index, wanted) in begun.partitions.iter().enumerate() {
         let slot = Slot::try_from(index).expect("sessions and requests are limited");
-        let (mut outcome, mut partition) = prepare(call, &cluster, slot, wanted);
+        // Partitions of a topic mostly stand together: it is looked up once.
+        let key = &wanted.key.topic;
+        let topic = match last {
+            Some((known, topic)) if known == key => topic,
+            Some(_) | None => topic(&may, follows, &cluster, key),
+        };
+        last = Some((key, topic));
+        let (mut outcome, mut partition) = prepare(call, topic, slot, wanted);
         if is_follower && partition.take().is_some() {
             outcome.data.error_code = call.code(ErrorCode::NotLeaderOrFollower);
         }
@@ -195,17 +206,32 @@ async fn read(call: &Call, request: &FetchRequest, begun: &Begun) -> Option<Vec<
     Some(outcomes)
 }
 
+/// The topic that a key names, if the client may read it. Who says that it is a broker has to be one, and may
+/// then read all.
+fn topic<'a>(
+    may: &May<'_>,
+    follows: Option<bool>,
+    cluster: &'a Cluster,
+    key: &TopicKey,
+) -> Result<&'a Arc<Topic>, ErrorCode> {
+    let (named, by_id) = match key {
+        TopicKey::Name(name) => ((name.0.as_str(), Uuid::default()), false),
+        TopicKey::Id(id) => (("", Uuid::from_bytes(*id)), true),
+    };
+    match follows {
+        None => place::permitted(may, Operation::Read, cluster, named, by_id),
+        Some(true) => place::topic(cluster, named.0, named.1, by_id),
+        Some(false) => Err(ErrorCode::TopicAuthorizationFailed),
+    }
+}
+
 /// Finds the partition, or the reason why there is none.
 fn prepare(
     call: &Call,
-    cluster: &Cluster,
+    topic: Result<&Arc<Topic>, ErrorCode>,
     slot: Slot,
     wanted: &Wanted,
 ) -> (Outcome, Option<FetchPartition>) {
-    let topic = match &wanted.key.topic {
-        TopicKey::Name(name) => place::topic(cluster, &name.0, Uuid::default(), false),
-        TopicKey::Id(id) => place::topic(cluster, "", Uuid::from_bytes(*id), true),
-    };
     let mut outcome = Outcome {
         key: wanted.key.clone(),
         data: blank(wanted.key.partition),

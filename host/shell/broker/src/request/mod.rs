@@ -4,6 +4,7 @@
 //! waiting is in plain functions beside it, which tests call. A handler never fails: whatever goes
 //! wrong is an error code in its response.
 
+pub(crate) mod acls;
 pub(crate) mod api_versions;
 pub(crate) mod cluster;
 pub(crate) mod configs;

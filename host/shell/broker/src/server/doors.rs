@@ -36,6 +36,8 @@ pub(crate) struct Terms {
     pub(crate) sasl: Option<Arc<SaslSettings>>,
     /// Who they are by their certificates, where they have no other way to say it.
     pub(crate) principals: Arc<PrincipalMapping>,
+    /// Whether they are the broker's own, whom no rule keeps from anything.
+    pub(crate) is_own: bool,
 }
 
 /// How clients come in.
@@ -123,7 +125,7 @@ async fn open_one(
 impl Terms {
     /// For clients in the broker's own process.
     pub(crate) fn inner() -> Terms {
-        Terms { advertised: None, sasl: None, principals: Arc::default() }
+        Terms { advertised: None, sasl: None, principals: Arc::default(), is_own: true }
     }
 
     fn of(listener: &ListenerConfig) -> Terms {
@@ -140,6 +142,7 @@ impl Terms {
             advertised: listener.advertised.clone().map(Arc::new),
             sasl: sasl.map(Arc::new),
             principals: Arc::new(principals),
+            is_own: false,
         }
     }
 }

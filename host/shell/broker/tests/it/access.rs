@@ -7,6 +7,7 @@ use brooklet_client::admin::{AclFilter, NamePattern, NewTopic};
 use brooklet_client::{Address, Admin, ClientConfig, SaslConfig, SaslMechanism, Secret};
 use brooklet_types::{Acl, ErrorCode, Operation, PatternType, Permission, ResourceType};
 use brooklet_wire::version::Api;
+use rustls::version::TLS13;
 
 use super::*;
 
@@ -118,7 +119,6 @@ async fn what_no_rule_is_about_is_open_where_the_operator_says_so() {
 async fn without_an_authorizer_there_are_no_rules_to_be_made() {
     let folder = tempfile::tempdir().unwrap();
     let running = start(folder.path()).await;
-    assert_eq!(running.ready.own, None);
     let address: Address = running.ready.listeners[0].address.to_string().parse().unwrap();
     let client = brooklet_client::Client::new(ClientConfig::new(vec![address]));
     let admin = Admin::new(client);
@@ -133,25 +133,42 @@ async fn without_an_authorizer_there_are_no_rules_to_be_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_runs_beside_the_broker_comes_in_by_its_own_door_and_nobody_else_does() {
+async fn no_rule_keeps_out_what_runs_in_the_brokers_own_process() {
     let folder = tempfile::tempdir().unwrap();
     let running = start_with_rules(folder.path(), "").await;
-    let own = running.ready.own.clone().unwrap();
-    let connect = |user: &str, password: Secret| {
-        let mut config = ClientConfig::new(vec![own.address.to_string().parse().unwrap()]);
-        config.follow_advertised = false;
-        let mechanism = SaslMechanism::ScramSha256;
-        config.sasl = Some(SaslConfig { mechanism, user: user.to_owned(), password });
-        Admin::new(brooklet_client::Client::new(config))
-    };
-    let topic = NewTopic { name: "letters".to_owned(), ..NewTopic::default() };
-    connect(&own.user, own.password.clone()).create_topic(&topic, false).await.unwrap();
-    for (user, password) in [("admin", Secret::new("admin")), (&own.user, Secret::new("own"))] {
-        connect(user, password).describe_cluster().await.unwrap_err();
-    }
-    // And nobody is who the broker is by calling themselves so.
-    let mut client = Client::connect(running.ready.listeners[0].address).await;
-    assert_ne!(client.plain(&own.user, own.password.reveal()).await.error_code, 0);
+    let mut client = super::Client::over(running.ready.inner.enter().unwrap());
+    assert_eq!(client.metadata("letters").await.topics[0].error_code, 0);
+    assert_eq!(client.produce("letters", "one").await, 0);
+    assert_eq!(client.fetch("letters", 0).await, [b"one"]);
+    let mut everything = allow(ResourceType::Topic, "*", Operation::All);
+    (everything.principal, everything.permission) = ("User:*".to_owned(), Permission::Deny);
+    admin(&running, "admin").create_acl(&everything).await.unwrap();
+    assert_eq!(client.produce("letters", "two").await, 1);
+    running.stop().await;
+}
+
+/// A certificate's subject is who a client is, where it is not asked otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_know_a_client_by_its_certificate_and_one_without_as_anonymous() {
+    let papers = scene::Papers::new();
+    let issued = papers.issue("ada", brooklet_io::tls::issue::Purpose::Client);
+    let section = papers.section("requested");
+    let listeners = format!(
+        r#"[(url: "tls://127.0.0.1:0", tls: {section}, principals: "RULE:.*CN=([a-z]+).*/$1/, DEFAULT")]"#
+    );
+    let access = r#"access: (authorizer: "acls", super_users: ["User:ada"])"#;
+    let folder = tempfile::tempdir().unwrap();
+    let running = start_on(folder.path(), &listeners, access, Arc::new(NoHooks)).await;
+    let address = running.ready.listeners[0].address;
+    let shows = papers.client(&[&TLS13], Some(&issued));
+    let mut ada = super::Client::over(scene::over_tls(address, shows).await.unwrap());
+    assert_eq!(ada.metadata("flights").await.topics[0].error_code, 0);
+    let silent = papers.client(&[&TLS13], None);
+    let mut nobody = super::Client::over(scene::over_tls(address, silent).await.unwrap());
+    let refused = ErrorCode::TopicAuthorizationFailed.to_wire();
+    assert_eq!(nobody.metadata("flights").await.topics[0].error_code, refused);
+    let metrics = get(running.ready.admin.unwrap(), "metrics").await;
+    assert!(metrics.contains("authorization_failures_total{api=\"Metadata\""), "{metrics}");
     running.stop().await;
 }
 
