@@ -1,5 +1,6 @@
 //! One file per verb, and what several of them say the same way.
 
+pub(crate) mod acl;
 pub(crate) mod bench;
 pub(crate) mod cert;
 pub(crate) mod check;
