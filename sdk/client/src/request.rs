@@ -62,6 +62,8 @@ calls! {
     DeleteGroupsRequest 42 "DeleteGroups" 0..=2;
     IncrementalAlterConfigsRequest 44 "IncrementalAlterConfigs" 0..=1;
     OffsetDeleteRequest 47 "OffsetDelete" 0..=0;
+    DescribeClientQuotasRequest 48 "DescribeClientQuotas" 0..=1;
+    AlterClientQuotasRequest 49 "AlterClientQuotas" 0..=1;
     DescribeUserScramCredentialsRequest 50 "DescribeUserScramCredentials" 0..=0;
     AlterUserScramCredentialsRequest 51 "AlterUserScramCredentials" 0..=0;
     DescribeClusterRequest 60 "DescribeCluster" 0..=2;
@@ -107,6 +109,8 @@ mod tests {
         check::<wire::OffsetDeleteRequest>();
         check::<wire::SaslHandshakeRequest>();
         check::<wire::SaslAuthenticateRequest>();
+        check::<wire::DescribeClientQuotasRequest>();
+        check::<wire::AlterClientQuotasRequest>();
         check::<wire::DescribeUserScramCredentialsRequest>();
         check::<wire::AlterUserScramCredentialsRequest>();
         check::<wire::DescribeClusterRequest>();

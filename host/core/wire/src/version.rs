@@ -69,6 +69,10 @@ pub enum Api {
     IncrementalAlterConfigs = 44,
     /// Key 47.
     OffsetDelete = 47,
+    /// Key 48.
+    DescribeClientQuotas = 48,
+    /// Key 49.
+    AlterClientQuotas = 49,
     /// Key 50.
     DescribeUserScramCredentials = 50,
     /// Key 51.
@@ -124,6 +128,8 @@ const TABLE: &[Row] = &[
     row(Api::DeleteGroups, "DeleteGroups", (0, 2), 0, Some(2)),
     row(Api::IncrementalAlterConfigs, "IncrementalAlterConfigs", (0, 1), 0, Some(1)),
     row(Api::OffsetDelete, "OffsetDelete", (0, 0), 0, None),
+    row(Api::DescribeClientQuotas, "DescribeClientQuotas", (0, 1), 0, Some(1)),
+    row(Api::AlterClientQuotas, "AlterClientQuotas", (0, 1), 0, Some(1)),
     row(Api::DescribeUserScramCredentials, "DescribeUserScramCredentials", (0, 0), 0, Some(0)),
     row(Api::AlterUserScramCredentials, "AlterUserScramCredentials", (0, 0), 0, Some(0)),
     row(Api::DescribeCluster, "DescribeCluster", (0, 2), 0, Some(0)),
@@ -198,7 +204,7 @@ mod tests {
 
     #[test]
     fn every_served_version_is_one_the_codec_knows_and_is_as_flexible() {
-        assert_eq!(TABLE.len(), 36);
+        assert_eq!(TABLE.len(), 38);
         for api in Api::all() {
             let known = API_DESCRIPTORS.iter().find(|it| it.api_key.value() == api.key()).unwrap();
             assert_eq!(Api::from_wire(api.key()), Some(api));

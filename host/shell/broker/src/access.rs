@@ -30,7 +30,7 @@ const LOGGED_PER_SECOND: u32 = 10;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The broker's own connections: a principal that nobody can log in as, since all who do are users.
-const OWN: &str = "Broker:own";
+pub(crate) const OWN: &str = "Broker:own";
 
 /// The authorizer of a broker.
 #[derive(Debug, Default)]

@@ -34,6 +34,7 @@ use crate::request::session::Sessions;
 use crate::server::inner::InnerDoor;
 use crate::server::{Server, doors};
 use crate::start::{self, ShardPlan, StartError};
+use crate::throttle::Throttle;
 use crate::users::{self, UsersError};
 
 /// Memory for the newest batches of all shards together.
@@ -172,6 +173,7 @@ pub async fn run_extended(
         metrics,
         guard,
         access: Access::new(config.access.authorizer.clone()),
+        throttle: Throttle::default(),
         node: config.node_id,
         cluster_id: cluster_id.clone(),
         auto_create: config.auto_create_topics,

@@ -26,6 +26,7 @@ mod shard_thread;
 pub mod shards;
 pub mod spans;
 pub mod start;
+mod throttle;
 pub mod translate;
 mod users;
 

@@ -229,7 +229,7 @@ impl Drop for Connected {
 #[cfg(test)]
 mod tests {
     use brooklet_log::compaction::{Cleaned, CompactError};
-    use brooklet_types::{Operation, ResourceType};
+    use brooklet_types::{Operation, QuotaKey, ResourceType};
     use prometheus_client::encoding::text::encode;
 
     use super::*;
@@ -260,6 +260,7 @@ mod tests {
         metrics.links.authenticated("PLAIN");
         metrics.links.not_authenticated("certificate");
         metrics.access.refused(Api::Fetch, Operation::Read, ResourceType::Topic);
+        metrics.access.throttled(QuotaKey::ProducerByteRate, Duration::from_millis(1500));
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         for line in [
@@ -273,6 +274,8 @@ mod tests {
             "brooklet_authentications_total{mechanism=\"PLAIN\"} 1",
             "brooklet_authentication_failures_total{mechanism=\"certificate\"} 1",
             "brooklet_authorization_failures_total{api=\"Fetch\",operation=\"READ\",resource=\"TOPIC\"} 1",
+            "brooklet_quota_violations_total{quota=\"producer_byte_rate\"} 1",
+            "brooklet_quota_throttle_seconds_total{quota=\"producer_byte_rate\"} 1.5",
             "brooklet_topic_produced_bytes_total{topic=\"flights\"} 100",
             "brooklet_topic_produced_records_total{topic=\"flights\"} 3",
             "brooklet_topic_fetched_bytes_total{topic=\"flights\"} 200",

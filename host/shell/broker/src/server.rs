@@ -18,10 +18,12 @@ use brooklet_io::tcp::Listener;
 use brooklet_io::tls::credentials::Credentials;
 use brooklet_io::tls::handshake::{self, HandshakeError, Handshakes, Place};
 use brooklet_io::tls::identity::PeerIdentity;
+use brooklet_types::QuotaKey;
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
@@ -36,6 +38,7 @@ use crate::health::{self, Health};
 use crate::reactor::Reactors;
 use crate::router::Router;
 use crate::spans;
+use crate::throttle::Muted;
 
 /// Memory for large requests of all connections together, in whole largest frames: enough for a
 /// burst, and a fraction of any machine.
@@ -174,6 +177,10 @@ impl Server {
                 tracing::warn!(%remote, "connection refused: as many are open as may be");
                 continue;
             };
+            if let Some(wait) = self.shared.too_often(remote) {
+                self.tasks.spawn(leave_alone(stream, place, wait, shutdown.clone()));
+                continue;
+            }
             // It moves to the thread that serves it. One that cannot has gone already.
             let Ok((local, stream)) =
                 stream.local_addr().and_then(|it| Ok((it, stream.into_std()?)))
@@ -209,6 +216,20 @@ impl Server {
             tracing::warn!(connections = self.tasks.len(), "stopping with replies still owed");
         }
     }
+}
+
+/// Closes a connection that came too soon behind others, a while later: who finds it closed at once tries again at once.
+async fn leave_alone(
+    stream: TcpStream,
+    place: OwnedSemaphorePermit,
+    wait: Duration,
+    shutdown: CancellationToken,
+) {
+    tokio::select! {
+        () = tokio::time::sleep(wait) => {}
+        () = shutdown.cancelled() => {}
+    }
+    drop((stream, place));
 }
 
 /// What is known of a client before it has said anything.
@@ -274,6 +295,7 @@ impl Visit {
             remote,
             host: remote.ip().to_canonical().to_string(),
             identity: known,
+            muted: Muted::default(),
             advertised: terms.advertised.map(|it| (it.host.clone(), it.port)),
             proved,
             rules: Mutex::default(),
@@ -284,6 +306,20 @@ impl Visit {
 }
 
 impl Shared {
+    /// How long a new connection is left alone, if its address has made too many (KIP-612).
+    fn too_often(&self, remote: SocketAddr) -> Option<Duration> {
+        let cluster = self.context.shards.cluster();
+        if cluster.quotas().is_empty() {
+            return None;
+        }
+        let host = remote.ip().to_canonical().to_string();
+        let now = self.context.clock.now();
+        let wait = self.context.throttle.connect(&cluster, &host, now).err()?;
+        self.context.metrics.access.throttled(QuotaKey::ConnectionCreationRate, wait);
+        tracing::debug!(%remote, ?wait, "connection closed: there were too many from there");
+        Some(wait)
+    }
+
     async fn converse(
         &self,
         reader: impl AsyncRead + Unpin + Send,

@@ -109,6 +109,8 @@ enum Command {
     Group(command::group::Arguments),
     /// Create, list and delete users who log in by a password
     User(command::user::Arguments),
+    /// Limit what users, clients and addresses may take
+    Quota(command::quota::Arguments),
     /// Say who may do what: create, list, delete rules
     Acl(command::acl::Arguments),
     /// Install plugins, bind them to topics, exchange them
@@ -239,6 +241,7 @@ fn carry_out(context: &mut Context, runtime: &Runtime, command: Command) -> Resu
         Command::Produce(arguments) => runtime.block_on(command::produce::run(context, arguments)),
         Command::Consume(arguments) => runtime.block_on(command::consume::run(context, arguments)),
         Command::Group(arguments) => runtime.block_on(command::group::run(context, arguments)),
+        Command::Quota(arguments) => runtime.block_on(command::quota::run(context, arguments)),
         Command::Acl(arguments) => runtime.block_on(command::acl::run(context, arguments)),
         Command::User(arguments) => runtime.block_on(command::user::run(context, arguments)),
         Command::Plugin(arguments) => runtime.block_on(command::plugin::run(context, arguments)),

@@ -18,11 +18,12 @@ use tokio_util::sync::CancellationToken;
 use super::{Occurred, compare, outlived, recorded};
 
 /// What is played, and to whom.
-const PLAYED: [(&str, &[&str], Cases); 4] = [
+const PLAYED: [(&str, &[&str], Cases); 5] = [
     ("secured/sasl", &["admin", "ada", "bob"], Cases::All),
     ("secured/users", &["admin"], Cases::AllBut("who may not")),
     ("secured/users", &["admin", "ada"], Cases::Only("who may not")),
     ("secured/acls", &["admin", "ada", "bob"], Cases::All),
+    ("secured/quotas", &["admin", "ada"], Cases::All),
 ];
 
 /// Kafka has users for PLAIN in a file of their own, here they are users as all others: some cases need one who must not be

@@ -84,6 +84,8 @@ pub fn needs(api: Api) -> &'static [Need] {
         Api::AlterUserScramCredentials => rows![Alter Cluster Refused],
         Api::DescribeAcls => rows![Describe Cluster Refused],
         Api::CreateAcls | Api::DeleteAcls => rows![Alter Cluster Refused],
+        Api::DescribeClientQuotas => rows![DescribeConfigs Cluster Refused],
+        Api::AlterClientQuotas => rows![AlterConfigs Cluster Refused],
         // Who may not is told the rest.
         Api::DescribeCluster => rows![Describe Cluster LeftOut],
         Api::DescribeProducers => rows![Read Topic Refused],

@@ -136,7 +136,7 @@ async fn without_an_authorizer_there_are_no_rules_to_be_made() {
 async fn no_rule_keeps_out_what_runs_in_the_brokers_own_process() {
     let folder = tempfile::tempdir().unwrap();
     let running = start_with_rules(folder.path(), "").await;
-    let mut client = super::Client::over(running.ready.inner.enter().unwrap());
+    let mut client = Client::over(running.ready.inner.enter().unwrap());
     assert_eq!(client.metadata("letters").await.topics[0].error_code, 0);
     assert_eq!(client.produce("letters", "one").await, 0);
     assert_eq!(client.fetch("letters", 0).await, [b"one"]);
@@ -161,10 +161,10 @@ async fn rules_know_a_client_by_its_certificate_and_one_without_as_anonymous() {
     let running = start_on(folder.path(), &listeners, access, Arc::new(NoHooks)).await;
     let address = running.ready.listeners[0].address;
     let shows = papers.client(&[&TLS13], Some(&issued));
-    let mut ada = super::Client::over(scene::over_tls(address, shows).await.unwrap());
+    let mut ada = Client::over(scene::over_tls(address, shows).await.unwrap());
     assert_eq!(ada.metadata("flights").await.topics[0].error_code, 0);
     let silent = papers.client(&[&TLS13], None);
-    let mut nobody = super::Client::over(scene::over_tls(address, silent).await.unwrap());
+    let mut nobody = Client::over(scene::over_tls(address, silent).await.unwrap());
     let refused = ErrorCode::TopicAuthorizationFailed.to_wire();
     assert_eq!(nobody.metadata("flights").await.topics[0].error_code, refused);
     let metrics = get(running.ready.admin.unwrap(), "metrics").await;
@@ -330,6 +330,8 @@ async fn ask_about_the_cluster(eve: &mut Client) {
     eve.touch(3, request).await;
     eve.touch(3, CreateAclsRequest::default()).await;
     eve.touch(3, DeleteAclsRequest::default()).await;
+    eve.touch(1, DescribeClientQuotasRequest::default()).await;
+    eve.touch(1, AlterClientQuotasRequest::default()).await;
 }
 
 /// The table says what a request needs, and this that its handler asks for it.

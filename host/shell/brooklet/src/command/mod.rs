@@ -14,6 +14,7 @@ pub(crate) mod password;
 pub(crate) mod plugin;
 pub(crate) mod position;
 pub(crate) mod produce;
+pub(crate) mod quota;
 mod remote;
 pub(crate) mod serve;
 pub(crate) mod topic;
