@@ -27,6 +27,7 @@ pub mod shards;
 pub mod spans;
 pub mod start;
 mod throttle;
+mod tokens;
 pub mod translate;
 mod users;
 

@@ -39,6 +39,7 @@ use crate::reactor::Reactors;
 use crate::router::Router;
 use crate::spans;
 use crate::throttle::Muted;
+use crate::tokens::Accepted;
 
 /// Memory for large requests of all connections together, in whole largest frames: enough for a
 /// burst, and a fraction of any machine.
@@ -109,6 +110,12 @@ impl Server {
                 }
             }
         }
+        for door in &doors {
+            if let Some(accepted) = door.terms.sasl.as_ref().filter(|it| it.has_file()) {
+                let accepted = Arc::clone(accepted);
+                self.tasks.spawn(self.clone().follow_keys(door.name(), accepted));
+            }
+        }
         for Door { socket, terms, .. } in doors {
             let server = self.clone();
             match socket {
@@ -147,6 +154,19 @@ impl Server {
             Err(reason) => {
                 context.metrics.links.certificate_refused(&listener);
                 tracing::warn!(listener, reason, "certificate not exchanged: the old one stays");
+            }
+        });
+        follow.await;
+    }
+
+    /// Has a listener's keys for tokens follow their file.
+    async fn follow_keys(self, listener: String, accepted: Arc<Accepted>) {
+        let context = &self.shared.context;
+        let follow = accepted.follow(context.shutdown.clone(), |seen| match seen {
+            Ok(()) => tracing::info!(listener, "token keys exchanged"),
+            Err(reason) => {
+                context.metrics.links.keys_refused(&listener);
+                tracing::warn!(listener, reason, "token keys not exchanged: the old ones stay");
             }
         });
         follow.await;

@@ -70,7 +70,8 @@ struct Global {
     /// File with the user's password
     #[arg(long, global = true, env = "BROOKLET_SASL_PASSWORD_FILE", value_name = "FILE")]
     sasl_password_file: Option<PathBuf>,
-    /// How to log in: SCRAM-SHA-512, SCRAM-SHA-256, or PLAIN, which tells the broker the password
+    /// How to log in: SCRAM-SHA-512, SCRAM-SHA-256, PLAIN, which tells the broker the password, or OAUTHBEARER with a token in
+    /// its place
     #[arg(
         long,
         global = true,
@@ -140,6 +141,12 @@ impl Global {
             (None, None) => Ok(None),
             (Some(user), Some(file)) => {
                 let (user, mechanism) = (user.clone(), self.sasl_mechanism);
+                let password = command::password::read(file)?;
+                Ok(Some(SaslConfig { mechanism, user, password }))
+            }
+            // A token says itself whose it is.
+            (None, Some(file)) if self.sasl_mechanism == SaslMechanism::OauthBearer => {
+                let (user, mechanism) = (String::new(), self.sasl_mechanism);
                 let password = command::password::read(file)?;
                 Ok(Some(SaslConfig { mechanism, user, password }))
             }

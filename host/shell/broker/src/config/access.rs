@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use brooklet_auth::acl::AuthorizerSettings;
+use brooklet_auth::oauth::{KeySet, TokenRules};
 use brooklet_auth::principal::mapping::PrincipalMapping;
 use brooklet_auth::{Mechanism, Principal};
 use brooklet_io::tls::{ClientAuth, TlsFiles};
@@ -19,8 +20,8 @@ use super::Problem;
 use super::fields::Fields;
 use super::listener::{Address, ListenerConfig, Transport};
 
-/// What the configuration can offer: tokens need somebody whose signature is believed, which it cannot name.
-const MECHANISMS: [Mechanism; 3] =
+/// What needs no more than its name: tokens need somebody whose signature is believed.
+const BY_NAME: [Mechanism; 3] =
     [Mechanism::Plain, Mechanism::Scram(ScramHash::Sha256), Mechanism::Scram(ScramHash::Sha512)];
 
 /// How clients of a listener say who they are.
@@ -30,6 +31,26 @@ pub struct SaslConfig {
     pub mechanisms: Vec<Mechanism>,
     /// How long that holds; none for as long as the connection. Kafka's `connections.max.reauth.ms`.
     pub session_max: Option<Duration>,
+    /// Whose tokens are taken, where OAUTHBEARER is among the mechanisms.
+    pub oauth: Option<OauthConfig>,
+}
+
+/// Whose tokens are taken, and what they have to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OauthConfig {
+    /// Who may have signed them.
+    pub keys: KeySource,
+    /// What they must say.
+    pub rules: TokenRules,
+}
+
+/// Where an issuer's keys are, as a JSON Web Key Set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// In a file, which is followed.
+    File(PathBuf),
+    /// In the configuration, where it was found usable.
+    Inline(String),
 }
 
 /// Who there is at first, and what may be served to everybody.
@@ -54,15 +75,19 @@ impl SaslConfig {
     /// # Errors
     /// With everything that is wrong about them.
     pub fn of(names: &[String]) -> Result<SaslConfig, Vec<String>> {
+        SaslConfig::among(&BY_NAME, names)
+    }
+
+    fn among(known: &[Mechanism], names: &[String]) -> Result<SaslConfig, Vec<String>> {
         let (mut mechanisms, mut wrong) = (Vec::new(), Vec::new());
         for name in names {
-            match MECHANISMS.into_iter().find(|known| known.name() == name) {
+            match known.iter().copied().find(|known| known.name() == name) {
                 Some(mechanism) if mechanisms.contains(&mechanism) => {
                     wrong.push(format!("{name} stands here twice"));
                 }
                 Some(mechanism) => mechanisms.push(mechanism),
                 None => {
-                    let known = MECHANISMS.map(Mechanism::name);
+                    let known: Vec<&str> = known.iter().map(|it| it.name()).collect();
                     let problem = super::fields::unknown(name, &known);
                     wrong.push(format!("{name:?} {problem}"));
                 }
@@ -71,7 +96,7 @@ impl SaslConfig {
         if names.is_empty() {
             wrong.push("is empty; SCRAM-SHA-512 is for clients of today".to_owned());
         }
-        let sasl = SaslConfig { mechanisms, session_max: None };
+        let sasl = SaslConfig { mechanisms, session_max: None, oauth: None };
         if wrong.is_empty() { Ok(sasl) } else { Err(wrong) }
     }
 }
@@ -164,13 +189,68 @@ pub(super) fn sasl(mut fields: Fields, problems: &mut Vec<Problem>) -> Option<Sa
         return None;
     }
     let names: Vec<String> = fields.take("mechanisms", Vec::new(), problems);
-    let sasl = SaslConfig::of(&names).map_err(|wrong| {
+    let sasl = SaslConfig::among(&Mechanism::ALL, &names).map_err(|wrong| {
         problems.extend(wrong.into_iter().map(|message| fields.problem("mechanisms", message)));
     });
     let session_ms = fields.within("session_ms_max", 0, 0..=i32::MAX as u64, problems);
+    let section = fields.section("oauth", problems);
+    let is_given = !section.is_empty();
+    let oauth = if is_given { oauth(section, problems) } else { None };
+    let takes_tokens = names.iter().any(|name| name == Mechanism::OauthBearer.name());
+    if takes_tokens && !is_given {
+        let message = "is missing: whose tokens are taken has to be said";
+        problems.push(fields.problem("oauth", message));
+    }
+    if is_given && !takes_tokens {
+        problems.push(fields.problem("oauth", "is of no use without the mechanism OAUTHBEARER"));
+    }
     fields.finish(problems);
     let session_max = Some(Duration::from_millis(session_ms)).filter(|most| !most.is_zero());
-    Some(SaslConfig { session_max, ..sasl.ok()? })
+    Some(SaslConfig { session_max, oauth, ..sasl.ok()? })
+}
+
+/// The section `oauth` of a listener's SASL. The names are those of Kafka's `sasl.oauthbearer` settings.
+fn oauth(mut fields: Fields, problems: &mut Vec<Problem>) -> Option<OauthConfig> {
+    let defaults = TokenRules::default();
+    let file = fields.take("jwks_file", String::new(), problems);
+    let inline = fields.take("jwks", String::new(), problems);
+    let issuer = fields.take("issuer", String::new(), problems);
+    let audiences: Vec<String> = fields.take("audiences", Vec::new(), problems);
+    let scopes: Vec<String> = fields.take("scopes", Vec::new(), problems);
+    let user_claim = fields.take("user_claim", defaults.user_claim.clone(), problems);
+    let skew = fields.within("clock_skew_seconds", defaults.leeway.as_secs(), 0..=3600, problems);
+    if user_claim.is_empty() {
+        problems.push(fields.problem("user_claim", "is empty; Kafka takes sub"));
+    }
+    let keys = match (file.is_empty(), inline.is_empty()) {
+        (false, true) => Some(KeySource::File(PathBuf::from(file))),
+        (true, false) => match KeySet::parse(inline.as_bytes()) {
+            Ok(_usable) => Some(KeySource::Inline(inline)),
+            Err(error) => {
+                problems.push(fields.problem("jwks", error.to_string()));
+                None
+            }
+        },
+        (true, true) => {
+            let message = "is missing; name a file with the issuer's keys (a JSON Web Key Set)";
+            problems.push(fields.problem("jwks_file", message));
+            None
+        }
+        (false, false) => {
+            problems.push(fields.problem("jwks", "is of no use beside jwks_file"));
+            None
+        }
+    };
+    fields.finish(problems);
+    let rules = TokenRules {
+        issuer: Some(issuer).filter(|issuer| !issuer.is_empty()),
+        audiences: audiences.into_iter().collect(),
+        scopes: scopes.into_iter().collect(),
+        user_claim,
+        leeway: Duration::from_secs(skew),
+        ..defaults
+    };
+    Some(OauthConfig { keys: keys?, rules })
 }
 
 /// The rules of a listener that make a user's name of a certificate's subject.

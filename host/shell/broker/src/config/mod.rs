@@ -22,7 +22,7 @@ use brooklet_meta::cluster::Settings;
 use brooklet_meta::setting::topic;
 use brooklet_types::{BrokerId, ByteSize, limits};
 
-pub use self::access::{AccessConfig, SaslConfig};
+pub use self::access::{AccessConfig, KeySource, OauthConfig, SaslConfig};
 use self::fields::Fields;
 pub use self::listener::{Address, ListenerConfig, Transport};
 pub use self::tls::client_auth;

@@ -27,6 +27,7 @@ mod login;
 mod quotas;
 mod sasl;
 mod scene;
+mod tokens;
 
 struct Running {
     ready: Ready,
