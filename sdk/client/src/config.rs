@@ -237,16 +237,25 @@ pub enum SaslMechanism {
     ScramSha256,
     /// The same with a longer hash.
     ScramSha512,
+    /// Show a token that somebody has signed whom the broker trusts: it stands in place of the password, and is told who
+    /// the user is by it.
+    OauthBearer,
 }
 
 /// A mechanism that this client does not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("mechanism {0:?} is not known; there are PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512")]
+#[error(
+    "mechanism {0:?} is not known; there are PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER"
+)]
 pub struct MechanismError(String);
 
 impl SaslMechanism {
-    const ALL: [SaslMechanism; 3] =
-        [SaslMechanism::Plain, SaslMechanism::ScramSha256, SaslMechanism::ScramSha512];
+    const ALL: [SaslMechanism; 4] = [
+        SaslMechanism::Plain,
+        SaslMechanism::ScramSha256,
+        SaslMechanism::ScramSha512,
+        SaslMechanism::OauthBearer,
+    ];
 
     /// Its registered name.
     pub fn name(self) -> &'static str {
@@ -254,6 +263,7 @@ impl SaslMechanism {
             SaslMechanism::Plain => Mechanism::Plain,
             SaslMechanism::ScramSha256 => Mechanism::Scram(ScramHash::Sha256),
             SaslMechanism::ScramSha512 => Mechanism::Scram(ScramHash::Sha512),
+            SaslMechanism::OauthBearer => Mechanism::OauthBearer,
         };
         mechanism.name()
     }

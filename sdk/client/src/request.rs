@@ -53,12 +53,17 @@ calls! {
     DeleteTopicsRequest 20 "DeleteTopics" 1..=6;
     DeleteRecordsRequest 21 "DeleteRecords" 0..=2;
     InitProducerIdRequest 22 "InitProducerId" 0..=5;
+    DescribeAclsRequest 29 "DescribeAcls" 1..=3;
+    CreateAclsRequest 30 "CreateAcls" 1..=3;
+    DeleteAclsRequest 31 "DeleteAcls" 1..=3;
     DescribeConfigsRequest 32 "DescribeConfigs" 1..=4;
     SaslAuthenticateRequest 36 "SaslAuthenticate" 0..=2;
     CreatePartitionsRequest 37 "CreatePartitions" 0..=3;
     DeleteGroupsRequest 42 "DeleteGroups" 0..=2;
     IncrementalAlterConfigsRequest 44 "IncrementalAlterConfigs" 0..=1;
     OffsetDeleteRequest 47 "OffsetDelete" 0..=0;
+    DescribeClientQuotasRequest 48 "DescribeClientQuotas" 0..=1;
+    AlterClientQuotasRequest 49 "AlterClientQuotas" 0..=1;
     DescribeUserScramCredentialsRequest 50 "DescribeUserScramCredentials" 0..=0;
     AlterUserScramCredentialsRequest 51 "AlterUserScramCredentials" 0..=0;
     DescribeClusterRequest 60 "DescribeCluster" 0..=2;
@@ -94,6 +99,9 @@ mod tests {
         check::<wire::DeleteTopicsRequest>();
         check::<wire::DeleteRecordsRequest>();
         check::<wire::InitProducerIdRequest>();
+        check::<wire::DescribeAclsRequest>();
+        check::<wire::CreateAclsRequest>();
+        check::<wire::DeleteAclsRequest>();
         check::<wire::DescribeConfigsRequest>();
         check::<wire::CreatePartitionsRequest>();
         check::<wire::DeleteGroupsRequest>();
@@ -101,6 +109,8 @@ mod tests {
         check::<wire::OffsetDeleteRequest>();
         check::<wire::SaslHandshakeRequest>();
         check::<wire::SaslAuthenticateRequest>();
+        check::<wire::DescribeClientQuotasRequest>();
+        check::<wire::AlterClientQuotasRequest>();
         check::<wire::DescribeUserScramCredentialsRequest>();
         check::<wire::AlterUserScramCredentialsRequest>();
         check::<wire::DescribeClusterRequest>();

@@ -57,6 +57,7 @@ const IDENTITIES: &[&[&str]] = &[
     &["key"],
     &["producer_id"],
     &["user"],
+    &["entity"],
 ];
 
 /// Every field in which the two answers differ.

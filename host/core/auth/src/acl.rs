@@ -96,6 +96,14 @@ struct Found<'a> {
     entries: &'a Entries,
 }
 
+/// What an answer rests on, before it is written out for somebody to read.
+enum Ruling<'a> {
+    SuperUser,
+    Rule(Found<'a>, (&'a str, &'a Entry)),
+    NoRuleApplies,
+    NoRules,
+}
+
 impl Authorizer {
     /// An authorizer with these rules.
     pub fn new<'a>(
@@ -130,8 +138,48 @@ impl Authorizer {
         resource: ResourceType,
         name: &str,
     ) -> Verdict {
+        let ruling = self.ruling(asker, operation, resource, name);
+        let allowed = self.is_allowing(&ruling);
+        let reason = match ruling {
+            Ruling::SuperUser => Reason::SuperUser,
+            Ruling::Rule(found, (principal, entry)) => {
+                Reason::Rule(Box::new(found.rule(resource, principal, entry)))
+            }
+            Ruling::NoRuleApplies => Reason::NoRuleApplies,
+            Ruling::NoRules => Reason::NoRules,
+        };
+        Verdict { allowed, reason }
+    }
+
+    /// Whether [`Self::authorize`] allows it. This is asked for each topic of each request, and allocates nothing.
+    pub fn allows(
+        &self,
+        asker: Asker<'_>,
+        operation: Operation,
+        resource: ResourceType,
+        name: &str,
+    ) -> bool {
+        self.is_allowing(&self.ruling(asker, operation, resource, name))
+    }
+
+    fn is_allowing(&self, ruling: &Ruling<'_>) -> bool {
+        match ruling {
+            Ruling::SuperUser => true,
+            Ruling::Rule(_, (_, entry)) => entry.permission == Permission::Allow,
+            Ruling::NoRuleApplies => false,
+            Ruling::NoRules => self.settings.allow_without_rules,
+        }
+    }
+
+    fn ruling<'a>(
+        &'a self,
+        asker: Asker<'_>,
+        operation: Operation,
+        resource: ResourceType,
+        name: &str,
+    ) -> Ruling<'a> {
         if self.settings.super_users.contains(asker.principal) {
-            return Verdict { allowed: true, reason: Reason::SuperUser };
+            return Ruling::SuperUser;
         }
         let mut allowing = None;
         let mut any_rules = false;
@@ -150,29 +198,11 @@ impl Authorizer {
             })
         });
         let denying = denying.and_then(ControlFlow::break_value);
-        let allowed = denying.is_none() && allowing.is_some();
         match denying.or(allowing) {
-            Some((found, (principal, entry))) => {
-                let rule = found.rule(resource, principal, entry);
-                Verdict { allowed, reason: Reason::Rule(Box::new(rule)) }
-            }
-            None if any_rules => Verdict { allowed: false, reason: Reason::NoRuleApplies },
-            None => {
-                let allowed = self.settings.allow_without_rules;
-                Verdict { allowed, reason: Reason::NoRules }
-            }
+            Some((found, rule)) => Ruling::Rule(found, rule),
+            None if any_rules => Ruling::NoRuleApplies,
+            None => Ruling::NoRules,
         }
-    }
-
-    /// Whether [`Self::authorize`] allows it.
-    pub fn allows(
-        &self,
-        asker: Asker<'_>,
-        operation: Operation,
-        resource: ResourceType,
-        name: &str,
-    ) -> bool {
-        self.authorize(asker, operation, resource, name).allowed
     }
 
     /// Whether there is any resource of that kind, existing or not, to which `asker` may do `operation`.

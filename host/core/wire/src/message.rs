@@ -56,7 +56,7 @@ pub use kafka_wire::{
     offset_for_leader_epoch_response, produce_request, produce_response, sync_group_request,
     sync_group_response,
 };
-// Who is speaking and what they may do. Rules and quotas are read and written here, and not served yet.
+// Who is speaking and what they may do.
 pub use kafka_wire::{
     AlterClientQuotasRequest, AlterClientQuotasResponse, AlterUserScramCredentialsRequest,
     AlterUserScramCredentialsResponse, CreateAclsRequest, CreateAclsResponse, DeleteAclsRequest,

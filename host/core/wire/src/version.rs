@@ -47,6 +47,12 @@ pub enum Api {
     InitProducerId = 22,
     /// Key 23.
     OffsetForLeaderEpoch = 23,
+    /// Key 29.
+    DescribeAcls = 29,
+    /// Key 30.
+    CreateAcls = 30,
+    /// Key 31.
+    DeleteAcls = 31,
     /// Key 32.
     DescribeConfigs = 32,
     /// Key 33.
@@ -63,6 +69,10 @@ pub enum Api {
     IncrementalAlterConfigs = 44,
     /// Key 47.
     OffsetDelete = 47,
+    /// Key 48.
+    DescribeClientQuotas = 48,
+    /// Key 49.
+    AlterClientQuotas = 49,
     /// Key 50.
     DescribeUserScramCredentials = 50,
     /// Key 51.
@@ -107,6 +117,9 @@ const TABLE: &[Row] = &[
     row(Api::DeleteRecords, "DeleteRecords", (0, 2), 0, Some(2)),
     row(Api::InitProducerId, "InitProducerId", (0, 5), 0, Some(2)),
     row(Api::OffsetForLeaderEpoch, "OffsetForLeaderEpoch", (2, 4), 2, Some(4)),
+    row(Api::DescribeAcls, "DescribeAcls", (1, 3), 1, Some(2)),
+    row(Api::CreateAcls, "CreateAcls", (1, 3), 1, Some(2)),
+    row(Api::DeleteAcls, "DeleteAcls", (1, 3), 1, Some(2)),
     row(Api::DescribeConfigs, "DescribeConfigs", (1, 4), 1, Some(4)),
     row(Api::AlterConfigs, "AlterConfigs", (0, 2), 0, Some(2)),
     row(Api::DescribeLogDirs, "DescribeLogDirs", (1, 5), 1, Some(2)),
@@ -115,6 +128,8 @@ const TABLE: &[Row] = &[
     row(Api::DeleteGroups, "DeleteGroups", (0, 2), 0, Some(2)),
     row(Api::IncrementalAlterConfigs, "IncrementalAlterConfigs", (0, 1), 0, Some(1)),
     row(Api::OffsetDelete, "OffsetDelete", (0, 0), 0, None),
+    row(Api::DescribeClientQuotas, "DescribeClientQuotas", (0, 1), 0, Some(1)),
+    row(Api::AlterClientQuotas, "AlterClientQuotas", (0, 1), 0, Some(1)),
     row(Api::DescribeUserScramCredentials, "DescribeUserScramCredentials", (0, 0), 0, Some(0)),
     row(Api::AlterUserScramCredentials, "AlterUserScramCredentials", (0, 0), 0, Some(0)),
     row(Api::DescribeCluster, "DescribeCluster", (0, 2), 0, Some(0)),
@@ -189,7 +204,7 @@ mod tests {
 
     #[test]
     fn every_served_version_is_one_the_codec_knows_and_is_as_flexible() {
-        assert_eq!(TABLE.len(), 33);
+        assert_eq!(TABLE.len(), 38);
         for api in Api::all() {
             let known = API_DESCRIPTORS.iter().find(|it| it.api_key.value() == api.key()).unwrap();
             assert_eq!(Api::from_wire(api.key()), Some(api));

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use brooklet_auth::Mechanism;
 use brooklet_hook::Hooks;
 use brooklet_io::tcp::{ListenError, Listener};
 use brooklet_io::tls::handshake::Handshakes;
@@ -24,7 +25,8 @@ use brooklet_types::{BrokerId, ByteSize, TopicId};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Transport};
+use crate::access::Access;
+use crate::config::{Config, ListenerConfig, Transport};
 use crate::context::Context;
 use crate::gate::Guard;
 use crate::metrics::Metrics;
@@ -33,6 +35,8 @@ use crate::request::session::Sessions;
 use crate::server::inner::InnerDoor;
 use crate::server::{Server, doors};
 use crate::start::{self, ShardPlan, StartError};
+use crate::throttle::Throttle;
+use crate::tokens::KeysError;
 use crate::users::{self, UsersError};
 
 /// Memory for the newest batches of all shards together.
@@ -63,6 +67,9 @@ pub enum RunError {
     /// A listener's certificate cannot be served with.
     #[error("{listener}: {source}")]
     Tls { listener: String, source: TlsError },
+    /// A listener's tokens cannot be checked.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// The first users cannot be created, or what hides who is one cannot be had.
     #[error(transparent)]
     Users(#[from] UsersError),
@@ -170,6 +177,8 @@ pub async fn run_extended(
         clock,
         metrics,
         guard,
+        access: Access::new(config.access.authorizer.clone()),
+        throttle: Throttle::default(),
         node: config.node_id,
         cluster_id: cluster_id.clone(),
         auto_create: config.auto_create_topics,
@@ -182,8 +191,11 @@ pub async fn run_extended(
         shutdown: stop.clone(),
     });
     context.follow_plugins().await;
-    if config.listeners.iter().any(|it| it.sasl.is_some())
-        && context.shards.cluster().users().is_empty()
+    let asks_for_password = |listener: &ListenerConfig| {
+        let mechanisms = listener.sasl.iter().flat_map(|sasl| &sasl.mechanisms);
+        mechanisms.into_iter().any(|mechanism| *mechanism != Mechanism::OauthBearer)
+    };
+    if config.listeners.iter().any(asks_for_password) && context.shards.cluster().users().is_empty()
     {
         tracing::warn!("there are no users, so nobody can log in; access.first_users creates some");
     }

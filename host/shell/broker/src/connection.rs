@@ -77,6 +77,11 @@ pub trait Dispatch: Send + Sync {
         usize::MAX
     }
 
+    /// Returns when the peer may go on: at once, but for one that has taken too much.
+    fn unmuted(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
     /// Returns when the peer should long have said who it is; never for one that is known or need not be.
     fn overdue(&self) -> impl Future<Output = ()> + Send {
         std::future::pending()
@@ -269,7 +274,10 @@ impl<R: AsyncRead + Unpin> Reading<'_, R> {
             let next = async {
                 // The slot comes before the frame: pushing back must not need memory.
                 let slot = slots.acquire_owned().await.expect("never closed");
-                Ok::<_, ConnectionError>(self.read_frame(limit).await?.map(|frame| (slot, frame)))
+                let frame = self.read_frame(limit).await?;
+                // Behind the frame: what was read ahead of the answer that muted the peer waits, too.
+                dispatch.unmuted().await;
+                Ok::<_, ConnectionError>(frame.map(|frame| (slot, frame)))
             };
             let next = tokio::select! {
                 biased;

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
+use brooklet_auth::Principal;
 use brooklet_hook::Hooks;
 use brooklet_io::{Clock, DataFolder};
 use brooklet_log::Buffers;
@@ -19,11 +20,13 @@ use brooklet_wire::version::Api;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{self, Access};
 use crate::gate::Guard;
 use crate::metrics::Metrics;
 use crate::request::plugins;
 use crate::request::produce::rules_of;
 use crate::request::session::Sessions;
+use crate::throttle::{Muted, Throttle};
 
 /// The shards of a broker that stores on a real disk.
 pub(crate) type Shards = crate::shards::Shards<DataFolder>;
@@ -37,6 +40,10 @@ pub(crate) struct Context {
     pub(crate) metrics: Arc<Metrics>,
     /// What is needed to find out who a client is.
     pub(crate) guard: Guard,
+    /// What clients may do.
+    pub(crate) access: Access,
+    /// What clients take.
+    pub(crate) throttle: Throttle,
     /// This broker.
     pub(crate) node: BrokerId,
     pub(crate) cluster_id: String,
@@ -66,6 +73,12 @@ pub(crate) struct Peer {
     pub(crate) local: SocketAddr,
     /// The client's.
     pub(crate) remote: SocketAddr,
+    /// The client's, as rules name it.
+    pub(crate) host: String,
+    /// Who the client is, once that is known; it does not become somebody else.
+    pub(crate) identity: OnceLock<Principal>,
+    /// Until when it is not read from, having taken too much.
+    pub(crate) muted: Muted,
     /// What the listener tells clients to connect to; none tells them `local`.
     pub(crate) advertised: Option<(String, u16)>,
     /// Turns true when the handshake is complete; none where nothing is taken before.
@@ -91,6 +104,8 @@ pub(crate) struct Call {
     pub(crate) api: Api,
     pub(crate) version: i16,
     pub(crate) client_id: Option<StrBytes>,
+    /// Whether what it takes could be too much: nobody looks, where the cluster has no quotas.
+    pub(crate) is_metered: bool,
 }
 
 impl Context {
@@ -157,7 +172,20 @@ impl Call {
     }
 }
 
+/// Who speaks where nobody is asked who they are.
+static ANONYMOUS: LazyLock<Principal> = LazyLock::new(Principal::anonymous);
+
 impl Peer {
+    /// Who the client is.
+    pub(crate) fn principal(&self) -> &Principal {
+        self.identity.get().unwrap_or(&ANONYMOUS)
+    }
+
+    /// Whether it belongs to what runs in the broker's own process.
+    pub(crate) fn is_own(&self) -> bool {
+        self.principal().as_str() == access::OWN
+    }
+
     /// Returns when nothing that this client has sent can be the replay of what another has: at once,
     /// but while the handshake of QUIC is under way. False if that has failed.
     pub(crate) async fn is_proved(&self) -> bool {
@@ -188,6 +216,9 @@ mod tests {
         let peer = |local: &str, advertised: Option<(&str, u16)>| Peer {
             local: local.parse().unwrap(),
             remote: "127.0.0.1:50000".parse().unwrap(),
+            host: "127.0.0.1".to_owned(),
+            identity: OnceLock::new(),
+            muted: Muted::default(),
             advertised: advertised.map(|(host, port)| (host.to_owned(), port)),
             proved: None,
             rules: Mutex::default(),

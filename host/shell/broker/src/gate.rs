@@ -26,9 +26,10 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::connection::{self, CloseConnection, Dispatched};
-use crate::context::Context;
+use crate::context::{Context, Peer};
 use crate::request::api_versions;
 use crate::spans;
+use crate::tokens::Accepted;
 
 /// The longest frame of somebody who is not known: names, passwords and proofs. Kafka takes 512 KiB here.
 pub(crate) const STRANGER_FRAME_BYTES_MAX: usize = 8 << 10;
@@ -51,7 +52,7 @@ pub(crate) struct Guard {
 /// One connection's conversation.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    settings: Arc<SaslSettings>,
+    accepted: Arc<Accepted>,
     /// Protects the conversation while a password is hashed on another thread; nobody ever waits for it.
     sasl: Arc<Mutex<Sasl>>,
     known: AtomicBool,
@@ -93,9 +94,9 @@ impl Guard {
 
 impl Gate {
     /// For a connection that was just made.
-    pub(crate) fn new(settings: Arc<SaslSettings>) -> Gate {
+    pub(crate) fn new(accepted: Arc<Accepted>) -> Gate {
         Gate {
-            settings,
+            accepted,
             sasl: Arc::default(),
             known: AtomicBool::new(false),
             until: Instant::now() + STRANGER_MAX,
@@ -119,13 +120,14 @@ impl Gate {
     pub(crate) async fn admit(
         &self,
         context: &Arc<Context>,
+        peer: &Peer,
         frame: Bytes,
     ) -> Result<Admitted, CloseConnection> {
         let close = |error: WireError| CloseConnection { reason: error.to_string() };
         let expected = self.sasl.lock().unwrap_or_else(PoisonError::into_inner).expects();
         if expected == Expected::Token {
             let outcome = self.step(context, Heard::Token(frame)).await?;
-            return self.follow(context, Form::Bare, outcome).map(Admitted::Answered);
+            return self.follow(context, peer, Form::Bare, outcome).map(Admitted::Answered);
         }
         let mut body = frame;
         let header = frame::parse_header(&mut body).map_err(close)?;
@@ -138,7 +140,7 @@ impl Gate {
             return Ok(Admitted::Request(header, body));
         }
         let form = Form::Response { api, version: header.version, correlation: header.correlation };
-        self.follow(context, form, outcome).map(Admitted::Answered)
+        self.follow(context, peer, form, outcome).map(Admitted::Answered)
     }
 
     fn hear(&self, api: Api, header: &RequestHeader, body: &Bytes) -> Result<Heard, WireError> {
@@ -160,16 +162,17 @@ impl Gate {
 
     /// Has `auth` decide, where that may take as long as it takes.
     async fn step(&self, context: &Arc<Context>, heard: Heard) -> Result<Outcome, CloseConnection> {
+        let settings = self.accepted.current();
         let is_proof = matches!(heard, Heard::Authenticate(_) | Heard::Token(_));
         if !is_proof || !self.sasl.lock().unwrap_or_else(PoisonError::into_inner).is_laborious() {
-            return Ok(decide(&self.sasl, &self.settings, context, &heard));
+            return Ok(decide(&self.sasl, &settings, context, &heard));
         }
         let hashing = Arc::clone(&context.guard.hashing);
         let Ok(Ok(turn)) = timeout(HASHING_WAIT_MAX, hashing.acquire_owned()).await else {
             let reason = "too many others wait for their passwords to be checked".to_owned();
             return Err(CloseConnection { reason });
         };
-        let (sasl, settings) = (Arc::clone(&self.sasl), Arc::clone(&self.settings));
+        let sasl = Arc::clone(&self.sasl);
         let context = Arc::clone(context);
         let hashing = tokio::task::spawn_blocking(move || {
             // Also where the connection is gone meanwhile, the turn lasts as long as the work.
@@ -186,6 +189,7 @@ impl Gate {
     fn follow(
         &self,
         context: &Context,
+        peer: &Peer,
         form: Form,
         outcome: Outcome,
     ) -> Result<Dispatched, CloseConnection> {
@@ -203,6 +207,8 @@ impl Gate {
                 spans::authenticated(&principal);
                 links.authenticated(mechanism.name());
                 tracing::debug!(%principal, %mechanism, "authenticated");
+                // Who authenticates again is who it was: `auth` sees to it.
+                peer.identity.get_or_init(|| principal);
                 self.known.store(true, Ordering::Release);
                 Ok(at_once(reply(answer)))
             }
@@ -281,7 +287,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stranger_has_thirty_seconds_and_somebody_who_is_known_for_ever() {
         let settings = SaslSettings { mechanisms: Vec::new(), session_max: None, tokens: None };
-        let gate = Gate::new(Arc::new(settings));
+        let gate = Gate::new(Arc::new(Accepted::fixed(settings)));
         let began = Instant::now();
         gate.overdue().await;
         assert_eq!(began.elapsed(), STRANGER_MAX);

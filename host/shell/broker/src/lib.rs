@@ -5,6 +5,7 @@
 //! **What it decides.** How a request of Kafka's becomes a question to a shard, and its answer a
 //! response. **Never** what is stored or who is a group's leader: those are the core's.
 
+pub mod access;
 mod broker;
 pub mod budget;
 mod cleaner;
@@ -25,6 +26,8 @@ mod shard_thread;
 pub mod shards;
 pub mod spans;
 pub mod start;
+mod throttle;
+mod tokens;
 pub mod translate;
 mod users;
 

@@ -18,9 +18,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+mod access;
 mod compaction;
 mod links;
 
+pub use access::AccessMetrics;
 use compaction::CompactionMetrics;
 pub use links::LinkMetrics;
 
@@ -58,6 +60,8 @@ pub struct Metrics {
     compaction: CompactionMetrics,
     /// Handshakes and certificates.
     pub links: LinkMetrics,
+    /// What clients may not do.
+    pub access: AccessMetrics,
     /// Protects the names that have a label; held for a look-up, never over an await.
     topics: Mutex<BTreeSet<TopicName>>,
 }
@@ -82,6 +86,7 @@ impl Metrics {
             sync_latency: latency(),
             compaction: CompactionMetrics::register(registry.sub_registry_with_prefix("brooklet")),
             links: LinkMetrics::register(registry.sub_registry_with_prefix("brooklet")),
+            access: AccessMetrics::register(registry.sub_registry_with_prefix("brooklet")),
             topics: Mutex::default(),
         };
         metrics.register_requests(registry.sub_registry_with_prefix("brooklet"));
@@ -224,6 +229,7 @@ impl Drop for Connected {
 #[cfg(test)]
 mod tests {
     use brooklet_log::compaction::{Cleaned, CompactError};
+    use brooklet_types::{Operation, QuotaKey, ResourceType};
     use prometheus_client::encoding::text::encode;
 
     use super::*;
@@ -253,6 +259,8 @@ mod tests {
         metrics.links.certificate_refused("tls://[::]:9093");
         metrics.links.authenticated("PLAIN");
         metrics.links.not_authenticated("certificate");
+        metrics.access.refused(Api::Fetch, Operation::Read, ResourceType::Topic);
+        metrics.access.throttled(QuotaKey::ProducerByteRate, Duration::from_millis(1500));
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         for line in [
@@ -265,6 +273,9 @@ mod tests {
             "brooklet_certificate_failures_total{listener=\"tls://[::]:9093\"} 1",
             "brooklet_authentications_total{mechanism=\"PLAIN\"} 1",
             "brooklet_authentication_failures_total{mechanism=\"certificate\"} 1",
+            "brooklet_authorization_failures_total{api=\"Fetch\",operation=\"READ\",resource=\"TOPIC\"} 1",
+            "brooklet_quota_violations_total{quota=\"producer_byte_rate\"} 1",
+            "brooklet_quota_throttle_seconds_total{quota=\"producer_byte_rate\"} 1.5",
             "brooklet_topic_produced_bytes_total{topic=\"flights\"} 100",
             "brooklet_topic_produced_records_total{topic=\"flights\"} 3",
             "brooklet_topic_fetched_bytes_total{topic=\"flights\"} 200",

@@ -3,8 +3,11 @@
 //! **Decides** which requests are answered at all: an API or version that is not served closes the
 //! connection, as in Kafka, and so does a body that cannot be read. **Never** looks into a request.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use brooklet_types::QuotaKey;
 use brooklet_wire::WireError;
 use brooklet_wire::frame::{self, RequestHeader};
 use brooklet_wire::message::{KafkaResponse, decode_request, encode_response};
@@ -17,6 +20,7 @@ use crate::context::{Call, Context, Peer};
 use crate::gate::{Admitted, Gate, STRANGER_FRAME_BYTES_MAX};
 use crate::request::*;
 use crate::spans;
+use crate::throttle::{Busy, Throttled};
 
 /// Answers the requests of one connection.
 #[derive(Debug)]
@@ -44,7 +48,7 @@ impl Dispatch for Router {
         let close = |error: WireError| CloseConnection { reason: error.to_string() };
         let header = match &self.gate {
             None => frame::parse_header(&mut frame).map_err(close)?,
-            Some(gate) => match gate.admit(&self.context, frame).await? {
+            Some(gate) => match gate.admit(&self.context, &self.peer, frame).await? {
                 Admitted::Request(header, body) => {
                     frame = body;
                     header
@@ -69,14 +73,17 @@ impl Dispatch for Router {
             api,
             version: header.version,
             client_id: header.client_id.clone(),
+            is_metered: self.context.shards.has_quotas() && !self.peer.is_own(),
         };
         let span = spans::request(api.name(), header.version, header.correlation);
         if api == Api::Produce && started == Started::Now {
             let began = self.context.clock.now();
             let request = decode_request(frame, header.version).map_err(close)?;
-            let begun = produce::begin(&call, request).instrument(span.clone()).await;
+            let begin = produce::begin(&call, request).instrument(span.clone());
+            let (begun, busy) = Busy::of(&call, pin!(begin)).await;
+            let taken = Taken { bytes, busy };
             let pending = async move {
-                let answer = finish_produce(&call, header.correlation, begun).await;
+                let answer = finish_produce(&call, header.correlation, begun, taken).await;
                 call.context.metrics.answered(api, call.context.clock.now().since(began));
                 answer
             };
@@ -84,7 +91,7 @@ impl Dispatch for Router {
         }
         let pending = async move {
             let began = call.context.clock.now();
-            let answer = answer(&call, &header, frame).await.unwrap_or_else(|error| {
+            let answer = answer(&call, &header, bytes, frame).await.unwrap_or_else(|error| {
                 tracing::debug!(%error, "request refused");
                 Answer::Close
             });
@@ -104,23 +111,44 @@ impl Dispatch for Router {
             Some(gate) => gate.overdue().await,
         }
     }
+
+    async fn unmuted(&self) {
+        self.peer.unmuted(&self.context.clock).await;
+    }
 }
 
 /// Decodes, handles, encodes. One line per API, in the order of their keys.
-async fn answer(call: &Call, header: &RequestHeader, body: Bytes) -> Result<Answer, WireError> {
+async fn answer(
+    call: &Call,
+    header: &RequestHeader,
+    bytes: usize,
+    body: Bytes,
+) -> Result<Answer, WireError> {
     let correlation = header.correlation;
     /// The ordinary case: one request, one response.
     macro_rules! plain {
         ($handle:path) => {{
             let request = decode_request(body, call.version)?;
-            let response = $handle(call, request).await;
+            let (mut response, busy) = Busy::of(call, pin!($handle(call, request))).await;
+            response.tell(call.take_time(busy));
+            reply(correlation, call.version, &response)
+        }};
+    }
+    /// The same for what may be a request that Kafka cannot read: it closes the connection.
+    macro_rules! readable {
+        ($handle:path) => {{
+            let request = decode_request(body, call.version)?;
+            let (response, busy) = Busy::of(call, pin!($handle(call, request))).await;
+            let Some(mut response) = response else { return Ok(Answer::Close) };
+            response.tell(call.take_time(busy));
             reply(correlation, call.version, &response)
         }};
     }
     match call.api {
         Api::Produce => {
-            let begun = produce::begin(call, decode_request(body, call.version)?).await;
-            Ok(finish_produce(call, correlation, begun).await)
+            let beginning = pin!(produce::begin(call, decode_request(body, call.version)?));
+            let (begun, busy) = Busy::of(call, beginning).await;
+            Ok(finish_produce(call, correlation, begun, Taken { bytes, busy }).await)
         }
         Api::Fetch => {
             let request = decode_request(body, call.version)?;
@@ -144,6 +172,9 @@ async fn answer(call: &Call, header: &RequestHeader, body: Bytes) -> Result<Answ
         Api::DeleteRecords => plain!(records::delete),
         Api::InitProducerId => plain!(producers::init),
         Api::OffsetForLeaderEpoch => plain!(epochs::handle),
+        Api::DescribeAcls => readable!(acls::describe),
+        Api::CreateAcls => readable!(acls::create),
+        Api::DeleteAcls => readable!(acls::delete),
         Api::DescribeConfigs => plain!(configs::describe),
         Api::AlterConfigs => plain!(configs::replace),
         Api::DescribeLogDirs => plain!(log_dirs::describe),
@@ -152,6 +183,8 @@ async fn answer(call: &Call, header: &RequestHeader, body: Bytes) -> Result<Answ
         Api::DeleteGroups => plain!(group::delete),
         Api::IncrementalAlterConfigs => plain!(configs::alter),
         Api::OffsetDelete => plain!(offsets::delete),
+        Api::DescribeClientQuotas => plain!(quotas::describe),
+        Api::AlterClientQuotas => plain!(quotas::alter),
         Api::DescribeUserScramCredentials => plain!(users::describe),
         Api::AlterUserScramCredentials => plain!(users::alter),
         Api::DescribeCluster => plain!(cluster::describe),
@@ -160,9 +193,30 @@ async fn answer(call: &Call, header: &RequestHeader, body: Bytes) -> Result<Answ
     }
 }
 
-async fn finish_produce(call: &Call, correlation: i32, begun: produce::Begun) -> Answer {
-    match begun.finish(call).await {
-        produce::Finished::Reply(response) => {
+/// What a Produce has taken before it waits for its logs.
+struct Taken {
+    bytes: usize,
+    busy: Duration,
+}
+
+async fn finish_produce(
+    call: &Call,
+    correlation: i32,
+    begun: produce::Begun,
+    taken: Taken,
+) -> Answer {
+    let (finished, busy) = Busy::of(call, pin!(begun.finish(call))).await;
+    let wait = match call.is_metered {
+        // An amount in floating point: far below what it counts exactly.
+        true => {
+            let bytes = call.take(QuotaKey::ProducerByteRate, taken.bytes as f64);
+            bytes.max(call.take_time(taken.busy + busy))
+        }
+        false => Duration::ZERO,
+    };
+    match finished {
+        produce::Finished::Reply(mut response) => {
+            response.tell(wait);
             reply(correlation, call.version, &response).unwrap_or(Answer::Close)
         }
         produce::Finished::Silence => Answer::Silence,

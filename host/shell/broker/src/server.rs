@@ -10,7 +10,7 @@ pub(crate) mod inner;
 mod quic;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use brooklet_auth::Principal;
@@ -18,14 +18,17 @@ use brooklet_io::tcp::Listener;
 use brooklet_io::tls::credentials::Credentials;
 use brooklet_io::tls::handshake::{self, HandshakeError, Handshakes, Place};
 use brooklet_io::tls::identity::PeerIdentity;
+use brooklet_types::QuotaKey;
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use self::doors::{Door, Socket, Terms};
+use crate::access;
 use crate::budget::Budget;
 use crate::config::{Config, Transport};
 use crate::connection::{self, ConnectionError, ConnectionLimits, Dispatch, Outlet};
@@ -35,6 +38,8 @@ use crate::health::{self, Health};
 use crate::reactor::Reactors;
 use crate::router::Router;
 use crate::spans;
+use crate::throttle::Muted;
+use crate::tokens::Accepted;
 
 /// Memory for large requests of all connections together, in whole largest frames: enough for a
 /// burst, and a fraction of any machine.
@@ -105,6 +110,12 @@ impl Server {
                 }
             }
         }
+        for door in &doors {
+            if let Some(accepted) = door.terms.sasl.as_ref().filter(|it| it.has_file()) {
+                let accepted = Arc::clone(accepted);
+                self.tasks.spawn(self.clone().follow_keys(door.name(), accepted));
+            }
+        }
         for Door { socket, terms, .. } in doors {
             let server = self.clone();
             match socket {
@@ -148,6 +159,19 @@ impl Server {
         follow.await;
     }
 
+    /// Has a listener's keys for tokens follow their file.
+    async fn follow_keys(self, listener: String, accepted: Arc<Accepted>) {
+        let context = &self.shared.context;
+        let follow = accepted.follow(context.shutdown.clone(), |seen| match seen {
+            Ok(()) => tracing::info!(listener, "token keys exchanged"),
+            Err(reason) => {
+                context.metrics.links.keys_refused(&listener);
+                tracing::warn!(listener, reason, "token keys not exchanged: the old ones stay");
+            }
+        });
+        follow.await;
+    }
+
     /// Takes clients over TCP, with TLS or without, until the broker stops.
     async fn accept(self, listener: Listener, credentials: Option<Credentials>, terms: Terms) {
         let transport = if credentials.is_some() { Transport::Tls } else { Transport::Tcp };
@@ -173,6 +197,10 @@ impl Server {
                 tracing::warn!(%remote, "connection refused: as many are open as may be");
                 continue;
             };
+            if let Some(wait) = self.shared.too_often(remote) {
+                self.tasks.spawn(leave_alone(stream, place, wait, shutdown.clone()));
+                continue;
+            }
             // It moves to the thread that serves it. One that cannot has gone already.
             let Ok((local, stream)) =
                 stream.local_addr().and_then(|it| Ok((it, stream.into_std()?)))
@@ -208,6 +236,20 @@ impl Server {
             tracing::warn!(connections = self.tasks.len(), "stopping with replies still owed");
         }
     }
+}
+
+/// Closes a connection that came too soon behind others, a while later: who finds it closed at once tries again at once.
+async fn leave_alone(
+    stream: TcpStream,
+    place: OwnedSemaphorePermit,
+    wait: Duration,
+    shutdown: CancellationToken,
+) {
+    tokio::select! {
+        () = tokio::time::sleep(wait) => {}
+        () = shutdown.cancelled() => {}
+    }
+    drop((stream, place));
 }
 
 /// What is known of a client before it has said anything.
@@ -249,11 +291,16 @@ impl Visit {
             spans::identified(identity);
         }
         let gate = terms.sasl.map(Gate::new);
+        let known = OnceLock::new();
+        if terms.is_own {
+            spans::authenticated(known.get_or_init(access::own));
+        }
         if let (None, Some(identity)) = (&gate, &identity) {
             let links = &shared.context.metrics.links;
             match terms.principals.name(&identity.subject) {
                 Ok(name) => {
-                    spans::authenticated(&Principal::user(&name));
+                    let principal = known.get_or_init(|| Principal::user(&name));
+                    spans::authenticated(principal);
                     links.authenticated(CERTIFICATE);
                 }
                 Err(error) => {
@@ -266,6 +313,9 @@ impl Visit {
         let peer = Peer {
             local,
             remote,
+            host: remote.ip().to_canonical().to_string(),
+            identity: known,
+            muted: Muted::default(),
             advertised: terms.advertised.map(|it| (it.host.clone(), it.port)),
             proved,
             rules: Mutex::default(),
@@ -276,6 +326,20 @@ impl Visit {
 }
 
 impl Shared {
+    /// How long a new connection is left alone, if its address has made too many (KIP-612).
+    fn too_often(&self, remote: SocketAddr) -> Option<Duration> {
+        let cluster = self.context.shards.cluster();
+        if cluster.quotas().is_empty() {
+            return None;
+        }
+        let host = remote.ip().to_canonical().to_string();
+        let now = self.context.clock.now();
+        let wait = self.context.throttle.connect(&cluster, &host, now).err()?;
+        self.context.metrics.access.throttled(QuotaKey::ConnectionCreationRate, wait);
+        tracing::debug!(%remote, ?wait, "connection closed: there were too many from there");
+        Some(wait)
+    }
+
     async fn converse(
         &self,
         reader: impl AsyncRead + Unpin + Send,

@@ -83,6 +83,11 @@ impl<D: Disk> Shards<D> {
         Shards { inner: Arc::new(Inner { seats, next_ticket: AtomicU64::new(1), cluster }) }
     }
 
+    /// Whether the cluster has any quotas. Asked for every request.
+    pub(crate) fn has_quotas(&self) -> bool {
+        !self.inner.cluster.borrow().quotas().is_empty()
+    }
+
     /// The cluster as every shard knows it.
     pub fn cluster(&self) -> Arc<Cluster> {
         Arc::clone(&self.inner.cluster.borrow())

@@ -70,7 +70,8 @@ struct Global {
     /// File with the user's password
     #[arg(long, global = true, env = "BROOKLET_SASL_PASSWORD_FILE", value_name = "FILE")]
     sasl_password_file: Option<PathBuf>,
-    /// How to log in: SCRAM-SHA-512, SCRAM-SHA-256, or PLAIN, which tells the broker the password
+    /// How to log in: SCRAM-SHA-512, SCRAM-SHA-256, PLAIN, which tells the broker the password, or OAUTHBEARER with a token in
+    /// its place
     #[arg(
         long,
         global = true,
@@ -109,6 +110,10 @@ enum Command {
     Group(command::group::Arguments),
     /// Create, list and delete users who log in by a password
     User(command::user::Arguments),
+    /// Limit what users, clients and addresses may take
+    Quota(command::quota::Arguments),
+    /// Say who may do what: create, list, delete rules
+    Acl(command::acl::Arguments),
     /// Install plugins, bind them to topics, exchange them
     Plugin(command::plugin::Arguments),
     /// Create and delete views: topics that show another topic's records through plugins
@@ -136,6 +141,12 @@ impl Global {
             (None, None) => Ok(None),
             (Some(user), Some(file)) => {
                 let (user, mechanism) = (user.clone(), self.sasl_mechanism);
+                let password = command::password::read(file)?;
+                Ok(Some(SaslConfig { mechanism, user, password }))
+            }
+            // A token says itself whose it is.
+            (None, Some(file)) if self.sasl_mechanism == SaslMechanism::OauthBearer => {
+                let (user, mechanism) = (String::new(), self.sasl_mechanism);
                 let password = command::password::read(file)?;
                 Ok(Some(SaslConfig { mechanism, user, password }))
             }
@@ -237,6 +248,8 @@ fn carry_out(context: &mut Context, runtime: &Runtime, command: Command) -> Resu
         Command::Produce(arguments) => runtime.block_on(command::produce::run(context, arguments)),
         Command::Consume(arguments) => runtime.block_on(command::consume::run(context, arguments)),
         Command::Group(arguments) => runtime.block_on(command::group::run(context, arguments)),
+        Command::Quota(arguments) => runtime.block_on(command::quota::run(context, arguments)),
+        Command::Acl(arguments) => runtime.block_on(command::acl::run(context, arguments)),
         Command::User(arguments) => runtime.block_on(command::user::run(context, arguments)),
         Command::Plugin(arguments) => runtime.block_on(command::plugin::run(context, arguments)),
         Command::View(arguments) => runtime.block_on(command::view::run(context, arguments)),

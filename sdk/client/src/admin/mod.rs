@@ -1,8 +1,10 @@
-//! Everything an operator asks of a cluster: topics, settings, groups, users, brokers.
+//! Everything an operator asks of a cluster: topics, settings, groups, users, rules, quotas, brokers.
 //!
 //! One request each, tried again while that helps. Nothing is remembered between calls.
 
+mod acl;
 mod group;
+mod quota;
 mod setting;
 mod topic;
 mod user;
@@ -10,8 +12,10 @@ mod user;
 use brooklet_types::BrokerId;
 use brooklet_wire::message::{DescribeClusterRequest, StrBytes};
 
+pub use acl::{AclFilter, NamePattern};
 pub use group::{CommittedOffset, GroupDescription, GroupListing, GroupMember};
 pub(crate) use group::{commit_topics, committed};
+pub use quota::{ClientQuota, QuotaFilter};
 pub use setting::{Change, Resource, Setting, SettingSource};
 pub use topic::NewTopic;
 pub use user::{NewPassword, User};

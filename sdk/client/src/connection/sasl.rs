@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use brooklet_auth::plain;
 use brooklet_auth::scram::{NONCE_BYTES, ScramClient};
+use brooklet_auth::{oauth, plain};
 use brooklet_types::ScramHash;
 use brooklet_wire::message::{SaslAuthenticateRequest, SaslHandshakeRequest, make};
 use bytes::Bytes;
@@ -67,18 +67,33 @@ impl Connection {
             let offered = offered.join(", ");
             return Err(self.refused(format!("{name}: {code}; the broker offers [{offered}]")));
         }
-        let lifetime_ms = match sasl.mechanism.hash() {
-            None => {
+        let lifetime_ms = match sasl.mechanism {
+            SaslMechanism::Plain => {
                 let token = plain::message(&sasl.user, &sasl.password);
                 let token = token.map_err(|error| self.refused(error.to_string()))?;
                 self.say(token).await?.1
             }
-            Some(hash) => self.scram(sasl, hash).await?,
+            SaslMechanism::OauthBearer => self.bearer(sasl).await?,
+            SaslMechanism::ScramSha256 => self.scram(sasl, ScramHash::Sha256).await?,
+            SaslMechanism::ScramSha512 => self.scram(sasl, ScramHash::Sha512).await?,
         };
         let lifetime = Duration::from_millis(u64::try_from(lifetime_ms).unwrap_or(0));
         // As Kafka's clients: while there is some of it left.
         let due = (lifetime * 17 / 20).max(RENEWED_AFTER_MIN);
         Ok((!lifetime.is_zero()).then(|| Instant::now() + due))
+    }
+
+    async fn bearer(&self, sasl: &SaslConfig) -> Result<i64, ConnectError> {
+        /// What is said to a broker that does not take a token: it then says that it refuses.
+        const ACKNOWLEDGEMENT: u8 = 1;
+        let token = oauth::message(&sasl.password);
+        let token = token.map_err(|error| self.refused(error.to_string()))?;
+        let (problem, lifetime_ms) = self.say(token).await?;
+        if problem.is_empty() {
+            return Ok(lifetime_ms);
+        }
+        self.say(vec![ACKNOWLEDGEMENT]).await?;
+        Err(self.refused("the broker does not take the token".to_owned()))
     }
 
     async fn scram(&self, sasl: &SaslConfig, hash: ScramHash) -> Result<i64, ConnectError> {
@@ -135,10 +150,10 @@ impl Connection {
 }
 
 impl SaslMechanism {
-    /// What it is built on; none for PLAIN.
+    /// What it is built on; none for those without a password that is hashed.
     pub(crate) fn hash(self) -> Option<ScramHash> {
         match self {
-            SaslMechanism::Plain => None,
+            SaslMechanism::Plain | SaslMechanism::OauthBearer => None,
             SaslMechanism::ScramSha256 => Some(ScramHash::Sha256),
             SaslMechanism::ScramSha512 => Some(ScramHash::Sha512),
         }

@@ -17,12 +17,33 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Occurred, compare, outlived, recorded};
 
-/// What is played, and to whom: Kafka has users for PLAIN in a file of their own, here they are users as all others.
-const PLAYED: [(&str, &[&str]); 2] =
-    [("secured/sasl", &["admin", "ada", "bob"]), ("secured/users", &["admin"])];
+/// What is played, and to whom.
+const PLAYED: [(&str, &[&str], Cases); 5] = [
+    ("secured/sasl", &["admin", "ada", "bob"], Cases::All),
+    ("secured/users", &["admin"], Cases::AllBut("who may not")),
+    ("secured/users", &["admin", "ada"], Cases::Only("who may not")),
+    ("secured/acls", &["admin", "ada", "bob"], Cases::All),
+    ("secured/quotas", &["admin", "ada"], Cases::All),
+];
 
-/// What rules refuse: there are none yet, so everybody may.
-const NOT_YET: &str = "who may not";
+/// Kafka has users for PLAIN in a file of their own, here they are users as all others: some cases need one who must not be
+/// there in others.
+#[derive(Clone, Copy)]
+enum Cases {
+    All,
+    AllBut(&'static str),
+    Only(&'static str),
+}
+
+impl Cases {
+    fn has(self, case: &str) -> bool {
+        match self {
+            Cases::All => true,
+            Cases::AllBut(other) => case != other,
+            Cases::Only(one) => case == one,
+        }
+    }
+}
 
 #[test]
 fn a_broker_that_asks_who_is_speaking_answers_as_kafka_does() {
@@ -31,7 +52,7 @@ fn a_broker_that_asks_who_is_speaking_answers_as_kafka_does() {
     let list = difference::read_list(&schemas, &list).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (mut complaints, mut occurred) = (Vec::new(), Occurred::new());
-    for (name, users) in PLAYED {
+    for (name, users, cases) in PLAYED {
         let folder = tempfile::tempdir().unwrap();
         let config = configuration(folder.path(), users);
         let stop = CancellationToken::new();
@@ -42,13 +63,13 @@ fn a_broker_that_asks_who_is_speaking_answers_as_kafka_does() {
         let address: SocketAddr = runtime.block_on(ready).unwrap();
         let text = fs::read_to_string(script_path(name)).unwrap();
         let mut steps = script::parse(&schemas, &text);
-        steps.retain(|step| step.case != NOT_YET);
+        steps.retain(|step| cases.has(&step.case));
         let played = play(&schemas, &steps, address, Target::Brooklet);
         stop.cancel();
         runtime.block_on(broker).unwrap().unwrap();
         let ours = transcript::read(&transcript::print(name, &played)).unwrap();
         let mut theirs = recorded(name);
-        theirs.retain(|step| step.case != NOT_YET);
+        theirs.retain(|step| cases.has(&step.case));
         complaints.extend(compare(name, &theirs, &ours, &list, &mut occurred));
     }
     complaints.extend(outlived(&list, &occurred));
@@ -67,7 +88,7 @@ fn configuration(folder: &Path, users: &[&str]) -> Config {
     let data = folder.join("data").display().to_string();
     let mechanisms = r#"["PLAIN", "SCRAM-SHA-512", "SCRAM-SHA-256"]"#;
     let text = format!(
-        "(data: {data:?}, admin: \"none\", access: (first_users: {{ {} }}), listeners: [(
+        "(data: {data:?}, admin: \"none\", access: (first_users: {{ {} }}, authorizer: \"acls\", super_users: [\"User:admin\"]), listeners: [(
             url: \"tcp://127.0.0.1:0\", sasl: (mechanisms: {mechanisms}, session_ms_max: 600000),
         )])",
         files.join(", ")

@@ -48,10 +48,7 @@ pub enum QuotaError {
     /// Not an address. Kafka takes a host's name, too, and asks for its address.
     #[error("{0} is not a valid IP or resolvable host.")]
     Address(String),
-    /// The request names a quota twice.
-    #[error("Duplicate quota key {0} not updating quota for this entity {1}")]
-    KeyTwice(String, String),
-    /// The request names the entity twice.
+    /// The request names the entity, or one of its quotas, twice.
     #[error("Ignoring duplicate entity {0}")]
     EntityTwice(String),
     /// No such quota, or not for such an entity.
@@ -105,7 +102,6 @@ impl QuotaError {
             | QuotaError::NoName(_)
             | QuotaError::Combination
             | QuotaError::Address(_)
-            | QuotaError::KeyTwice(..)
             | QuotaError::EntityTwice(_)
             | QuotaError::Key(_)
             | QuotaError::NotPositive(_)
@@ -160,7 +156,7 @@ fn alter(draft: &mut Draft, alteration: &QuotaAlteration) -> Result<(), QuotaErr
     let mut names = BTreeSet::new();
     for (name, _) in &alteration.changes {
         if !names.insert(name) {
-            return Err(QuotaError::KeyTwice(name.clone(), shown(&alteration.entity)));
+            return Err(QuotaError::EntityTwice(shown(&alteration.entity)));
         }
     }
     let entity = entity(&alteration.entity)?;
@@ -226,13 +222,15 @@ fn entity(parts: &EntityParts) -> Result<QuotaEntity, QuotaError> {
     }
 }
 
+/// A quota that nobody would keep is refused as one that nobody knows: partitions are created at any rate.
 fn is_for(key: QuotaKey, entity: &QuotaEntity) -> bool {
-    let connections = key == QuotaKey::ConnectionCreationRate;
-    match entity {
-        QuotaEntity::Ip(_) => connections,
-        QuotaEntity::User(_) | QuotaEntity::ClientId(_) | QuotaEntity::UserClientId(..) => {
-            !connections
+    let is_address = matches!(entity, QuotaEntity::Ip(_));
+    match key {
+        QuotaKey::ConnectionCreationRate => is_address,
+        QuotaKey::ProducerByteRate | QuotaKey::ConsumerByteRate | QuotaKey::RequestPercentage => {
+            !is_address
         }
+        QuotaKey::ControllerMutationRate => false,
     }
 }
 

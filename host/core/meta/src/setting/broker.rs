@@ -46,6 +46,8 @@ const fn fixed(
 #[rustfmt::skip] // A table is read by columns.
 pub static SETTINGS: &[Setting] = &[
     file("advertised.listeners", Kind::List(&[]), None, "The addresses clients are told to use; without one, the address they came in on."),
+    file("allow.everyone.if.no.acl.found", Kind::Boolean, Some("false"), "Whether a resource that no rule is about is open to everybody."),
+    file("authorizer.class.name", Kind::Text, Some(""), "Who says what clients may do; empty where everybody may do everything."),
     file("auto.create.topics.enable", Kind::Boolean, Some("true"), "Whether asking for a topic that does not exist creates it."),
     fixed("broker.id", ANY_INT, Some("-1"), "This broker's number; the same as node.id."),
     fixed("broker.rack", Kind::Text, None, "Where this broker stands."),
@@ -102,6 +104,7 @@ pub static SETTINGS: &[Setting] = &[
     fixed("process.roles", Kind::List(&["broker", "controller"]), None, "What this process is: broker and controller in one."),
     fixed("producer.id.expiration.ms", INT_POSITIVE, Some("86400000"), "How long an idempotent producer is remembered."),
     file("socket.request.max.bytes", INT_POSITIVE, Some("104857600"), "The largest request that is read."),
+    file("super.users", Kind::Text, Some(""), "Who may do everything, whatever rules say."),
     inert_topic("unclean.leader.election.enable", Kind::Boolean, Some("false")),
 ];
 

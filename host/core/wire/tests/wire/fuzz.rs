@@ -36,6 +36,9 @@ macro_rules! with_request {
             Api::OffsetForLeaderEpoch => {
                 $then::<message::OffsetForLeaderEpochRequest>($($argument),*)
             }
+            Api::DescribeAcls => $then::<message::DescribeAclsRequest>($($argument),*),
+            Api::CreateAcls => $then::<message::CreateAclsRequest>($($argument),*),
+            Api::DeleteAcls => $then::<message::DeleteAclsRequest>($($argument),*),
             Api::DescribeConfigs => $then::<message::DescribeConfigsRequest>($($argument),*),
             Api::AlterConfigs => $then::<message::AlterConfigsRequest>($($argument),*),
             Api::DescribeLogDirs => $then::<message::DescribeLogDirsRequest>($($argument),*),
@@ -47,6 +50,10 @@ macro_rules! with_request {
             Api::OffsetDelete => $then::<message::OffsetDeleteRequest>($($argument),*),
             Api::SaslHandshake => $then::<message::SaslHandshakeRequest>($($argument),*),
             Api::SaslAuthenticate => $then::<message::SaslAuthenticateRequest>($($argument),*),
+            Api::DescribeClientQuotas => {
+                $then::<message::DescribeClientQuotasRequest>($($argument),*)
+            }
+            Api::AlterClientQuotas => $then::<message::AlterClientQuotasRequest>($($argument),*),
             Api::DescribeUserScramCredentials => {
                 $then::<message::DescribeUserScramCredentialsRequest>($($argument),*)
             }
@@ -209,6 +216,10 @@ const SWARMS: &[Swarm] = &[
     (Api::DescribeLogDirs, 2, &[], &[1, 1, 0]),
     (Api::DescribeProducers, 0, &[], &[1, 1, 0]),
     (Api::OffsetForLeaderEpoch, 4, &[0; 4], &[1, 1, 0]),
+    (Api::CreateAcls, 3, &[], &[0, 1, 0, 1, 1, 0, 0, 0]),
+    (Api::DeleteAcls, 3, &[], &[0; 8]),
+    (Api::DescribeClientQuotas, 1, &[], &[1, 0, 0, 0]),
+    (Api::AlterClientQuotas, 1, &[], &[1, 1, 0]),
 ];
 
 #[test]

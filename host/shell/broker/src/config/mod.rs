@@ -22,7 +22,7 @@ use brooklet_meta::cluster::Settings;
 use brooklet_meta::setting::topic;
 use brooklet_types::{BrokerId, ByteSize, limits};
 
-pub use self::access::{AccessConfig, SaslConfig};
+pub use self::access::{AccessConfig, KeySource, OauthConfig, SaslConfig};
 use self::fields::Fields;
 pub use self::listener::{Address, ListenerConfig, Transport};
 pub use self::tls::client_auth;
@@ -308,6 +308,8 @@ impl Config {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
+        let access = self.access.broker_settings().into_iter();
+        settings.extend(access.map(|(name, value)| (name.to_owned(), value)));
         if !advertised.is_empty() {
             settings.insert("advertised.listeners".to_owned(), advertised.join(","));
         }

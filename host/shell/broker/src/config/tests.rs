@@ -213,7 +213,7 @@ fn what_is_wrong_with_access_is_said_with_its_place() {
     for line in [
         "listeners[0].sasl.mechanisms: PLAIN stands here twice",
         "listeners[0].sasl.mechanisms: \"SCRAM-SHA-25\" is not known; did you mean SCRAM-SHA-256?",
-        "listeners[0].sasl.mechanisms: \"OAUTHBEARER\" is not known; there are PLAIN, SCRAM-SHA-256, SCRAM-SHA-512",
+        "listeners[0].sasl.oauth: is missing: whose tokens are taken has to be said",
         "listeners[0].principals: \"RULE:x\" is neither DEFAULT nor RULE:pattern/replacement/[LU]",
         "access.first_users: has a user without a name",
         "access.first_users: \"ada\" has no file; name one that holds the password",

@@ -27,6 +27,7 @@ struct MechanismLabels {
 pub struct LinkMetrics {
     handshake_failures: Family<TransportLabels, Counter>,
     certificate_failures: Family<ListenerLabels, Counter>,
+    key_failures: Family<ListenerLabels, Counter>,
     authentications: Family<MechanismLabels, Counter>,
     authentication_failures: Family<MechanismLabels, Counter>,
 }
@@ -43,6 +44,11 @@ impl LinkMetrics {
             "certificate_failures",
             "Certificates that had changed and could not be served with; the log has the reason",
             metrics.certificate_failures.clone(),
+        );
+        registry.register(
+            "token_key_failures",
+            "Keys for tokens that had changed and could not be used; the log has the reason",
+            metrics.key_failures.clone(),
         );
         registry.register(
             "authentications",
@@ -71,6 +77,12 @@ impl LinkMetrics {
     /// A client has not; `none` where it has not come to prove anything.
     pub fn not_authenticated(&self, mechanism: &'static str) {
         self.authentication_failures.get_or_create(&MechanismLabels { mechanism }).inc();
+    }
+
+    /// A listener's keys for tokens have changed, and not for the better.
+    pub fn keys_refused(&self, listener: &str) {
+        let labels = ListenerLabels { listener: listener.to_owned() };
+        self.key_failures.get_or_create(&labels).inc();
     }
 
     /// A listener's files have changed, and not for the better.

@@ -2,6 +2,7 @@
 
 use brooklet_wire::message::{DescribeClusterRequest, DescribeClusterResponse};
 
+use super::metadata::operations_of_cluster;
 use crate::context::Call;
 use crate::translate::cluster as translate;
 
@@ -12,5 +13,7 @@ pub(crate) async fn describe(
 ) -> DescribeClusterResponse {
     let (host, port) = call.address();
     let port = u16::try_from(port).expect("made of a u16");
-    translate::describe(&request, &call.context.cluster_id, call.context.node, &host, port)
+    let operations = operations_of_cluster(&call.may(&call.cluster()));
+    let (cluster_id, node) = (&call.context.cluster_id, call.context.node);
+    translate::describe(&request, cluster_id, node, (&host, port), operations)
 }

@@ -5,11 +5,11 @@
 
 use brooklet_meta::Cluster;
 use brooklet_meta::decide::setting::{
-    Alteration, Operation, Resource, alter_settings, replace_settings,
+    Alteration, Operation as ChangeOf, Resource, alter_settings, replace_settings,
 };
 use brooklet_meta::record::SettingChange;
 use brooklet_meta::setting::topic::PLUGINS;
-use brooklet_types::ErrorCode;
+use brooklet_types::{ErrorCode, Operation, ResourceType};
 use brooklet_wire::message::{
     AlterConfigsRequest, AlterConfigsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
     IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, StrBytes,
@@ -17,6 +17,7 @@ use brooklet_wire::message::{
 };
 
 use super::plugins;
+use crate::access::May;
 use crate::context::Call;
 use crate::translate::configs as translate;
 
@@ -28,7 +29,20 @@ pub(crate) async fn describe(
     call: &Call,
     request: DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
-    translate::describe(&request, &call.cluster(), call.context.node)
+    let cluster = call.cluster();
+    let may = call.may(&cluster);
+    let permitted = |kind, name: &str| permitted(&may, Operation::DescribeConfigs, kind, name);
+    translate::describe(&request, &cluster, call.context.node, permitted)
+}
+
+/// Whether the client may do this with the settings of that resource.
+fn permitted(may: &May<'_>, operation: Operation, kind: i8, name: &str) -> Result<(), ErrorCode> {
+    match translate::protected(kind) {
+        Some(ResourceType::Cluster) => may.need_cluster(operation),
+        Some(resource) => may.need(operation, resource, name),
+        // What nobody knows is refused for that.
+        None => Ok(()),
+    }
 }
 
 /// Answers IncrementalAlterConfigs.
@@ -36,9 +50,11 @@ pub(crate) async fn alter(
     call: &Call,
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
+    let may = call.may(&call.cluster());
     let asked = request.resources.iter().map(|resource| {
-        let target = translate::resource(resource.resource_type, &resource.resource_name)
-            .ok_or(ErrorCode::InvalidRequest)?;
+        let (kind, name) = (resource.resource_type, &resource.resource_name);
+        permitted(&may, Operation::AlterConfigs, kind, name)?;
+        let target = translate::resource(kind, name).ok_or(ErrorCode::InvalidRequest)?;
         let changes = resource.configs.iter().map(|config| {
             translate::alteration(&config.name, config.config_operation, config.value.as_deref())
         });
@@ -46,8 +62,8 @@ pub(crate) async fn alter(
         Ok((target, changes.ok_or(ErrorCode::InvalidRequest)?))
     });
     let new_plugins = |change: &Alteration| match change.operation {
-        Operation::Set if change.name == PLUGINS => change.value.clone(),
-        Operation::Set | Operation::Delete | Operation::Append | Operation::Subtract => None,
+        ChangeOf::Set if change.name == PLUGINS => change.value.clone(),
+        ChangeOf::Set | ChangeOf::Delete | ChangeOf::Append | ChangeOf::Subtract => None,
     };
     let (wanted, mut outcomes) = part(call, asked, new_plugins).await;
     let validate_only = request.validate_only;
@@ -68,9 +84,11 @@ pub(crate) async fn alter(
 
 /// Answers AlterConfigs.
 pub(crate) async fn replace(call: &Call, request: AlterConfigsRequest) -> AlterConfigsResponse {
+    let may = call.may(&call.cluster());
     let asked = request.resources.iter().map(|resource| {
-        let target = translate::resource(resource.resource_type, &resource.resource_name)
-            .ok_or(ErrorCode::InvalidRequest)?;
+        let (kind, name) = (resource.resource_type, &resource.resource_name);
+        permitted(&may, Operation::AlterConfigs, kind, name)?;
+        let target = translate::resource(kind, name).ok_or(ErrorCode::InvalidRequest)?;
         let changes = resource
             .configs
             .iter()

@@ -5,7 +5,7 @@
 //! again until their own timeout and then report by that name; INVALID_REQUEST would be fatal to a
 //! Java producer with a text that blames the request.
 
-use brooklet_types::ErrorCode;
+use brooklet_types::{ErrorCode, Operation, ResourceType};
 use brooklet_wire::message::{
     FindCoordinatorRequest, FindCoordinatorResponse, StrBytes, find_coordinator_response, make,
 };
@@ -32,42 +32,68 @@ pub(crate) async fn handle(
     call: &Call,
     request: FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
-    let error = match request.key_type {
+    let may = call.may(&call.cluster());
+    let permitted = |key: &StrBytes| match request.key_type {
+        GROUP => may.need_group(Operation::Describe, key),
+        TRANSACTION => may.need(Operation::Describe, ResourceType::TransactionalId, key),
+        _ => Ok(()),
+    };
+    if call.version < BATCHED_SINCE {
+        let found = match permitted(&request.key) {
+            Ok(()) => find(call, request.key_type).await,
+            Err(code) => Err(code),
+        };
+        let line = coordinator(call, request.key.clone(), found);
+        return make(|it: &mut FindCoordinatorResponse| {
+            it.error_code = line.error_code;
+            it.error_message = line.error_message.filter(|_| call.version >= 1);
+            it.node_id = line.node_id;
+            it.host = line.host;
+            it.port = line.port;
+        });
+    }
+    let permitted: Vec<_> = request.coordinator_keys.iter().map(permitted).collect();
+    // Somebody who may ask for nothing creates nothing.
+    let found = match permitted.iter().any(Result::is_ok) {
+        true => find(call, request.key_type).await,
+        false => Ok(()),
+    };
+    make(|it: &mut FindCoordinatorResponse| {
+        for (key, permitted) in request.coordinator_keys.iter().zip(permitted) {
+            it.coordinators.push(coordinator(call, key.clone(), permitted.and(found)));
+        }
+    })
+}
+
+async fn find(call: &Call, key_type: i8) -> Result<(), ErrorCode> {
+    match key_type {
         GROUP => ensure_offsets_topic(call).await,
         TRANSACTION => Err(ErrorCode::CoordinatorNotAvailable),
         _ => Err(ErrorCode::InvalidRequest),
-    };
-    let code = call.code(error.err().unwrap_or(ErrorCode::None));
-    let message = match error {
-        Err(code) => StrBytes::from(code.message()),
-        // Kafka's word for "no error", as long as the answer had room for one error only.
-        Ok(()) if call.version < BATCHED_SINCE => StrBytes::from(ErrorCode::None.name()),
-        Ok(()) => StrBytes::default(),
-    };
-    let (host, port) = call.address();
-    let (node, host, port) = match error {
-        Ok(()) => (call.context.node.0, host, port),
-        Err(_) => (-1, StrBytes::default(), -1),
-    };
-    if call.version < BATCHED_SINCE {
-        return make(|it: &mut FindCoordinatorResponse| {
-            it.error_code = code;
-            it.error_message = (call.version >= 1).then_some(message);
-            it.node_id = node;
-            it.host = host;
-            it.port = port;
-        });
     }
-    make(|it: &mut FindCoordinatorResponse| {
-        for key in &request.coordinator_keys {
-            it.coordinators.push(make(|line: &mut find_coordinator_response::Coordinator| {
-                line.key = key.clone();
-                line.error_code = code;
-                line.error_message = Some(message.clone());
-                line.node_id = node;
-                line.host = host.clone();
-                line.port = port;
-            }));
+}
+
+fn coordinator(
+    call: &Call,
+    key: StrBytes,
+    found: Result<(), ErrorCode>,
+) -> find_coordinator_response::Coordinator {
+    make(|line: &mut find_coordinator_response::Coordinator| {
+        line.key = key;
+        line.error_code = call.code(found.err().unwrap_or(ErrorCode::None));
+        match found {
+            Ok(()) => {
+                // Kafka's word for "no error", as long as the answer had room for one error only.
+                let is_single = call.version < BATCHED_SINCE;
+                let message = if is_single { ErrorCode::None.name() } else { "" };
+                line.error_message = Some(message.into());
+                line.node_id = call.context.node.0;
+                (line.host, line.port) = call.address();
+            }
+            Err(code) => {
+                line.error_message = Some(code.message().into());
+                (line.node_id, line.port) = (-1, -1);
+            }
         }
     })
 }

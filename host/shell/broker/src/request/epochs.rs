@@ -2,9 +2,9 @@
 //!
 //! **Decides** nothing: the partition's epochs do.
 
-use brooklet_meta::Cluster;
+use brooklet_meta::Topic;
 use brooklet_shard::input::{EpochQuery, Slot};
-use brooklet_types::{ErrorCode, LeaderEpoch, Offset, TopicPartition};
+use brooklet_types::{ErrorCode, LeaderEpoch, Offset, Operation, TopicPartition};
 use brooklet_wire::message::{
     OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, Uuid, make,
     offset_for_leader_epoch_request, offset_for_leader_epoch_response,
@@ -19,6 +19,9 @@ pub(crate) async fn handle(
     request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
     let cluster = call.cluster();
+    let may = call.may(&cluster);
+    // Who does what brokers do to each other is a broker, and may know all.
+    let is_broker = may.sees_cluster(Operation::ClusterAction);
     let mut queries = Vec::new();
     let mut places = Vec::new();
     let mut response = OffsetForLeaderEpochResponse::default();
@@ -27,13 +30,18 @@ pub(crate) async fn handle(
             make(|it: &mut offset_for_leader_epoch_response::OffsetForLeaderTopicResult| {
                 it.topic = topic.topic.clone();
             });
+        let named = (&*topic.topic, Uuid::default());
+        let found = match is_broker {
+            true => place::topic(&cluster, named.0, named.1, false),
+            false => place::permitted(&may, Operation::Describe, &cluster, named, false),
+        };
         for partition in &topic.partitions {
             let mut line = make(|it: &mut offset_for_leader_epoch_response::EpochEndOffset| {
                 it.partition = partition.partition;
                 it.leader_epoch = -1;
                 it.end_offset = -1;
             });
-            match query(&cluster, &topic.topic, partition) {
+            match found.and_then(|topic| query(topic, partition)) {
                 Ok(Some(query)) => {
                     let slot = Slot::try_from(places.len()).expect("requests are limited");
                     places.push((response.topics.len(), answered.partitions.len()));
@@ -63,11 +71,9 @@ pub(crate) async fn handle(
 
 /// `None` asks for an epoch that nothing can have been written in.
 fn query(
-    cluster: &Cluster,
-    name: &str,
+    topic: &Topic,
     partition: &offset_for_leader_epoch_request::OffsetForLeaderPartition,
 ) -> Result<Option<(TopicPartition, EpochQuery)>, ErrorCode> {
-    let topic = place::topic(cluster, name, Uuid::default(), false)?;
     let found = place::partition(topic, partition.partition)?;
     let Some(epoch) = LeaderEpoch::from_wire(partition.leader_epoch) else { return Ok(None) };
     let current_epoch = LeaderEpoch::from_wire(partition.current_leader_epoch);

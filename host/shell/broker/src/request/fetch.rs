@@ -8,6 +8,7 @@
 //! ever aborted, whatever isolation is asked for.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +18,9 @@ use brooklet_log::plan::{ReadError, ReadPlan};
 use brooklet_meta::{Cluster, Topic};
 use brooklet_shard::input::{Fetch, FetchPartition, Slot};
 use brooklet_shard::output::Fetched;
-use brooklet_types::{ByteSize, ErrorCode, LeaderEpoch, Offset, PartitionIndex, limits};
+use brooklet_types::{
+    ByteSize, ErrorCode, LeaderEpoch, Offset, Operation, PartitionIndex, QuotaKey, limits,
+};
 use brooklet_wire::batch::split;
 use brooklet_wire::message::{FetchRequest, FetchResponse, Uuid, fetch_response, make};
 use brooklet_wire::{WireError, fetch as wire_fetch};
@@ -25,7 +28,9 @@ use bytes::Bytes;
 
 use super::session::{Asked, Begun, Found, Key, StrBytesKey, TopicKey, Wanted};
 use super::{dead, place};
+use crate::access::May;
 use crate::context::Call;
+use crate::throttle::{Busy, Throttled};
 
 /// From here on topics are named by id.
 const IDS_SINCE: i16 = 13;
@@ -71,8 +76,15 @@ pub(crate) async fn answer(
         Ok(begun) => begun,
         Err(code) => return refuse(code),
     };
-    let outcomes = read(call, &request, &begun).await;
+    let (outcomes, busy) = Busy::of(call, pin!(read(call, &request, &begun))).await;
     let Some(outcomes) = outcomes else { return refuse(ErrorCode::NotLeaderOrFollower) };
+    let wait = pay(call, &outcomes, busy);
+    if !wait.is_zero() {
+        // Nothing is given to whoever has to wait for it, and its session does not hear of this: it asks again.
+        let mut response = make(|it: &mut FetchResponse| it.session_id = begun.session);
+        response.tell(wait);
+        return wire_fetch::encode(correlation, call.version, &response, Vec::new());
+    }
     let found: Vec<Found> = outcomes.iter().map(Outcome::found).collect();
     let tell = {
         let mut sessions = call.context.sessions.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,6 +93,21 @@ pub(crate) async fn answer(
     let told = outcomes.into_iter().zip(tell).filter_map(|(it, tell)| tell.then_some(it));
     let (response, records) = respond(call, begun.session, told);
     wire_fetch::encode(correlation, call.version, &response, records)
+}
+
+/// Notes what a Fetch is about to give; how long the client has to wait, who then gets nothing and pays nothing for it.
+fn pay(call: &Call, outcomes: &[Outcome], busy: Duration) -> Duration {
+    if !call.is_metered {
+        return Duration::ZERO;
+    }
+    let bytes: usize = outcomes.iter().flat_map(|it| &it.records).map(Bytes::len).sum();
+    // An amount in floating point: far below what it counts exactly.
+    let bytes = bytes as f64;
+    let wait = call.take(QuotaKey::ConsumerByteRate, bytes).max(call.take_time(busy));
+    if !wait.is_zero() {
+        call.give_back(QuotaKey::ConsumerByteRate, bytes);
+    }
+    wait
 }
 
 fn first_four(bytes: [u8; 16]) -> [u8; 4] {
@@ -141,9 +168,19 @@ async fn read(call: &Call, request: &FetchRequest, begun: &Begun) -> Option<Vec<
     let mut failed = false;
     // Only brokers fetch with a number, and no other broker keeps a copy of anything.
     let is_follower = request.replica_id >= 0 || request.replica_state.replica_id >= 0;
+    let may = call.may(&cluster);
+    let follows = is_follower.then(|| may.need_cluster(Operation::ClusterAction).is_ok());
+    let mut last = None;
     for (index, wanted) in begun.partitions.iter().enumerate() {
         let slot = Slot::try_from(index).expect("sessions and requests are limited");
-        let (mut outcome, mut partition) = prepare(call, &cluster, slot, wanted);
+        // Partitions of a topic mostly stand together: it is looked up once.
+        let key = &wanted.key.topic;
+        let topic = match last {
+            Some((known, topic)) if known == key => topic,
+            Some(_) | None => topic(&may, follows, &cluster, key),
+        };
+        last = Some((key, topic));
+        let (mut outcome, mut partition) = prepare(call, topic, slot, wanted);
         if is_follower && partition.take().is_some() {
             outcome.data.error_code = call.code(ErrorCode::NotLeaderOrFollower);
         }
@@ -152,11 +189,13 @@ async fn read(call: &Call, request: &FetchRequest, begun: &Begun) -> Option<Vec<
         outcomes.push(outcome);
     }
     let max = u32::try_from(request.max_bytes).unwrap_or(0).min(limits::FETCH_BYTES_MAX);
+    // More than a quota allows within all that it looks back at could never be paid for. A cast that cuts off.
+    let max = call.fetch_bytes_max().map_or(max, |most| max.min(most as u32));
     // What is refused already is told at once. A stop ends every wait.
     let wait = if failed { 0 } else { u64::try_from(request.max_wait_ms).unwrap_or(0) };
     let fetch = Fetch {
         partitions,
-        min: ByteSize(u64::try_from(request.min_bytes).unwrap_or(0)),
+        min: ByteSize(u64::try_from(request.min_bytes).unwrap_or(0).min(u64::from(max))),
         max: ByteSize(u64::from(max)),
         wait_max: Duration::from_millis(wait),
     };
@@ -195,17 +234,32 @@ async fn read(call: &Call, request: &FetchRequest, begun: &Begun) -> Option<Vec<
     Some(outcomes)
 }
 
+/// The topic that a key names, if the client may read it. Who says that it is a broker has to be one, and may
+/// then read all.
+fn topic<'a>(
+    may: &May<'_>,
+    follows: Option<bool>,
+    cluster: &'a Cluster,
+    key: &TopicKey,
+) -> Result<&'a Arc<Topic>, ErrorCode> {
+    let (named, by_id) = match key {
+        TopicKey::Name(name) => ((name.0.as_str(), Uuid::default()), false),
+        TopicKey::Id(id) => (("", Uuid::from_bytes(*id)), true),
+    };
+    match follows {
+        None => place::permitted(may, Operation::Read, cluster, named, by_id),
+        Some(true) => place::topic(cluster, named.0, named.1, by_id),
+        Some(false) => Err(ErrorCode::TopicAuthorizationFailed),
+    }
+}
+
 /// Finds the partition, or the reason why there is none.
 fn prepare(
     call: &Call,
-    cluster: &Cluster,
+    topic: Result<&Arc<Topic>, ErrorCode>,
     slot: Slot,
     wanted: &Wanted,
 ) -> (Outcome, Option<FetchPartition>) {
-    let topic = match &wanted.key.topic {
-        TopicKey::Name(name) => place::topic(cluster, &name.0, Uuid::default(), false),
-        TopicKey::Id(id) => place::topic(cluster, "", Uuid::from_bytes(*id), true),
-    };
     let mut outcome = Outcome {
         key: wanted.key.clone(),
         data: blank(wanted.key.partition),

@@ -10,7 +10,7 @@ use brooklet_group::{
     DescribeReply, Generation, GroupState, HeartbeatRequest as GroupHeartbeat, JoinRequest,
     LeaveRequest, LeavingMember, ListRequest, Reply, Request, SyncRequest,
 };
-use brooklet_types::{ErrorCode, PartitionIndex, TopicPartition};
+use brooklet_types::{ErrorCode, Operation, PartitionIndex, ResourceType, TopicPartition};
 use brooklet_wire::message::{
     DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse,
     HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
@@ -26,8 +26,6 @@ pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// The client did not ask what it may do.
 const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
-/// Everything one may do to a group: bits 3, 6, 8, 10 and 11 of Kafka's `AclOperation`.
-const OPERATIONS_OF_GROUP: i32 = 0b1101_0100_1000;
 
 /// Java's `String.hashCode`: over UTF-16, wrapping.
 fn java_hash(text: &str) -> i32 {
@@ -52,6 +50,17 @@ pub(crate) async fn ask(call: &Call, group: &str, request: Request) -> Result<Re
     reply.map_err(|_stopping| ErrorCode::CoordinatorNotAvailable)
 }
 
+/// As [`ask`], by a client that has to be allowed `operation`.
+async fn ask_permitted(
+    call: &Call,
+    operation: Operation,
+    group: &str,
+    request: Request,
+) -> Result<Reply, ErrorCode> {
+    call.may(&call.cluster()).need_group(operation, group)?;
+    ask(call, group, request).await
+}
+
 /// As [`ask`], for what only a group with a name can be asked. The one without has offsets only.
 pub(crate) async fn ask_named(
     call: &Call,
@@ -59,6 +68,12 @@ pub(crate) async fn ask_named(
     request: Request,
 ) -> Result<Reply, ErrorCode> {
     if group.is_empty() { Err(ErrorCode::InvalidGroupId) } else { ask(call, group, request).await }
+}
+
+/// As [`ask_named`], by a member, which has to be allowed to read.
+async fn ask_as_member(call: &Call, group: &str, request: Request) -> Result<Reply, ErrorCode> {
+    call.may(&call.cluster()).need_group(Operation::Read, group)?;
+    ask_named(call, group, request).await
 }
 
 /// Text of the wire as the coordinator keeps it: not as a slice that would keep a frame alive.
@@ -95,7 +110,8 @@ pub(crate) async fn join(call: &Call, request: JoinGroupRequest) -> JoinGroupRes
             it.protocol_name = (call.version < 7).then(StrBytes::default);
         })
     };
-    let reply = match ask(call, &group, Request::Join(join_request(call, &request))).await {
+    let asked = Request::Join(join_request(call, &request));
+    let reply = match ask_permitted(call, Operation::Read, &group, asked).await {
         Ok(Reply::Join(reply)) => reply,
         Ok(other) => mismatched(&other),
         Err(code) => return refuse(code),
@@ -168,7 +184,7 @@ pub(crate) async fn sync(call: &Call, request: SyncGroupRequest) -> SyncGroupRes
         let code = ErrorCode::InconsistentGroupProtocol;
         return make(|it: &mut SyncGroupResponse| it.error_code = call.code(code));
     }
-    match ask_named(call, &request.group_id, Request::Sync(asked)).await {
+    match ask_as_member(call, &request.group_id, Request::Sync(asked)).await {
         Ok(Reply::Sync(reply)) => make(|it: &mut SyncGroupResponse| {
             it.error_code = call.code(reply.error);
             it.protocol_type = wire_optional(&reply.protocol_type);
@@ -188,7 +204,8 @@ pub(crate) async fn heartbeat(call: &Call, request: HeartbeatRequest) -> Heartbe
         member_id: text(&request.member_id),
         instance_id: optional(&request.group_instance_id),
     };
-    let code = match ask_named(call, &request.group_id, Request::Heartbeat(asked)).await {
+    let asked = Request::Heartbeat(asked);
+    let code = match ask_as_member(call, &request.group_id, asked).await {
         Ok(Reply::Heartbeat(code)) | Err(code) => code,
         Ok(other) => mismatched(&other),
     };
@@ -207,7 +224,7 @@ pub(crate) async fn leave(call: &Call, request: LeaveGroupRequest) -> LeaveGroup
         leaving.collect()
     };
     let asked = LeaveRequest { group: text(&request.group_id), members };
-    let reply = match ask_named(call, &request.group_id, Request::Leave(asked)).await {
+    let reply = match ask_as_member(call, &request.group_id, Request::Leave(asked)).await {
         Ok(Reply::Leave(reply)) => reply,
         Ok(other) => mismatched(&other),
         Err(code) => return make(|it: &mut LeaveGroupResponse| it.error_code = call.code(code)),
@@ -237,11 +254,14 @@ pub(crate) async fn describe(
 ) -> DescribeGroupsResponse {
     let mut response = DescribeGroupsResponse::default();
     for group in &request.groups {
-        let described = match ask(call, group, Request::Describe { group: text(group) }).await {
+        let asked = Request::Describe { group: text(group) };
+        let described = match ask_permitted(call, Operation::Describe, group, asked).await {
             Ok(Reply::Describe(reply)) => {
                 let mut group = described(call, group, &reply);
                 if request.include_authorized_operations && group.error_code == 0 {
-                    group.authorized_operations = OPERATIONS_OF_GROUP;
+                    let may = call.may(&call.cluster());
+                    let name = &*group.group_id;
+                    group.authorized_operations = may.operations(ResourceType::Group, name);
                 }
                 group
             }
@@ -298,8 +318,11 @@ pub(crate) async fn list(call: &Call, request: ListGroupsRequest) -> ListGroupsR
         let code = call.code(ErrorCode::CoordinatorNotAvailable);
         return make(|it: &mut ListGroupsResponse| it.error_code = code);
     };
+    let may = call.may(&call.cluster());
+    let all = may.sees_cluster(Operation::Describe);
+    let seen = |group: &str| all || may.sees(Operation::Describe, ResourceType::Group, group);
     make(|it: &mut ListGroupsResponse| {
-        for group in &groups {
+        for group in groups.iter().filter(|it| seen(&it.group)) {
             it.groups.push(make(|line: &mut list_groups_response::ListedGroup| {
                 line.group_id = wire(&group.group);
                 line.protocol_type = wire(&group.protocol_type);
@@ -319,7 +342,8 @@ pub(crate) async fn delete(call: &Call, request: DeleteGroupsRequest) -> DeleteG
     let mut response = DeleteGroupsResponse::default();
     let mut seen = BTreeSet::new();
     for group in request.groups_names.iter().filter(|name| seen.insert(*name)) {
-        let code = match ask(call, group, Request::Delete { group: text(group) }).await {
+        let asked = Request::Delete { group: text(group) };
+        let code = match ask_permitted(call, Operation::Delete, group, asked).await {
             Ok(Reply::Delete(code)) | Err(code) => code,
             Ok(other) => mismatched(&other),
         };

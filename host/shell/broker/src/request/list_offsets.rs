@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use brooklet_meta::Cluster;
+use brooklet_meta::Topic;
 use brooklet_shard::input::{OffsetQuery, Place, Slot};
-use brooklet_types::{ErrorCode, LeaderEpoch, Offset, Timestamp, TopicPartition};
+use brooklet_types::{ErrorCode, LeaderEpoch, Offset, Operation, Timestamp, TopicPartition};
 use brooklet_wire::message::{
     ListOffsetsRequest, ListOffsetsResponse, Uuid, list_offsets_request, list_offsets_response,
     make,
@@ -35,6 +35,7 @@ struct Times {
 /// Answers ListOffsets.
 pub(crate) async fn handle(call: &Call, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let cluster = call.cluster();
+    let may = call.may(&cluster);
     let mut queries = Vec::new();
     let mut places = Vec::new();
     let mut response = ListOffsetsResponse::default();
@@ -48,14 +49,22 @@ pub(crate) async fn handle(call: &Call, request: ListOffsetsRequest) -> ListOffs
         let mut answered = make(|it: &mut list_offsets_response::ListOffsetsTopicResponse| {
             it.name = topic.name.clone();
         });
+        let named = (&*topic.name, Uuid::default());
+        let permitted = place::permitted(&may, Operation::Describe, &cluster, named, false);
         for partition in &topic.partitions {
             let times = times.entry((&topic.name, partition.partition_index)).or_default();
             if std::mem::replace(&mut times.answered, true) {
                 continue;
             }
-            let found = match times.asked > 1 || !is_known(request.isolation_level) {
-                true => Err(ErrorCode::InvalidRequest),
-                false => query(&cluster, &topic.name, partition, call.version),
+            let found = match permitted {
+                Err(ErrorCode::TopicAuthorizationFailed) => {
+                    Err(ErrorCode::TopicAuthorizationFailed)
+                }
+                Ok(_) | Err(_) if times.asked > 1 || !is_known(request.isolation_level) => {
+                    Err(ErrorCode::InvalidRequest)
+                }
+                Ok(topic) => query(topic, partition, call.version),
+                Err(code) => Err(code),
             };
             let mut line = blank(partition.partition_index);
             match found {
@@ -99,12 +108,10 @@ fn is_known(isolation_level: i8) -> bool {
 }
 
 fn query(
-    cluster: &Cluster,
-    name: &str,
+    topic: &Topic,
     partition: &list_offsets_request::ListOffsetsPartition,
     version: i16,
 ) -> Result<Option<(TopicPartition, OffsetQuery)>, ErrorCode> {
-    let topic = place::topic(cluster, name, Uuid::default(), false)?;
     let found = place::partition(topic, partition.partition_index)?;
     let Sought::Place(place) = sought(partition.timestamp, version)? else { return Ok(None) };
     let current_epoch = LeaderEpoch::from_wire(partition.current_leader_epoch);

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use brooklet_types::{ErrorCode, TopicPartition};
+use brooklet_types::{ErrorCode, Operation, TopicPartition};
 use brooklet_wire::message::{
     DescribeLogDirsRequest, DescribeLogDirsResponse, describe_log_dirs_response, make,
 };
@@ -16,6 +16,10 @@ pub(crate) async fn describe(
     call: &Call,
     request: DescribeLogDirsRequest,
 ) -> DescribeLogDirsResponse {
+    if let Err(code) = call.may(&call.cluster()).need_cluster(Operation::Describe) {
+        let code = call.code(code);
+        return make(|it: &mut DescribeLogDirsResponse| it.error_code = code);
+    }
     let Ok(logs) = call.context.shards.describe_logs().await else {
         let code = call.code(ErrorCode::KafkaStorageError);
         return make(|it: &mut DescribeLogDirsResponse| it.error_code = code);

@@ -4,6 +4,7 @@
 //! waiting is in plain functions beside it, which tests call. A handler never fails: whatever goes
 //! wrong is an error code in its response.
 
+pub(crate) mod acls;
 pub(crate) mod api_versions;
 pub(crate) mod cluster;
 pub(crate) mod configs;
@@ -20,6 +21,7 @@ mod place;
 pub(crate) mod plugins;
 pub(crate) mod produce;
 pub(crate) mod producers;
+pub(crate) mod quotas;
 pub(crate) mod records;
 pub(crate) mod session;
 pub(crate) mod topics;

@@ -8,7 +8,9 @@ use brooklet_group::{
     OffsetValue, Reply, Request,
 };
 use brooklet_meta::Cluster;
-use brooklet_types::{ErrorCode, LeaderEpoch, PartitionIndex, TopicId, TopicName};
+use brooklet_types::{
+    ErrorCode, LeaderEpoch, Operation, PartitionIndex, ResourceType, TopicId, TopicName,
+};
 use brooklet_wire::message::{
     OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse,
     OffsetFetchRequest, OffsetFetchResponse, StrBytes, Uuid, make, offset_commit_request,
@@ -17,6 +19,7 @@ use brooklet_wire::message::{
 
 use super::group::{ask, ask_named, mismatched, optional, text};
 use super::place;
+use crate::access::May;
 use crate::context::Call;
 
 /// From here on OffsetFetch has a place for an error that concerns the whole group.
@@ -27,11 +30,18 @@ const IDS_SINCE: i16 = 10;
 /// Answers OffsetCommit.
 pub(crate) async fn commit(call: &Call, request: OffsetCommitRequest) -> OffsetCommitResponse {
     let cluster = call.cluster();
+    let may = call.may(&cluster);
+    let group = may.need_group(Operation::Read, &request.group_id);
+    let by_id = call.version >= IDS_SINCE;
     let mut response = OffsetCommitResponse::default();
     let mut offsets = Vec::new();
     let mut places = Vec::new();
     for topic in &request.topics {
-        let found = place::topic(&cluster, &topic.name, topic.topic_id, call.version >= IDS_SINCE);
+        let named = (&*topic.name, topic.topic_id);
+        let found = match group {
+            Ok(()) => place::permitted(&may, Operation::Read, &cluster, named, by_id),
+            Err(code) => Err(code),
+        };
         let mut answered = make(|it: &mut offset_commit_response::OffsetCommitResponseTopic| {
             it.name = topic.name.clone();
             it.topic_id = topic.topic_id;
@@ -161,16 +171,16 @@ fn wanted(version: i16, request: OffsetFetchRequest) -> Vec<Wanted> {
 
 async fn fetch_group(call: &Call, cluster: &Cluster, wanted: Wanted) -> Answered {
     let by_id = call.version >= IDS_SINCE;
+    let may = call.may(cluster);
+    let group = may.need_group(Operation::Describe, &wanted.group);
     let mut topics = Vec::new();
     let mut places = Vec::new();
     let mut asked = Vec::new();
     for (name, id, indexes) in wanted.topics.iter().flatten() {
         let mut lines = Vec::new();
-        // A name need not be a topic's any more: what was committed for it is still there.
-        let topic_name = if by_id {
-            place::topic(cluster, name, *id, true).map(|topic| topic.name.clone())
-        } else {
-            TopicName::new(name).map_err(|_| ErrorCode::UnknownTopicOrPartition)
+        let topic_name = match group {
+            Ok(()) => topic_name(&may, cluster, name, *id, by_id),
+            Err(code) => Err(code),
         };
         for &index in indexes {
             let mut line = blank(index);
@@ -180,7 +190,9 @@ async fn fetch_group(call: &Call, cluster: &Cluster, wanted: Wanted) -> Answered
                     asked.push((name.clone(), partition));
                 }
                 // Without ids an unknown partition has no offset; that is no error.
-                (Err(code), _) if by_id => line.error_code = call.code(*code),
+                (Err(code), _) if by_id || *code == ErrorCode::TopicAuthorizationFailed => {
+                    line.error_code = call.code(*code);
+                }
                 (Err(_) | Ok(_), _) => {}
             }
             lines.push(line);
@@ -193,7 +205,11 @@ async fn fetch_group(call: &Call, cluster: &Cluster, wanted: Wanted) -> Answered
     }
     let all = wanted.topics.is_none();
     let request = FetchRequest { group: text(&wanted.group), partitions: (!all).then_some(asked) };
-    let reply = match ask(call, &wanted.group, Request::FetchOffsets(request)).await {
+    let reply = match group {
+        Ok(()) => ask(call, &wanted.group, Request::FetchOffsets(request)).await,
+        Err(code) => Err(code),
+    };
+    let reply = match reply {
         Ok(Reply::FetchOffsets(mut reply)) => {
             forget_deleted(cluster, &mut reply);
             reply
@@ -211,13 +227,30 @@ async fn fetch_group(call: &Call, cluster: &Cluster, wanted: Wanted) -> Answered
         return Answered { group: wanted.group, error: reply.error, topics };
     }
     if all {
-        topics = all_topics(cluster, reply.offsets, by_id);
+        topics = all_topics(&may, cluster, reply.offsets, by_id);
     } else {
         for ((topic, partition), (_, _, value)) in places.into_iter().zip(reply.offsets) {
             fill(&mut topics[topic].partitions[partition], value);
         }
     }
     Answered { group: wanted.group, error: ErrorCode::None, topics }
+}
+
+/// The topic whose offsets are asked for. A name need not be a topic's any more: what was committed for it is still
+/// there.
+fn topic_name(
+    may: &May<'_>,
+    cluster: &Cluster,
+    name: &str,
+    id: Uuid,
+    by_id: bool,
+) -> Result<TopicName, ErrorCode> {
+    if by_id {
+        let topic = place::permitted(may, Operation::Describe, cluster, (name, id), true)?;
+        return Ok(topic.name.clone());
+    }
+    may.need_topic(Operation::Describe, name)?;
+    TopicName::new(name).map_err(|_| ErrorCode::UnknownTopicOrPartition)
 }
 
 /// What was committed for a topic that is gone goes with it, a moment after whoever deleted the topic
@@ -231,15 +264,16 @@ fn forget_deleted(cluster: &Cluster, reply: &mut FetchReply) {
     }
 }
 
-/// Everything a group has committed, by topic. By id only what still exists can be named.
+/// Everything a group has committed that the client may see, by topic. By id only what still exists can be named.
 fn all_topics(
+    may: &May<'_>,
     cluster: &Cluster,
     offsets: Vec<(TopicName, PartitionIndex, Option<OffsetValue>)>,
     by_id: bool,
 ) -> Vec<offset_fetch_response::OffsetFetchResponseTopics> {
     let mut topics: Vec<offset_fetch_response::OffsetFetchResponseTopics> = Vec::new();
     for (name, partition, value) in offsets {
-        if value.is_none() {
+        if value.is_none() || !may.sees(Operation::Describe, ResourceType::Topic, name.as_str()) {
             continue;
         }
         let id = cluster.topic(name.as_str()).map(|topic| place::uuid(topic.id));
@@ -301,11 +335,16 @@ fn plain_topic(
 /// Answers OffsetDelete.
 pub(crate) async fn delete(call: &Call, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
     let cluster = call.cluster();
+    let may = call.may(&cluster);
+    if let Err(code) = may.need_group(Operation::Delete, &request.group_id) {
+        return make(|it: &mut OffsetDeleteResponse| it.error_code = call.code(code));
+    }
     let mut response = OffsetDeleteResponse::default();
     let mut partitions = Vec::new();
     let mut places = Vec::new();
     for topic in &request.topics {
-        let found = place::topic(&cluster, &topic.name, Uuid::default(), false);
+        let named = (&*topic.name, Uuid::default());
+        let found = place::permitted(&may, Operation::Read, &cluster, named, false);
         let mut answered = make(|it: &mut offset_delete_response::OffsetDeleteResponseTopic| {
             it.name = topic.name.clone();
         });

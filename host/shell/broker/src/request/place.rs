@@ -5,8 +5,10 @@
 use std::sync::Arc;
 
 use brooklet_meta::{Cluster, Topic};
-use brooklet_types::{ErrorCode, PartitionIndex, TopicId, TopicPartition};
+use brooklet_types::{ErrorCode, Operation, PartitionIndex, TopicId, TopicPartition};
 use brooklet_wire::message::Uuid;
+
+use crate::access::May;
 
 /// The topic that a request means: by id if the version has ids, else by name.
 pub(crate) fn topic<'a>(
@@ -21,6 +23,25 @@ pub(crate) fn topic<'a>(
     } else {
         cluster.topic(name).ok_or(ErrorCode::UnknownTopicOrPartition)
     }
+}
+
+/// The same for a client that does something to it. Who may not is not told whether there is one of that name; the
+/// ids of topics are no secret.
+pub(crate) fn permitted<'a>(
+    may: &May<'_>,
+    operation: Operation,
+    cluster: &'a Cluster,
+    named: (&str, Uuid),
+    by_id: bool,
+) -> Result<&'a Arc<Topic>, ErrorCode> {
+    let (name, id) = named;
+    if !by_id {
+        may.need_topic(operation, name)?;
+        return topic(cluster, name, id, by_id);
+    }
+    let found = topic(cluster, name, id, by_id)?;
+    may.need_topic(operation, found.name.as_str())?;
+    Ok(found)
 }
 
 /// A partition of a topic: where its records are, which for a view is another topic's partition.

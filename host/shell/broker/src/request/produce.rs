@@ -11,7 +11,6 @@
 mod placing;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use brooklet_hook::{Checked, Entered, Place, Rejection};
 use brooklet_io::DataFolder;
@@ -20,15 +19,16 @@ use brooklet_meta::setting::effective::{Compression, EffectiveTopicSettings};
 use brooklet_meta::{Cluster, Topic};
 use brooklet_shard::input::{Acks, OffsetQuery, Place::Earliest, Slot};
 use brooklet_shard::output::{Produced, Refusal};
-use brooklet_types::{ErrorCode, PartitionIndex, TopicName, TopicPartition};
+use brooklet_types::{
+    ErrorCode, Operation, PartitionIndex, ResourceType, TopicName, TopicPartition,
+};
 use brooklet_wire::batch::TimestampType;
 use brooklet_wire::compress::Codec;
-use brooklet_wire::message::{
-    ProduceRequest, ProduceResponse, make, produce_request, produce_response,
-};
+use brooklet_wire::message::{ProduceRequest, ProduceResponse, make, produce_response};
 use bytes::Bytes;
 
 use super::{dead, place};
+use crate::access::May;
 use crate::context::Call;
 use crate::shards::Producing;
 
@@ -132,9 +132,12 @@ pub(crate) async fn begin(call: &Call, request: ProduceRequest) -> Begun {
     let mut batches = Vec::new();
     let mut seen = BTreeSet::new();
     // Held until every batch is in line.
-    let entered = enter(call, &cluster, &request).await;
+    let may = call.may(&cluster);
+    let entered = enter(call, &cluster, &may, &request).await;
     for topic_data in request.topic_data {
-        let topic = wanted(call, &cluster, &topic_data);
+        let named = (&*topic_data.name, topic_data.topic_id);
+        let by_id = call.version >= IDS_SINCE;
+        let topic = place::permitted(&may, Operation::Write, &cluster, named, by_id);
         let plugins = topic.ok().and_then(|topic| entered.get(&topic.name)).map(AsRef::as_ref);
         let mut answered = make(|it: &mut produce_response::TopicProduceResponse| {
             it.name = topic_data.name.clone();
@@ -155,8 +158,8 @@ pub(crate) async fn begin(call: &Call, request: ProduceRequest) -> Begun {
             }
             let found = topic.and_then(|topic| Ok((topic, place::partition(topic, data.index)?)));
             let checked = match (found, acks) {
-                (_, None) => Err(ErrorCode::InvalidRequiredAcks.into()),
                 (Err(code), _) => Err(code.into()),
+                (_, None) => Err(ErrorCode::InvalidRequiredAcks.into()),
                 (Ok((topic, partition)), _) if !seen.insert(partition) => {
                     let message = format!("{}-{} is named twice", topic.name, data.index);
                     Err(Refused::new(ErrorCode::InvalidRequest, message))
@@ -193,26 +196,20 @@ pub(crate) async fn begin(call: &Call, request: ProduceRequest) -> Begun {
     begun
 }
 
-/// The topic that a part of a request is for.
-fn wanted<'a>(
-    call: &Call,
-    cluster: &'a Cluster,
-    data: &produce_request::TopicProduceData,
-) -> Result<&'a Arc<Topic>, ErrorCode> {
-    place::topic(cluster, &data.name, data.topic_id, call.version >= IDS_SINCE)
-}
-
 /// Comes in with every topic of the request that has plugins, in the order of their names: two requests that
 /// each waited for the other's topic would wait for ever.
 async fn enter(
     call: &Call,
     cluster: &Cluster,
+    may: &May<'_>,
     request: &ProduceRequest,
 ) -> BTreeMap<TopicName, Box<dyn Entered>> {
+    let by_id = call.version >= IDS_SINCE;
     let mut hooked = BTreeMap::new();
     for data in &request.topic_data {
-        if let Ok(topic) = wanted(call, cluster, data)
+        if let Ok(topic) = place::topic(cluster, &data.name, data.topic_id, by_id)
             && let Some(hook) = call.context.hooks.on_produce(&topic.name)
+            && may.sees(Operation::Write, ResourceType::Topic, topic.name.as_str())
         {
             hooked.insert(topic.name.clone(), hook);
         }

@@ -9,7 +9,7 @@ use brooklet_meta::decide::producer_id::allot_producer_ids;
 use brooklet_meta::{Cluster, Decision};
 use brooklet_shard::input::Slot;
 use brooklet_shard::output::ProducerDescription;
-use brooklet_types::{ErrorCode, TopicName};
+use brooklet_types::{ErrorCode, Operation, ResourceType, TopicName};
 use brooklet_wire::message::{
     DescribeProducersRequest, DescribeProducersResponse, InitProducerIdRequest,
     InitProducerIdResponse, Uuid, describe_producers_response, make,
@@ -21,7 +21,9 @@ use crate::context::Call;
 /// Answers InitProducerId.
 pub(crate) async fn init(call: &Call, request: InitProducerIdRequest) -> InitProducerIdResponse {
     let half = (request.producer_id < 0) != (request.producer_epoch < 0);
-    let given = if half || request.transactional_id.as_deref() == Some("") {
+    let given = if let Err(code) = permitted(call, request.transactional_id.as_deref()) {
+        Err(code)
+    } else if half || request.transactional_id.as_deref() == Some("") {
         Err(ErrorCode::InvalidRequest)
     } else if request.transactional_id.is_some() {
         // As FindCoordinator says: nobody coordinates transactions here.
@@ -46,6 +48,18 @@ pub(crate) async fn init(call: &Call, request: InitProducerIdRequest) -> InitPro
     })
 }
 
+/// Who may write to any topic at all may do so idempotently.
+fn permitted(call: &Call, transactional_id: Option<&str>) -> Result<(), ErrorCode> {
+    let may = call.may(&call.cluster());
+    if let Some(id) = transactional_id {
+        return may.need(Operation::Write, ResourceType::TransactionalId, id);
+    }
+    if may.any(Operation::Write, ResourceType::Topic) {
+        return Ok(());
+    }
+    may.need_cluster(Operation::IdempotentWrite)
+}
+
 async fn next_id(call: &Call) -> Result<i64, ErrorCode> {
     let mut block = call.context.producer_ids.lock().await;
     if block.is_empty() {
@@ -66,6 +80,7 @@ pub(crate) async fn describe(
     request: DescribeProducersRequest,
 ) -> DescribeProducersResponse {
     let cluster = call.cluster();
+    let may = call.may(&cluster);
     let mut response = DescribeProducersResponse::default();
     let mut wanted = Vec::new();
     let mut places = Vec::new();
@@ -73,16 +88,16 @@ pub(crate) async fn describe(
         let mut answered = make(|it: &mut describe_producers_response::TopicResponse| {
             it.name = topic.name.clone();
         });
+        let named = (&*topic.name, Uuid::default());
+        let permitted = match TopicName::new(&topic.name) {
+            Ok(_) => place::permitted(&may, Operation::Read, &cluster, named, false),
+            Err(_) => Err(ErrorCode::InvalidTopicException),
+        };
         for &index in &topic.partition_indexes {
             let mut line = make(|it: &mut describe_producers_response::PartitionResponse| {
                 it.partition_index = index;
             });
-            let found = match TopicName::new(&topic.name) {
-                Ok(_) => place::topic(&cluster, &topic.name, Uuid::default(), false)
-                    .and_then(|topic| place::partition(topic, index)),
-                Err(_) => Err(ErrorCode::InvalidTopicException),
-            };
-            match found {
+            match permitted.and_then(|topic| place::partition(topic, index)) {
                 Ok(partition) => {
                     let slot = Slot::try_from(places.len()).expect("requests are limited");
                     places.push((response.topics.len(), answered.partitions.len()));

@@ -3,7 +3,7 @@
 //! **Decides** nothing: the partition does.
 
 use brooklet_shard::input::Slot;
-use brooklet_types::{ErrorCode, Offset, TopicPartition};
+use brooklet_types::{ErrorCode, Offset, Operation, TopicPartition};
 use brooklet_wire::message::{
     DeleteRecordsRequest, DeleteRecordsResponse, Uuid, delete_records_response, make,
 };
@@ -17,6 +17,7 @@ const HIGH_WATERMARK: i64 = -1;
 /// Answers DeleteRecords.
 pub(crate) async fn delete(call: &Call, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
     let cluster = call.cluster();
+    let may = call.may(&cluster);
     let mut response = DeleteRecordsResponse::default();
     let mut wanted = Vec::new();
     let mut places = Vec::new();
@@ -24,13 +25,15 @@ pub(crate) async fn delete(call: &Call, request: DeleteRecordsRequest) -> Delete
         let mut answered = make(|it: &mut delete_records_response::DeleteRecordsTopicResult| {
             it.name = topic.name.clone();
         });
+        let named = (&*topic.name, Uuid::default());
+        let permitted = place::permitted(&may, Operation::Delete, &cluster, named, false);
         for partition in &topic.partitions {
             let mut line =
                 make(|it: &mut delete_records_response::DeleteRecordsPartitionResult| {
                     it.partition_index = partition.partition_index;
                     it.low_watermark = -1;
                 });
-            let found = place::topic(&cluster, &topic.name, Uuid::default(), false)
+            let found = permitted
                 .and_then(|topic| Ok((topic, place::partition(topic, partition.partition_index)?)))
                 .and_then(|(topic, found)| {
                     if topic.name.is_internal() {

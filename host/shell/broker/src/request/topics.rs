@@ -3,23 +3,83 @@
 //!
 //! **Decides** nothing: `meta` does, between the two halves of a translation.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use brooklet_meta::Cluster;
 use brooklet_meta::decide::partition::create_partitions as decide_partitions;
-use brooklet_meta::decide::topic::{create_topics, delete_topics};
-use brooklet_types::{ErrorCode, TopicId};
+use brooklet_meta::decide::topic::{TopicRef, create_topics, delete_topics};
+use brooklet_types::{ErrorCode, Operation, ResourceType, TopicId};
 use brooklet_wire::message::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
     DeleteTopicsRequest, DeleteTopicsResponse, DescribeTopicPartitionsRequest,
-    DescribeTopicPartitionsResponse, create_partitions_response, create_topics_response,
-    delete_topics_response, make,
+    DescribeTopicPartitionsResponse, StrBytes, Uuid, create_partitions_response,
+    create_topics_response, delete_topics_response, make,
 };
 
-use super::plugins;
+use super::{place, plugins};
 use crate::context::Call;
 use crate::translate::{cluster as translate_cluster, topics as translate};
 
 /// Answers CreateTopics.
-pub(crate) async fn create(call: &Call, request: CreateTopicsRequest) -> CreateTopicsResponse {
+pub(crate) async fn create(call: &Call, mut request: CreateTopicsRequest) -> CreateTopicsResponse {
+    let refused = refuse_creation(call, &mut request);
+    let mut response = create_permitted(call, request).await;
+    response.topics.extend(refused);
+    response
+}
+
+/// Takes out of a request what the client may not create, and says what it is told of that.
+fn refuse_creation(
+    call: &Call,
+    request: &mut CreateTopicsRequest,
+) -> Vec<create_topics_response::CreatableTopicResult> {
+    let may = call.may(&call.cluster());
+    if may.sees_cluster(Operation::Create) {
+        return Vec::new();
+    }
+    let clear = named_once(request.topics.iter().map(|topic| &*topic.name));
+    let mut refused = Vec::new();
+    request.topics.retain(|topic| {
+        let permitted = !clear.contains(topic.name.as_str())
+            || may.check(Operation::Create, ResourceType::Topic, &topic.name);
+        if !permitted {
+            refused.push(make(|it: &mut create_topics_response::CreatableTopicResult| {
+                it.name = topic.name.clone();
+                (it.error_code, it.error_message) = not_authorized(call);
+                (it.num_partitions, it.replication_factor) = (-1, -1);
+            }));
+        }
+        permitted
+    });
+    refused
+}
+
+/// The names that occur once. What is named twice is refused for that, whoever asks.
+fn named_once<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    names.for_each(|name| *times.entry(name).or_default() += 1);
+    times.into_iter().filter(|(_, times)| *times == 1).map(|(name, _)| name.to_owned()).collect()
+}
+
+/// The code and the text for a topic that is not the client's.
+fn not_authorized(call: &Call) -> (i16, Option<StrBytes>) {
+    let code = ErrorCode::TopicAuthorizationFailed;
+    (call.code(code), Some(code.message().into()))
+}
+
+/// What a topic's settings are is told to who may know it.
+fn hide_settings(call: &Call, cluster: &Cluster, response: &mut CreateTopicsResponse) {
+    let may = call.may(cluster);
+    for topic in response.topics.iter_mut().filter(|topic| topic.error_code == 0) {
+        if !may.sees(Operation::DescribeConfigs, ResourceType::Topic, &topic.name) {
+            topic.topic_config_error_code = ErrorCode::TopicAuthorizationFailed.to_wire();
+            topic.configs = Some(Vec::new());
+            (topic.num_partitions, topic.replication_factor) = (-1, -1);
+        }
+    }
+}
+
+async fn create_permitted(call: &Call, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let mut topics =
         translate::new_topics(&request, || TopicId::from_random(brooklet_io::entropy::bytes()));
     for topic in &mut topics {
@@ -28,7 +88,12 @@ pub(crate) async fn create(call: &Call, request: CreateTopicsRequest) -> CreateT
     let validate_only = request.validate_only;
     let decide = move |cluster: &Cluster| create_topics(cluster, &topics, validate_only);
     match call.change(decide).await {
-        Ok(results) => translate::created(&request, &call.cluster(), call.context.node, &results),
+        Ok(results) => {
+            let cluster = call.cluster();
+            let mut response = translate::created(&request, &cluster, call.context.node, &results);
+            hide_settings(call, &cluster, &mut response);
+            response
+        }
         Err(code) => make(|response: &mut CreateTopicsResponse| {
             response.topics = request
                 .topics
@@ -46,13 +111,49 @@ pub(crate) async fn create(call: &Call, request: CreateTopicsRequest) -> CreateT
 
 /// Answers DeleteTopics.
 pub(crate) async fn delete(call: &Call, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
-    let topics = translate::doomed_topics(&request);
+    let mut topics = translate::doomed_topics(&request);
+    let refused = refuse_deletion(call, &mut topics);
     let doomed = topics.clone();
     let decide = move |cluster: &Cluster| delete_topics(cluster, &doomed);
     match call.change(decide).await {
-        Ok(results) => translate::deleted(&topics, &results),
+        Ok(results) => {
+            let mut response = translate::deleted(&topics, &results);
+            response.responses.extend(refused);
+            response
+        }
         Err(code) => refused_deletion(call, &request, code),
     }
+}
+
+/// Takes out what the client may not delete, and says what it is told of that: a topic's name only if it may know it.
+fn refuse_deletion(
+    call: &Call,
+    topics: &mut Vec<TopicRef>,
+) -> Vec<delete_topics_response::DeletableTopicResult> {
+    let cluster = call.cluster();
+    let may = call.may(&cluster);
+    let mut refused = Vec::new();
+    topics.retain(|topic| {
+        let (name, id) = match topic {
+            TopicRef::Name(name) => (name.as_str(), None),
+            TopicRef::Id(id) => match cluster.topic_by_id(*id) {
+                Some(topic) => (topic.name.as_str(), Some(*id)),
+                None => return true,
+            },
+            TopicRef::Unclear { .. } => return true,
+        };
+        let permitted = may.check(Operation::Delete, ResourceType::Topic, name);
+        if !permitted {
+            let is_told = id.is_none() || may.sees(Operation::Describe, ResourceType::Topic, name);
+            refused.push(make(|it: &mut delete_topics_response::DeletableTopicResult| {
+                it.name = is_told.then(|| name.into());
+                it.topic_id = id.map_or(Uuid::default(), place::uuid);
+                (it.error_code, it.error_message) = not_authorized(call);
+            }));
+        }
+        permitted
+    });
+    refused
 }
 
 fn refused_deletion(
@@ -77,6 +178,31 @@ fn refused_deletion(
 
 /// Answers CreatePartitions.
 pub(crate) async fn create_partitions(
+    call: &Call,
+    mut request: CreatePartitionsRequest,
+) -> CreatePartitionsResponse {
+    let may = call.may(&call.cluster());
+    let clear = named_once(request.topics.iter().map(|topic| &*topic.name));
+    let mut refused = Vec::new();
+    request.topics.retain(|topic| {
+        let permitted = !clear.contains(topic.name.as_str())
+            || may.check(Operation::Alter, ResourceType::Topic, &topic.name);
+        if !permitted {
+            refused.push(make(
+                |it: &mut create_partitions_response::CreatePartitionsTopicResult| {
+                    it.name = topic.name.clone();
+                    it.error_code = call.code(ErrorCode::TopicAuthorizationFailed);
+                },
+            ));
+        }
+        permitted
+    });
+    let mut response = create_permitted_partitions(call, request).await;
+    response.results.extend(refused);
+    response
+}
+
+async fn create_permitted_partitions(
     call: &Call,
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
@@ -103,5 +229,13 @@ pub(crate) async fn describe_partitions(
     call: &Call,
     request: DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
-    translate_cluster::topic_partitions(&request, &call.cluster())
+    let cluster = call.cluster();
+    let may = call.may(&cluster);
+    let named = !request.topics.is_empty();
+    let seen = |name: &str| match named {
+        true => may.check(Operation::Describe, ResourceType::Topic, name),
+        false => may.sees(Operation::Describe, ResourceType::Topic, name),
+    };
+    let operations = |name: &str| may.operations(ResourceType::Topic, name);
+    translate_cluster::topic_partitions(&request, &cluster, seen, operations)
 }

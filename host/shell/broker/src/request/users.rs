@@ -6,7 +6,7 @@
 use brooklet_auth::scram;
 use brooklet_meta::Cluster;
 use brooklet_meta::decide::user::{Deletion, Upsertion, alter_users, describe_users};
-use brooklet_types::{ErrorCode, ScramHash};
+use brooklet_types::{ErrorCode, Operation, ScramHash};
 use brooklet_wire::message::{
     AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse,
     DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse,
@@ -23,12 +23,16 @@ pub(crate) async fn describe(
     call: &Call,
     request: DescribeUserScramCredentialsRequest,
 ) -> DescribeUserScramCredentialsResponse {
+    let cluster = call.cluster();
+    if let Err(code) = call.may(&cluster).need_cluster(Operation::Describe) {
+        return refused(call, code);
+    }
     let names = request.users.unwrap_or_default();
     let names: Vec<String> = names.into_iter().map(|user| user.name.to_string()).collect();
     make(|response: &mut DescribeUserScramCredentialsResponse| {
         // Kafka says no null here, but in the answer to a change.
         response.error_message = Some(StrBytes::default());
-        for (name, described) in describe_users(&call.cluster(), &names) {
+        for (name, described) in describe_users(&cluster, &names) {
             response.results.push(make(
                 |it: &mut describe_response::DescribeUserScramCredentialsResult| {
                     it.user = name.into();
@@ -45,6 +49,19 @@ pub(crate) async fn describe(
                 },
             ));
         }
+    })
+}
+
+/// As Kafka says it: the answer has an error, and so has a line of its own for nobody.
+fn refused(call: &Call, code: ErrorCode) -> DescribeUserScramCredentialsResponse {
+    make(|response: &mut DescribeUserScramCredentialsResponse| {
+        response.error_code = call.code(code);
+        response.error_message = Some(code.message().into());
+        response.results =
+            vec![make(|it: &mut describe_response::DescribeUserScramCredentialsResult| {
+                it.error_code = code.to_wire();
+                it.error_message = Some(code.message().into());
+            })];
     })
 }
 
@@ -68,7 +85,12 @@ pub(crate) async fn alter(
         .collect();
     let upsertions: Vec<Upsertion> = request.upsertions.into_iter().map(upsertion).collect();
     let decide = move |cluster: &Cluster| alter_users(cluster, &deletions, &upsertions);
-    let results: Vec<_> = match call.change(decide).await {
+    let permitted = call.may(&call.cluster()).need_cluster(Operation::Alter);
+    let altered = match permitted {
+        Ok(()) => call.change(decide).await,
+        Err(code) => Err(code),
+    };
+    let results: Vec<_> = match altered {
         Ok(altered) => (altered.into_iter())
             .map(|(user, result)| match result {
                 Ok(()) => result_of(user.into(), 0, None),

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use brooklet_auth::principal::mapping::PrincipalMapping;
-use brooklet_auth::sasl::SaslSettings;
 use brooklet_io::Clock;
 use brooklet_io::quic::QuicListener;
 use brooklet_io::tcp::Listener;
@@ -16,6 +15,7 @@ use brooklet_io::tls::{TlsError, issue};
 
 use crate::broker::{RunError, Serving};
 use crate::config::{Address, Config, ListenerConfig, Transport};
+use crate::tokens::{Accepted, KeysError};
 
 /// Where certificates are kept that the broker has made for itself.
 const FOLDER: &str = "tls";
@@ -33,9 +33,11 @@ pub(crate) struct Terms {
     /// Where to connect to; none where it is the address that a client came in on.
     pub(crate) advertised: Option<Arc<Address>>,
     /// How they say who they are.
-    pub(crate) sasl: Option<Arc<SaslSettings>>,
+    pub(crate) sasl: Option<Arc<Accepted>>,
     /// Who they are by their certificates, where they have no other way to say it.
     pub(crate) principals: Arc<PrincipalMapping>,
+    /// Whether they are the broker's own, whom no rule keeps from anything.
+    pub(crate) is_own: bool,
 }
 
 /// How clients come in.
@@ -117,30 +119,27 @@ async fn open_one(
         }
     };
     let serving = Serving { transport, address, sasl: listener.sasl.is_some(), pin };
-    Ok(Door { socket, serving, terms: Terms::of(listener) })
+    Ok(Door { socket, serving, terms: Terms::of(listener)? })
 }
 
 impl Terms {
     /// For clients in the broker's own process.
     pub(crate) fn inner() -> Terms {
-        Terms { advertised: None, sasl: None, principals: Arc::default() }
+        Terms { advertised: None, sasl: None, principals: Arc::default(), is_own: true }
     }
 
-    fn of(listener: &ListenerConfig) -> Terms {
-        let sasl = listener.sasl.as_ref().map(|sasl| SaslSettings {
-            mechanisms: sasl.mechanisms.clone(),
-            session_max: sasl.session_max,
-            tokens: None,
-        });
+    fn of(listener: &ListenerConfig) -> Result<Terms, KeysError> {
+        let sasl = listener.sasl.as_ref().map(Accepted::open).transpose()?;
         let rules = listener.principals.as_deref().map(PrincipalMapping::parse);
         let principals = rules.map_or_else(PrincipalMapping::default, |it| {
             it.expect("the configuration was checked")
         });
-        Terms {
+        Ok(Terms {
             advertised: listener.advertised.clone().map(Arc::new),
             sasl: sasl.map(Arc::new),
             principals: Arc::new(principals),
-        }
+            is_own: false,
+        })
     }
 }
 

@@ -54,6 +54,10 @@ pub(super) async fn accept(server: Server, mut listener: QuicListener, terms: Te
             arriving.refuse();
             continue;
         };
+        if server.shared.too_often(remote).is_some() {
+            arriving.refuse();
+            continue;
+        }
         let asks = listener.credentials().asks_clients();
         let task = serve(server.clone(), arriving, asks, terms.clone(), place);
         let span = spans::connection(number, Transport::Quic, remote);
@@ -213,6 +217,10 @@ impl Dispatch for Proving<'_> {
 
     async fn overdue(&self) {
         self.router.overdue().await;
+    }
+
+    async fn unmuted(&self) {
+        self.router.unmuted().await;
     }
 }
 

@@ -16,23 +16,19 @@ use brooklet_wire::message::{
 
 /// Kafka's "nobody asked what is allowed".
 pub(crate) const OPERATIONS_UNKNOWN: i32 = i32::MIN;
-/// Everything one may do to a cluster: bits 5 and 7 to 12 of Kafka's `AclOperation`.
-pub(crate) const OPERATIONS_OF_CLUSTER: i32 = 0b1_1111_1010_0000;
-/// Everything one may do to a topic: bits 3 to 8, 10 and 11 of Kafka's `AclOperation`.
-pub(crate) const OPERATIONS_OF_TOPIC: i32 = 0b1101_1111_1000;
 /// The most partitions in one answer. Kafka's `max.request.partition.size.limit`.
 const PARTITIONS_MAX: usize = 2000;
 /// The endpoints that are brokers; others are controllers, which do not listen on their own here.
 const BROKERS: i8 = 1;
 const CONTROLLERS: i8 = 2;
 
-/// Answers a DescribeCluster of a client that reaches broker `this` at `host` and `port`.
+/// Answers a DescribeCluster of a client that reaches broker `this` at that host and port, and may do `operations`.
 pub fn describe(
     request: &DescribeClusterRequest,
     cluster_id: &str,
     this: BrokerId,
-    host: &str,
-    port: u16,
+    (host, port): (&str, u16),
+    operations: i32,
 ) -> DescribeClusterResponse {
     make(|response: &mut DescribeClusterResponse| {
         response.endpoint_type = BROKERS;
@@ -47,7 +43,7 @@ pub fn describe(
             return;
         }
         if request.include_cluster_authorized_operations {
-            response.cluster_authorized_operations = OPERATIONS_OF_CLUSTER;
+            response.cluster_authorized_operations = operations;
         }
         response.cluster_id = StrBytes::from(cluster_id);
         response.controller_id = this.0;
@@ -59,54 +55,81 @@ pub fn describe(
     })
 }
 
-/// Answers a DescribeTopicPartitions: topics by name, cut where the limit is reached.
+/// Answers a DescribeTopicPartitions: topics by name, cut where the limit is reached, of those that may be `seen`. What one
+/// may do to each is told by `operations`.
 pub fn topic_partitions(
     request: &DescribeTopicPartitionsRequest,
     cluster: &Cluster,
+    seen: impl Fn(&str) -> bool,
+    operations: impl Fn(&str) -> i32,
 ) -> DescribeTopicPartitionsResponse {
     if !makes_sense(request) {
         return make(|response: &mut DescribeTopicPartitionsResponse| {
-            let refused = |name: &StrBytes| {
-                make(|answer: &mut DescribeTopicPartitionsResponseTopic| {
-                    answer.error_code = ErrorCode::InvalidRequest.to_wire();
-                    answer.name = Some(name.clone());
-                    answer.topic_authorized_operations = OPERATIONS_UNKNOWN;
-                })
-            };
+            let refused = |name: &StrBytes| refused(name, ErrorCode::InvalidRequest);
             response.topics = request.topics.iter().map(|topic| refused(&topic.name)).collect();
         });
     }
     let from = request.cursor.as_ref().map_or("", |cursor| &*cursor.topic_name);
-    let names: BTreeSet<String> = if request.topics.is_empty() {
+    let all: BTreeSet<String> = if request.topics.is_empty() {
         cluster.topics_from(from).map(|topic| topic.name.to_string()).collect()
     } else {
         let named = request.topics.iter().map(|topic| topic.name.to_string());
         named.filter(|name| name.as_str() >= from).collect()
     };
+    let (names, hidden): (BTreeSet<String>, BTreeSet<String>) =
+        all.into_iter().partition(|name| seen(name));
+    // Only what was asked for by name is refused.
+    let hidden = if request.topics.is_empty() { BTreeSet::new() } else { hidden };
+    let hidden = hidden
+        .into_iter()
+        .map(|name| refused(&StrBytes::from(name), ErrorCode::TopicAuthorizationFailed));
+    let (mut topics, next_cursor) = cut(request, cluster, names);
+    for topic in &mut topics {
+        topic.topic_authorized_operations = operations(topic.name.as_deref().unwrap_or_default());
+    }
+    topics.extend(hidden);
+    make(|response: &mut DescribeTopicPartitionsResponse| {
+        response.topics = topics;
+        response.next_cursor = next_cursor;
+    })
+}
+
+/// The topics of these names up to the limit, and where to go on.
+fn cut(
+    request: &DescribeTopicPartitionsRequest,
+    cluster: &Cluster,
+    names: BTreeSet<String>,
+) -> (Vec<DescribeTopicPartitionsResponseTopic>, Option<Cursor>) {
     let asked = usize::try_from(request.response_partition_limit).unwrap_or(0);
     let mut room = asked.clamp(1, PARTITIONS_MAX);
-    make(|response: &mut DescribeTopicPartitionsResponse| {
-        for name in names {
-            // The cursor's partition counts for the cursor's topic only.
-            let cursor = request.cursor.as_ref().filter(|cursor| *cursor.topic_name == *name);
-            let first = cursor.map_or(0, |cursor| cursor.partition_index.max(0));
-            let first = usize::try_from(first).unwrap_or(usize::MAX);
-            if room == 0 {
-                response.next_cursor = Some(cursor_at(&name, 0));
-                return;
-            }
-            let Some(topic) = cluster.topic(&name) else {
-                response.topics.push(unknown(&name));
-                continue;
-            };
-            response.topics.push(described(topic, first, room));
-            let end = first.saturating_add(room);
-            if end < topic.partitions.len() {
-                response.next_cursor = Some(cursor_at(&name, end));
-                return;
-            }
-            room -= topic.partitions.len().saturating_sub(first);
+    let mut topics = Vec::new();
+    for name in names {
+        // The cursor's partition counts for the cursor's topic only.
+        let cursor = request.cursor.as_ref().filter(|cursor| *cursor.topic_name == *name);
+        let first = cursor.map_or(0, |cursor| cursor.partition_index.max(0));
+        let first = usize::try_from(first).unwrap_or(usize::MAX);
+        if room == 0 {
+            return (topics, Some(cursor_at(&name, 0)));
         }
+        let Some(topic) = cluster.topic(&name) else {
+            topics.push(unknown(&name));
+            continue;
+        };
+        topics.push(described(topic, first, room));
+        let end = first.saturating_add(room);
+        if end < topic.partitions.len() {
+            return (topics, Some(cursor_at(&name, end)));
+        }
+        room -= topic.partitions.len().saturating_sub(first);
+    }
+    (topics, None)
+}
+
+fn refused(name: &StrBytes, code: ErrorCode) -> DescribeTopicPartitionsResponseTopic {
+    make(|answer: &mut DescribeTopicPartitionsResponseTopic| {
+        answer.error_code = code.to_wire();
+        answer.name = Some(name.clone());
+        answer.topic_authorized_operations = OPERATIONS_UNKNOWN;
     })
 }
 
@@ -132,7 +155,6 @@ fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic {
     make(|answer: &mut DescribeTopicPartitionsResponseTopic| {
         answer.error_code = code.to_wire();
         answer.name = Some(StrBytes::from(name));
-        answer.topic_authorized_operations = OPERATIONS_OF_TOPIC;
     })
 }
 
@@ -142,7 +164,6 @@ fn described(topic: &Topic, first: usize, room: usize) -> DescribeTopicPartition
         answer.name = Some(StrBytes::from(topic.name.as_str()));
         answer.topic_id = Uuid::from_bytes(topic.id.0);
         answer.is_internal = topic.name.is_internal();
-        answer.topic_authorized_operations = OPERATIONS_OF_TOPIC;
         answer.partitions = partitions.map(|(index, one)| partition(index, one)).collect();
     })
 }

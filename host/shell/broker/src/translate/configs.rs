@@ -6,7 +6,7 @@ use brooklet_meta::decide::topic::name_message;
 use brooklet_meta::setting::{
     Described, describe_broker, describe_broker_defaults, describe_topic,
 };
-use brooklet_types::{BrokerId, ErrorCode, TopicName};
+use brooklet_types::{BrokerId, ErrorCode, ResourceType, TopicName};
 use brooklet_wire::message::{
     DescribeConfigsRequest, DescribeConfigsResponse, StrBytes,
     describe_configs_request::DescribeConfigsResource,
@@ -20,6 +20,19 @@ use brooklet_wire::message::{
 const TOPIC: i8 = 2;
 /// Kafka's number for a broker's settings.
 const BROKER: i8 = 4;
+/// Kafka's numbers for what else is the cluster's.
+const BROKER_LOGGER: i8 = 8;
+const CLIENT_METRICS: i8 = 16;
+
+/// What rules protect the settings of: a topic's, or those of whatever belongs to the cluster. None for a kind that
+/// nobody knows.
+pub fn protected(kind: i8) -> Option<ResourceType> {
+    match kind {
+        TOPIC => Some(ResourceType::Topic),
+        BROKER | BROKER_LOGGER | CLIENT_METRICS => Some(ResourceType::Cluster),
+        _ => None,
+    }
+}
 
 /// Whose settings are meant; none for a kind that this broker has no settings of.
 pub fn resource(kind: i8, name: &str) -> Option<Resource> {
@@ -47,14 +60,18 @@ pub fn altered(result: &Result<(), AlterError>) -> (i16, Option<StrBytes>) {
     super::outcome(result, AlterError::code)
 }
 
-/// Answers a DescribeConfigs. Nothing waits: the cluster is at hand.
+/// Answers a DescribeConfigs, of the resources that are `permitted`. Nothing waits: the cluster is at hand.
 pub fn describe(
     request: &DescribeConfigsRequest,
     cluster: &Cluster,
     this: BrokerId,
+    permitted: impl Fn(i8, &str) -> Result<(), ErrorCode>,
 ) -> DescribeConfigsResponse {
     let results = request.resources.iter().map(|wanted| {
-        let found = find(wanted, cluster, this);
+        let found = match permitted(wanted.resource_type, &wanted.resource_name) {
+            Ok(()) => find(wanted, cluster, this),
+            Err(code) => Err((code, code.message().to_owned())),
+        };
         make(|answer: &mut DescribeConfigsResult| {
             answer.resource_type = wanted.resource_type;
             answer.resource_name = wanted.resource_name.clone();

@@ -67,7 +67,7 @@ fn settings_are_shown_as_asked_for() {
             request.resources = vec![resource];
             request.include_synonyms = true;
         });
-        configs::describe(&request, &cluster(&["old"]), THIS).results.remove(0)
+        configs::describe(&request, &cluster(&["old"]), THIS, |_, _| Ok(())).results.remove(0)
     };
     assert_eq!(ask(2, "old", None).configs.len(), 36);
     let one = ask(2, "old", Some(&["segment.bytes", "nonsense"]));
@@ -96,7 +96,7 @@ fn a_cut_listing_goes_on_at_its_cursor() {
                 request.response_partition_limit = limit;
                 request.cursor = cursor.take();
             });
-            let response = clusters::topic_partitions(&request, &cluster);
+            let response = clusters::topic_partitions(&request, &cluster, |_| true, |_| 0);
             for topic in response.topics {
                 let name = topic.name.unwrap().to_string();
                 let partitions = topic.partitions.iter();

@@ -43,7 +43,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.ask(2, &make(|it: &mut SaslAuthenticateRequest| it.auth_bytes = token)).await
     }
 
-    async fn plain(&mut self, user: &str, password: &str) -> SaslAuthenticateResponse {
+    pub(crate) async fn plain(&mut self, user: &str, password: &str) -> SaslAuthenticateResponse {
         assert_eq!(self.handshake(1, "PLAIN").await.error_code, 0);
         self.token(format!("\0{user}\0{password}").as_bytes()).await
     }

@@ -1,5 +1,6 @@
 //! One file per verb, and what several of them say the same way.
 
+pub(crate) mod acl;
 pub(crate) mod bench;
 pub(crate) mod cert;
 pub(crate) mod check;
@@ -13,6 +14,7 @@ pub(crate) mod password;
 pub(crate) mod plugin;
 pub(crate) mod position;
 pub(crate) mod produce;
+pub(crate) mod quota;
 mod remote;
 pub(crate) mod serve;
 pub(crate) mod topic;

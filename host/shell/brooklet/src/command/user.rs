@@ -47,6 +47,11 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
     let admin = Admin::new(context.client());
     match arguments.verb {
         Verb::Create { name, password_file, mechanism, iterations } => {
+            if mechanism.contains(&SaslMechanism::OauthBearer) {
+                return Err(Failure::usage(
+                    "OAUTHBEARER knows users by their tokens, and not here",
+                ));
+            }
             if mechanism.contains(&SaslMechanism::Plain) {
                 let hint = "whoever logs in by SCRAM may do so by PLAIN, where a listener has it";
                 return Err(Failure::usage("PLAIN keeps nothing of its own").hint(hint));
