@@ -8,8 +8,10 @@
 
 mod consume;
 mod end_to_end;
+mod links;
 mod load;
 mod plugins;
+mod process;
 mod produce;
 mod report;
 mod tracker;
@@ -73,6 +75,8 @@ pub(crate) struct Arguments {
 enum Other {
     /// What plugins cost; starts the brokers it needs
     Plugins(plugins::Arguments),
+    /// What TCP, TLS and QUIC carry, beside QUIC alone; starts the processes it needs
+    Links(links::Arguments),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -152,8 +156,10 @@ impl Workload {
 
 /// Runs every workload with every size and number of partitions, one after the other.
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(), Failure> {
-    if let Some(Other::Plugins(plugins)) = &arguments.other {
-        return plugins::run(context, plugins).await;
+    match &arguments.other {
+        Some(Other::Plugins(plugins)) => return plugins::run(context, plugins).await,
+        Some(Other::Links(links)) => return links::run(context, links).await,
+        None => {}
     }
     let workloads = if arguments.workloads.is_empty() {
         Workload::ALL.to_vec()

@@ -15,7 +15,8 @@ use brooklet_wire::batch::{BatchBuilder, records};
 use brooklet_wire::compress::Codec;
 use bytes::Bytes;
 
-use super::scratch::{Folder, plugins};
+use super::super::process::Folder;
+use super::scratch::plugins;
 use super::{Aim, Figure, median};
 use crate::failure::Failure;
 

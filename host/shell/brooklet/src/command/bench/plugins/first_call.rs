@@ -6,8 +6,9 @@ use std::time::Instant;
 use brooklet_hook::{Hooks as _, Place, Shown};
 use brooklet_types::PartitionIndex;
 
+use super::super::process::Folder;
 use super::boundary::{batch, topic, topic_name};
-use super::scratch::{Folder, plugins};
+use super::scratch::plugins;
 use super::{Aim, Figure, median, seconds_since};
 use crate::failure::Failure;
 
