@@ -42,6 +42,9 @@ pub fn decode(api: Api, body: Bytes, version: i16) -> Result<(), WireError> {
         Api::DeleteRecords => check::<message::DeleteRecordsRequest>(body, version),
         Api::InitProducerId => check::<message::InitProducerIdRequest>(body, version),
         Api::OffsetForLeaderEpoch => check::<message::OffsetForLeaderEpochRequest>(body, version),
+        Api::DescribeAcls => check::<message::DescribeAclsRequest>(body, version),
+        Api::CreateAcls => check::<message::CreateAclsRequest>(body, version),
+        Api::DeleteAcls => check::<message::DeleteAclsRequest>(body, version),
         Api::DescribeConfigs => check::<message::DescribeConfigsRequest>(body, version),
         Api::AlterConfigs => check::<message::AlterConfigsRequest>(body, version),
         Api::DescribeLogDirs => check::<message::DescribeLogDirsRequest>(body, version),
@@ -58,6 +61,8 @@ pub fn decode(api: Api, body: Bytes, version: i16) -> Result<(), WireError> {
         Api::AlterUserScramCredentials => {
             check::<message::AlterUserScramCredentialsRequest>(body, version)
         }
+        Api::DescribeClientQuotas => check::<message::DescribeClientQuotasRequest>(body, version),
+        Api::AlterClientQuotas => check::<message::AlterClientQuotasRequest>(body, version),
         Api::DescribeCluster => check::<message::DescribeClusterRequest>(body, version),
         Api::DescribeProducers => check::<message::DescribeProducersRequest>(body, version),
         Api::DescribeTopicPartitions => {
