@@ -56,6 +56,18 @@ admin kafka.admin.ConfigCommand --entity-type topics --entity-name "$topic" --de
 says 'segment.bytes=2000000 sensitive=false synonyms=\{DYNAMIC_TOPIC_CONFIG:segment.bytes=2000000, DEFAULT_CONFIG'
 ! grep -q retention.ms "$said/out" || wrong "retention.ms is still set"
 
+# kafka-configs for users: one can come in as soon as there is one
+users="kafka.admin.ConfigCommand --entity-type users --entity-name $topic --alter"
+admin $users --add-config 'SCRAM-SHA-512=[iterations=8192,password=rubber]'
+says "^Completed updating config for user $topic\.$"
+if [ "${BROOKLET_SASL_USER:-}" ]; then
+  sed "s/username=\"[^\"]*\" password=\"[^\"]*\"/username=\"$topic\" password=\"rubber\"/" "$BROOKLET_JAVA" >"$said/user"
+  BROOKLET_JAVA=$said/user admin TopicCommand --list
+  says "^$topic$"
+fi
+admin $users --delete-config SCRAM-SHA-512
+says "^Completed updating config for user $topic\.$"
+
 # kafka-console-producer, kafka-console-consumer
 seq 1 300 | sed 's/.*/key-&:value-&/' >"$said/lines"
 admin ConsoleProducer --topic "$topic" --compression-codec zstd \
