@@ -1,7 +1,8 @@
 // The Java client: a topic with settings, every codec, transactions refused by name, a group that
 // gains a member and shares cooperatively, offsets by time, and what administrators do.
 //
-// usage: java -cp KAFKA_JARS JavaBasics.java BROKER TOPIC (java_basics.sh does)
+// usage: java -cp KAFKA_JARS JavaBasics.java PROPERTIES TOPIC (java_basics.sh does)
+import java.io.FileReader;
 import java.time.Duration;
 import java.util.*;
 import java.util.concurrent.ExecutionException;
@@ -18,7 +19,8 @@ class JavaBasics {
     static final Duration POLL = Duration.ofMillis(200);
     static final long DEADLINE_MS = 60_000;
 
-    static String broker, topic;
+    static Properties connecting = new Properties();
+    static String topic;
     static int checks = 0;
 
     static void check(boolean holds, Object what) {
@@ -38,13 +40,15 @@ class JavaBasics {
 
     static Properties properties(Object... pairs) {
         Properties properties = new Properties();
-        properties.put("bootstrap.servers", broker);
+        properties.putAll(connecting);
         for (int at = 0; at < pairs.length; at += 2) properties.put(pairs[at], pairs[at + 1]);
         return properties;
     }
 
     public static void main(String[] arguments) throws Exception {
-        broker = arguments[0];
+        try (FileReader file = new FileReader(arguments[0])) {
+            connecting.load(file);
+        }
         topic = arguments[1];
         try (Admin admin = Admin.create(properties())) {
             topics(admin);

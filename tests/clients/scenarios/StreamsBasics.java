@@ -1,7 +1,8 @@
 // Kafka Streams, at least once: words are counted over a repartition topic into a compacted changelog, by
 // two instances that share, and again after the state is gone, from the changelog alone.
 //
-// usage: java -cp KAFKA_JARS StreamsBasics.java BROKER TOPIC (java_basics.sh does)
+// usage: java -cp KAFKA_JARS StreamsBasics.java PROPERTIES TOPIC (java_basics.sh does)
+import java.io.FileReader;
 import java.time.Duration;
 import java.util.*;
 import java.util.concurrent.ExecutionException;
@@ -19,7 +20,8 @@ class StreamsBasics {
     static final List<String> WORDS = List.of("jfk", "lga", "ewr", "jfk");
     static final long DEADLINE_MS = 120_000;
 
-    static String broker, topic;
+    static Properties connecting = new Properties();
+    static String topic;
 
     static void check(boolean holds, Object what) {
         if (!holds) throw new AssertionError(String.valueOf(what));
@@ -35,7 +37,7 @@ class StreamsBasics {
                 .to(topic + "-counts", Produced.with(Serdes.String(), Serdes.Long()));
         Properties properties = new Properties();
         properties.put("application.id", topic + "-app");
-        properties.put("bootstrap.servers", broker);
+        properties.putAll(connecting);
         properties.put("default.key.serde", Serdes.String().getClass());
         properties.put("default.value.serde", Serdes.String().getClass());
         properties.put("state.dir", java.nio.file.Files.createTempDirectory("streams-" + instance).toString());
@@ -48,9 +50,7 @@ class StreamsBasics {
     }
 
     static void send(int lines) {
-        Properties properties = new Properties();
-        properties.put("bootstrap.servers", broker);
-        try (var producer = new KafkaProducer<>(properties, new StringSerializer(), new StringSerializer())) {
+        try (var producer = new KafkaProducer<>(connecting, new StringSerializer(), new StringSerializer())) {
             for (int line = 0; line < lines; line++)
                 producer.send(new ProducerRecord<>(topic + "-lines", "k" + line % 10, String.join(" ", WORDS)));
         }
@@ -59,7 +59,7 @@ class StreamsBasics {
     /** Waits until the newest count of each word is that of so many lines. */
     static void counted(int lines) {
         Properties properties = new Properties();
-        properties.put("bootstrap.servers", broker);
+        properties.putAll(connecting);
         properties.put("group.id", topic + "-reader-" + lines);
         properties.put("auto.offset.reset", "earliest");
         Map<String, Long> newest = new TreeMap<>();
@@ -74,11 +74,11 @@ class StreamsBasics {
     }
 
     public static void main(String[] arguments) throws Exception {
-        broker = arguments[0];
+        try (FileReader file = new FileReader(arguments[0])) {
+            connecting.load(file);
+        }
         topic = arguments[1];
-        Properties properties = new Properties();
-        properties.put("bootstrap.servers", broker);
-        try (Admin admin = Admin.create(properties)) {
+        try (Admin admin = Admin.create(connecting)) {
             admin.createTopics(List.of(new NewTopic(topic + "-lines", 3, (short) 1), new NewTopic(topic + "-counts", 1, (short) 1))).all().get();
             KafkaStreams first = counter("first");
             send(LINES);

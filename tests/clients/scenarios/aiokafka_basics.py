@@ -9,12 +9,14 @@ import sys
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from connecting import keywords
+
 RECORDS = 1000
 
 
 async def read(broker, topic, count):
     consumer = AIOKafkaConsumer(
-        topic, bootstrap_servers=broker, group_id=f"{topic}-group", auto_offset_reset="earliest", enable_auto_commit=False
+        topic, **keywords(broker), group_id=f"{topic}-group", auto_offset_reset="earliest", enable_auto_commit=False
     )
     await consumer.start()
     try:
@@ -29,12 +31,12 @@ async def read(broker, topic, count):
 
 async def main():
     broker, topic = sys.argv[1:3]
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker)
+    admin = AIOKafkaAdminClient(**keywords(broker))
     await admin.start()
     await admin.create_topics([NewTopic(topic, 3, 1)])
     await admin.close()
     for codec in (None, "gzip", "snappy", "lz4", "zstd"):
-        producer = AIOKafkaProducer(bootstrap_servers=broker, enable_idempotence=True, compression_type=codec)
+        producer = AIOKafkaProducer(**keywords(broker), enable_idempotence=True, compression_type=codec)
         await producer.start()
         try:
             for number in range(RECORDS):

@@ -10,6 +10,11 @@ SKIPPED = 77
 # What the broker promises for a stop.
 STOP_MAX_S = 5
 
+# The way to it, and what it is configured with there; `src/way.rs` says more.
+WAY = os.environ.get("BROOKLET_WAY", "tcp")
+CONFIG = os.environ.get("BROOKLET_CONFIG")
+SCHEME = {"tcp": "tcp", "tls": "tls", "sasl": "tls", "tunnel": "quic"}[WAY]
+
 # A script that runs out of time ends by its `finally`s: nothing stays mounted, no broker stays behind.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit("out of time"))
 
@@ -35,27 +40,40 @@ class Plain:
 
 
 class Broker:
-    """`brooklet serve` on a free port, and on the same one again after a fault."""
+    """`brooklet serve` on a free port, and on the same one again after a fault. A tunnel to it stays through all of them."""
 
     def __init__(self, program, disk):
-        self.program, self.disk, self.port = program, disk, 0
+        self.program, self.disk, self.port, self.tunnel = program, disk, 0, None
         self.slowest_s = 0.0
         self.start()
+        # Where clients connect, and the same as our own program has it.
+        self.address = f"127.0.0.1:{self.port}"
+        self.url = f"{SCHEME}://{self.address}"
+        if WAY == "tunnel":
+            try:
+                self.tunnel, self.url = self.run("tunnel", "--listen", "127.0.0.1:0", "--to", self.serving)
+            except BaseException:
+                self.end()
+                raise
+            self.address = self.url.removeprefix("tcp://")
 
-    @property
-    def address(self):
-        return f"127.0.0.1:{self.port}"
+    def run(self, *arguments):
+        """The program, and the address that it is ready at."""
+        with open(f"{os.path.dirname(self.disk.data)}/{arguments[0]}.log", "ab") as log:
+            process = subprocess.Popen([self.program, *arguments], stdout=subprocess.PIPE, stderr=log, text=True)
+        ready = process.stdout.readline()
+        assert ready.startswith("ready "), f"{arguments[0]} said {ready!r}"
+        return process, ready.split()[1]
 
     def start(self):
         began = time.monotonic()
-        self.log = open(f"{os.path.dirname(self.disk.data)}/broker.log", "ab")
-        self.process = subprocess.Popen(
-            [self.program, "serve", "--data", f"{self.disk.data}/brooklet", "--listen", f"tcp://127.0.0.1:{self.port}",
-             "--admin", "off"],
-            stdout=subprocess.PIPE, stderr=self.log, text=True)
-        ready = self.process.stdout.readline()
-        assert ready.startswith("ready "), f"the broker said {ready!r}"
-        self.port = int(ready.split("tcp://127.0.0.1:")[1].split()[0])
+        arguments = ["--config", CONFIG] if CONFIG else []
+        if WAY == "sasl":
+            arguments += ["--sasl", os.environ["BROOKLET_SASL_MECHANISM"]]
+        self.process, self.serving = self.run(
+            "serve", "--data", f"{self.disk.data}/brooklet", "--admin", "off",
+            "--listen", f"{SCHEME}://127.0.0.1:{self.port}", *arguments)
+        self.port = int(self.serving.split("://127.0.0.1:")[1].split("?")[0])
         self.slowest_s = max(self.slowest_s, time.monotonic() - began)
 
     def fail(self):
@@ -71,5 +89,6 @@ class Broker:
 
     def end(self):
         """Whatever has become of it: it is gone afterwards."""
-        self.process.kill()
-        self.process.wait()
+        for process in filter(None, (self.tunnel, self.process)):
+            process.kill()
+            process.wait()

@@ -23,6 +23,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from brooklet_broker import Broker, Plain, skip
+from connecting import librdkafka
 from flight_rows import rows
 
 IMAGE_BYTES = 3 << 30
@@ -67,7 +68,7 @@ class Power:
 
 def consume(broker, topic, partitions):
     """Every record of the topic, by partition, in order."""
-    consumer = Consumer({"bootstrap.servers": broker, "group.id": "verify", "enable.auto.commit": False,
+    consumer = Consumer({**librdkafka(broker), "group.id": "verify", "enable.auto.commit": False,
                          "auto.offset.reset": "earliest", "check.crcs": True})
     ends = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), 30)[1] for p in range(partitions)}
     consumer.assign([TopicPartition(topic, p, 0) for p in range(partitions)])
@@ -106,11 +107,11 @@ def main():
 def play(broker, flights, rounds, partitions):
     """Writes through all faults and looks at what is there then. Says how many records were acknowledged."""
     address, topic = broker.address, "flights"
-    admin = AdminClient({"bootstrap.servers": address})
+    admin = AdminClient(librdkafka(address))
     for created in admin.create_topics([NewTopic(topic, partitions, 1)]).values():
         created.result(30)
     producer = Producer({
-        "bootstrap.servers": address, "enable.idempotence": True, "compression.type": "lz4", "linger.ms": 5,
+        **librdkafka(address), "enable.idempotence": True, "compression.type": "lz4", "linger.ms": 5,
         "message.timeout.ms": DEADLINE_S * 1000, "reconnect.backoff.max.ms": 200, "retry.backoff.ms": 50,
         "logger": __import__("logging").getLogger("quiet"),
     })

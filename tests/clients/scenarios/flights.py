@@ -15,6 +15,7 @@ from collections import Counter
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from connecting import librdkafka
 from flight_rows import rows
 
 PARTITIONS = 12
@@ -23,7 +24,7 @@ DEADLINE_S = 240
 
 def produce(broker, path, topic, limit):
     producer = Producer({
-        "bootstrap.servers": broker,
+        **librdkafka(broker),
         "enable.idempotence": True,
         "compression.type": "lz4",
         "linger.ms": 20,
@@ -55,7 +56,7 @@ def produce(broker, path, topic, limit):
 
 def member(broker, group, topic):
     consumer = Consumer({
-        "bootstrap.servers": broker,
+        **librdkafka(broker),
         "group.id": group,
         "auto.offset.reset": "earliest",
         "enable.auto.commit": False,
@@ -115,7 +116,7 @@ def consume(broker, topic, expected):
 def main():
     broker, path, topic = sys.argv[1:4]
     limit = int(sys.argv[4]) if len(sys.argv) > 4 else None
-    admin = AdminClient({"bootstrap.servers": broker})
+    admin = AdminClient(librdkafka(broker))
     for created in admin.create_topics([NewTopic(topic, PARTITIONS, 1)]).values():
         created.result(30)
     began = time.monotonic()

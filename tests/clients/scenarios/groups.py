@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from brooklet_broker import Broker, Plain
+from connecting import librdkafka
 
 PARTITIONS = 6
 RECORDS = 600
@@ -29,7 +30,7 @@ class Theirs:
     def __init__(self, story, settings):
         self.story, self.done = story, threading.Event()
         self.consumer = Consumer({
-            "bootstrap.servers": story.broker.address, "group.id": story.group, "auto.offset.reset": "earliest",
+            **librdkafka(story.broker.address), "group.id": story.group, "auto.offset.reset": "earliest",
             "enable.auto.commit": False, "heartbeat.interval.ms": 200, "session.timeout.ms": 10_000, **settings,
         })
         self.consumer.subscribe([story.topic])
@@ -63,7 +64,7 @@ class Ours:
     def __init__(self, story, arguments):
         self.story = story
         self.process = subprocess.Popen(
-            [story.broker.program, "consume", story.topic, "--broker", story.broker.address, "--group", story.group,
+            [story.broker.program, "consume", story.topic, "--broker", story.broker.url, "--group", story.group,
              "--follow", "--template", "%p %o\\n", *arguments],
             stdout=subprocess.PIPE, text=True)
         self.thread = threading.Thread(target=self.read)
@@ -85,8 +86,8 @@ class Story:
     def __init__(self, broker, group, assignor):
         self.broker, self.group, self.assignor, self.topic = broker, group, assignor, f"{group}-records"
         self.lock, self.seen, self.written = threading.Lock(), {}, 0
-        self.producer = Producer({"bootstrap.servers": broker.address, "enable.idempotence": True})
-        admin = AdminClient({"bootstrap.servers": broker.address})
+        self.producer = Producer({**librdkafka(broker.address), "enable.idempotence": True})
+        admin = AdminClient(librdkafka(broker.address))
         for created in admin.create_topics([NewTopic(self.topic, PARTITIONS, 1)]).values():
             created.result(DEADLINE_S)
         self.members = {}
@@ -123,7 +124,7 @@ class Story:
 
     def describe(self):
         said = subprocess.run(
-            [self.broker.program, "group", "describe", self.group, "--broker", self.broker.address, "--format", "json"],
+            [self.broker.program, "group", "describe", self.group, "--broker", self.broker.url, "--format", "json"],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         return json.loads(said.stdout) if said.returncode == 0 else {"state": "", "protocol": "", "partitions": []}
 

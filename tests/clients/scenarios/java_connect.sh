@@ -25,6 +25,10 @@ offset.flush.interval.ms=200
 listeners=$rest
 plugin.discovery=only_scan
 P
+# The way to the broker, for the worker itself and for the clients that it makes (`src/way.rs` has the variables).
+for whose in "" producer. consumer. admin.; do
+  sed "s/^/$whose/" "${BROOKLET_JAVA:-/dev/null}" >>"$folder/worker.properties"
+done
 KAFKA_HEAP=-Xmx512m "$tool" run org.apache.kafka.connect.cli.ConnectDistributed "$folder/worker.properties" \
   >"$folder/log" 2>&1 &
 worker=$!

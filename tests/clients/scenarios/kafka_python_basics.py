@@ -11,12 +11,14 @@ from kafka.admin import ConfigResource, ConfigResourceType, NewPartitions, NewTo
 from kafka.errors import TopicAlreadyExistsError
 from kafka.structs import OffsetAndMetadata
 
+from connecting import keywords
+
 RECORDS = 500
 DEADLINE_S = 60
 
 
 def main(broker, topic):
-    admin = KafkaAdminClient(bootstrap_servers=broker)
+    admin = KafkaAdminClient(**keywords(broker))
     admin.create_topics([NewTopic(topic, 4, -1, topic_configs={"retention.ms": "86400000"})])
     try:
         admin.create_topics([NewTopic(topic, 4, 1)])
@@ -27,7 +29,7 @@ def main(broker, topic):
     consume(broker, topic)
     positions(broker, topic, admin)
     admin.create_partitions({topic: NewPartitions(6)})
-    assert len(KafkaConsumer(bootstrap_servers=broker).partitions_for_topic(topic)) == 6
+    assert len(KafkaConsumer(**keywords(broker)).partitions_for_topic(topic)) == 6
     assert f"{topic}-group" in str(admin.list_groups())
     admin.delete_groups([f"{topic}-group"])
     admin.delete_topics([topic])
@@ -37,7 +39,7 @@ def main(broker, topic):
 
 def produce(broker, topic):
     for codec in (None, "gzip", "lz4", "snappy", "zstd"):
-        producer = KafkaProducer(bootstrap_servers=broker, acks="all", compression_type=codec)
+        producer = KafkaProducer(**keywords(broker), acks="all", compression_type=codec)
         sent = [
             producer.send(topic, key=b"k%d" % (n % 7), value=f"{codec}{n}".encode(), headers=[("n", b"%d" % n)])
             for n in range(RECORDS // 5)
@@ -49,7 +51,7 @@ def produce(broker, topic):
 
 def member(broker, topic):
     consumer = KafkaConsumer(
-        bootstrap_servers=broker,
+        **keywords(broker),
         group_id=f"{topic}-group",
         auto_offset_reset="earliest",
         enable_auto_commit=False,
@@ -76,7 +78,7 @@ def consume(broker, topic):
 
 
 def positions(broker, topic, admin):
-    consumer = KafkaConsumer(bootstrap_servers=broker, group_id=f"{topic}-group", enable_auto_commit=False)
+    consumer = KafkaConsumer(**keywords(broker), group_id=f"{topic}-group", enable_auto_commit=False)
     partitions = [TopicPartition(topic, index) for index in range(4)]
     ends = consumer.end_offsets(partitions)
     assert sum(ends.values()) == RECORDS, ends

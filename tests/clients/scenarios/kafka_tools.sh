@@ -7,6 +7,8 @@ broker=$1 topic=$2 group=$2-group
 said=$(mktemp -d)
 trap 'rm -rf "$said"' EXIT
 tools=0
+# What the broker is called: another port of the same host, behind a tunnel.
+node=${broker%:*}:[0-9]+
 
 # tool CLASS ARGS…: runs it, quietly; what it says is kept for `says`.
 tool() {
@@ -17,8 +19,12 @@ tool() {
     >"$said/out" 2>"$said/err" || wrong "it failed"
   tools=$((tools + 1))
 }
-# admin CLASS ARGS…: the same, with the broker's address as administrative tools take it.
-admin() { local class=$1; shift; tool "$class" --bootstrap-server "$broker" "$@"; }
+# admin CLASS ARGS…: the same, with the broker's address and the way to it as administrative tools take them
+# (`src/way.rs` has the variables).
+admin() {
+  local class=$1; shift
+  tool "$class" --bootstrap-server "$broker" --command-config "${BROOKLET_JAVA:-/dev/null}" "$@"
+}
 # says PATTERN…: the last tool has said a line like each of these.
 says() {
   local pattern
@@ -50,6 +56,18 @@ admin kafka.admin.ConfigCommand --entity-type topics --entity-name "$topic" --de
 says 'segment.bytes=2000000 sensitive=false synonyms=\{DYNAMIC_TOPIC_CONFIG:segment.bytes=2000000, DEFAULT_CONFIG'
 ! grep -q retention.ms "$said/out" || wrong "retention.ms is still set"
 
+# kafka-configs for users: one can come in as soon as there is one
+users="kafka.admin.ConfigCommand --entity-type users --entity-name $topic --alter"
+admin $users --add-config 'SCRAM-SHA-512=[iterations=8192,password=rubber]'
+says "^Completed updating config for user $topic\.$"
+if [ "${BROOKLET_SASL_USER:-}" ]; then
+  sed "s/username=\"[^\"]*\" password=\"[^\"]*\"/username=\"$topic\" password=\"rubber\"/" "$BROOKLET_JAVA" >"$said/user"
+  BROOKLET_JAVA=$said/user admin TopicCommand --list
+  says "^$topic$"
+fi
+admin $users --delete-config SCRAM-SHA-512
+says "^Completed updating config for user $topic\.$"
+
 # kafka-console-producer, kafka-console-consumer
 seq 1 300 | sed 's/.*/key-&:value-&/' >"$said/lines"
 admin ConsoleProducer --topic "$topic" --compression-codec zstd \
@@ -71,7 +89,7 @@ says "^$group$"
 admin $groups --describe --group "$group"
 says "^$group +$topic +0 +$end +$end +0 +- +- +-"
 admin $groups --describe --group "$group" --state
-says "^$group +$broker +\(1\) +- +Empty +0"
+says "^$group +$node +\(1\) +- +Empty +0"
 admin $groups --group "$group" --topic "$topic:0" --reset-offsets --shift-by -1 --dry-run
 says "^$group +$topic +0 +$((end - 1))"
 admin $groups --group "$group" --topic "$topic" --reset-offsets --to-earliest --execute
@@ -114,7 +132,7 @@ says '^[0-9]+ *	0 *	-1 *	[0-9]+ *	[0-9]+ *	None'
 admin GroupsCommand --list
 says "^$group-perf +Classic +consumer"
 admin BrokerApiVersionsCommand
-says "^$broker \(id: 1 rack: null isFenced: false\)" 'Produce\(0\): 0 to 13 \[usable: 13\]'
+says "^$node \(id: 1 rack: null isFenced: false\)" 'Produce\(0\): 0 to 13 \[usable: 13\]'
 
 admin TopicCommand --delete --topic "$topic"
 admin TopicCommand --list

@@ -2,13 +2,14 @@
 //
 // usage: node kafkajs_basics.js BROKER TOPIC
 const { Kafka, CompressionTypes, logLevel } = require('kafkajs')
+const { tls, sasl } = require('./connecting')
 
 const RECORDS = 500
 const DEADLINE_MS = 60_000
 
 async function main() {
   const [broker, topic] = process.argv.slice(2)
-  const kafka = new Kafka({ brokers: [broker], clientId: 'scenario', logLevel: logLevel.ERROR })
+  const kafka = new Kafka({ brokers: [broker], ssl: tls, sasl, clientId: 'scenario', logLevel: logLevel.ERROR })
   const admin = kafka.admin()
   await admin.connect()
   await admin.createTopics({ topics: [{ topic, numPartitions: 4 }], waitForLeaders: true })

@@ -4,6 +4,7 @@
 // usage: node platformatic_basics.js BROKER TOPIC
 const { Admin, Consumer, Producer, ProduceAcks, stringSerializers, stringDeserializers } = require('@platformatic/kafka')
 const assert = require('node:assert')
+const { tls, sasl } = require('./connecting')
 
 // Without zstd, which Node 20 has not.
 const CODECS = ['none', 'gzip', 'snappy', 'lz4']
@@ -12,7 +13,7 @@ const DEADLINE_MS = 60_000
 
 async function main() {
   const [broker, topic] = process.argv.slice(2)
-  const options = { clientId: 'scenario', bootstrapBrokers: [broker] }
+  const options = { clientId: 'scenario', bootstrapBrokers: [broker], tls, sasl }
   const admin = new Admin(options)
   const [created] = await admin.createTopics({ topics: [topic], partitions: 4, replicas: 1, configs: [{ name: 'retention.ms', value: '86400000' }] })
   assert.equal(created.partitions, 4)

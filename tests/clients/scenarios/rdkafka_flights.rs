@@ -52,6 +52,7 @@ fn main() {
     let [_, broker, flights, topic] = &arguments[..] else { panic!("usage: BROKER FLIGHTS TOPIC") };
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", broker).set("broker.address.family", "v4");
+    connect(&mut config);
     let admin: AdminClient<_> = config.create().expect("an admin client");
     let created = [NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1))];
     let created = admin.create_topics(&created, &AdminOptions::new());
@@ -69,6 +70,15 @@ fn main() {
     assert_eq!(counts, expected);
     let (produced, consumed) = (produced.as_secs_f64(), began.elapsed().as_secs_f64());
     println!("{counts:?} in {produced:.1} s, out {consumed:.1} s");
+}
+
+/// What the environment says of the way to the broker; `src/way.rs` says more.
+fn connect(config: &mut ClientConfig) {
+    let Some(path) = std::env::var_os("BROOKLET_LIBRDKAFKA") else { return };
+    let properties = std::fs::read_to_string(path).expect("the properties are readable");
+    for (name, value) in properties.lines().filter_map(|line| line.split_once('=')) {
+        config.set(name, value);
+    }
 }
 
 fn read(path: &str) -> String {

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::run;
+
 /// Where a scenario's client comes from.
 #[derive(Clone, Copy, Debug)]
 pub enum Client {
@@ -14,8 +16,8 @@ pub enum Client {
     Node(&'static str),
     /// A program of a Debian package of the same name.
     Debian(&'static str),
-    /// Crates and their versions. The script is a program of its own, built outside our workspace,
-    /// so that nobody compiles librdkafka who only wants to test ours.
+    /// Crates and what a manifest says of each; one of them links OpenSSL. The script is a program of its own, built
+    /// outside our workspace, so that nobody compiles librdkafka who only wants to test ours.
     Rust(&'static [(&'static str, &'static str)]),
     /// Java and the classes of a real Kafka.
     Kafka,
@@ -69,10 +71,7 @@ impl Client {
                 ];
             }
             Client::Debian(package) => {
-                if run(Command::new(package).arg("-V")).is_err() {
-                    run(Command::new("apt-get").args(["update", "-q"]))?;
-                    run(Command::new("apt-get").args(["install", "-qy", package]))?;
-                }
+                debian(&[package], Command::new(package).arg("-V"))?;
                 installed.command = with("bash".into());
             }
             Client::Rust(crates) => installed.command = vec![rust(&cache, script, crates)?.into()],
@@ -92,6 +91,21 @@ impl Client {
     }
 }
 
+/// Installs Debian's packages where `present` does not succeed without them.
+fn debian(packages: &[&str], present: &mut Command) -> Result<(), String> {
+    if run(present).is_ok() {
+        return Ok(());
+    }
+    run(Command::new("apt-get").args(["update", "-q"]))?;
+    run(Command::new("apt-get").args(["install", "-qy"]).args(packages))
+}
+
+/// OpenSSL as those need it who compile a client with TLS.
+pub(crate) fn openssl() -> Result<(), String> {
+    let present = &mut Command::new("pkg-config");
+    debian(&["libssl-dev", "pkg-config"], present.args(["--exists", "openssl"]))
+}
+
 fn python(cache: &Path, packages: &[&str]) -> Result<PathBuf, String> {
     let folder = cache.join("python");
     let interpreter = folder.join("bin/python");
@@ -108,7 +122,7 @@ fn rust(cache: &Path, script: &Path, crates: &[(&str, &str)]) -> Result<PathBuf,
     let folder = cache.join("rust").join(&*name);
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let dependencies: String =
-        crates.iter().map(|(name, version)| format!("{name} = \"{version}\"\n")).collect();
+        crates.iter().map(|(name, what)| format!("{name} = {what}\n")).collect();
     let manifest = format!(
         "[package]\nname = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\
          [[bin]]\nname = \"{name}\"\npath = {:?}\n[dependencies]\n{dependencies}[workspace]\n",
@@ -117,19 +131,11 @@ fn rust(cache: &Path, script: &Path, crates: &[(&str, &str)]) -> Result<PathBuf,
     let path = folder.join("Cargo.toml");
     fs::write(&path, manifest).map_err(|error| format!("{}: {error}", path.display()))?;
     run(Command::new("cc").arg("--version"))?;
+    openssl()?;
     run(Command::new("cargo").args(["fetch", "--quiet", "--manifest-path"]).arg(&path))?;
     // The sources are shared by all checkouts, and so is what becomes of them.
     let mut build = Command::new("cargo");
     build.args(["build", "--release", "--quiet", "--manifest-path"]).arg(&path);
     run(build.arg("--target-dir").arg(folder.join("target"))).map_err(Obstacle::Wrong)?;
     Ok(folder.join("target/release").join(&*name))
-}
-
-fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{command:?}: {}: {}", output.status, said.trim_end()))
 }

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::client::{Client, Obstacle};
+use crate::last;
+use crate::way::{Target, Way};
 
 /// What a script is told about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,13 +33,15 @@ pub struct Scenario {
     pub flights: bool,
     /// What else it is told.
     pub arguments: &'static [&'static str],
+    /// Why it plays over TCP only, if it does.
+    pub tcp_only: Option<&'static str>,
 }
 
 /// Where a scenario plays.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Stage {
-    /// A running broker's address.
-    pub broker: String,
+    /// A running broker, and the way to it.
+    pub target: Target,
     /// The program that is running there.
     pub program: PathBuf,
     /// The flights, where they are on this machine.
@@ -58,14 +62,15 @@ pub enum Outcome {
 }
 
 const CONFLUENT: Client = Client::Python(&["confluent-kafka"]);
+const RDKAFKA: Client = Client::Rust(&[
+    ("rdkafka", "{ version = \"0.39\", features = [\"ssl\"] }"),
+    ("futures", "\"0.3\""),
+]);
 
 /// Every scenario there is. Faults come last and in short form: `faults.py` says how to have more.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario { flights: true, ..of_broker("flights.py", CONFLUENT) },
-    Scenario {
-        flights: true,
-        ..of_broker("rdkafka_flights.rs", Client::Rust(&[("rdkafka", "0.39"), ("futures", "0.3")]))
-    },
+    Scenario { flights: true, ..of_broker("rdkafka_flights.rs", RDKAFKA) },
     Scenario { subject: Subject::Program, ..of_broker("groups.py", CONFLUENT) },
     of_broker("aiokafka_basics.py", Client::Python(&["aiokafka", "cramjam", "lz4"])),
     of_broker("kafkajs_basics.js", Client::Node("kafkajs")),
@@ -80,14 +85,21 @@ pub const SCENARIOS: &[Scenario] = &[
     of_broker("java_streams.sh", Client::Kafka),
     of_broker("java_connect.sh", Client::Kafka),
     of_broker("kafka_tools.sh", Client::Kafka),
-    Scenario { subject: Subject::Program, ..of_broker("kafka_dump_log.sh", Client::Kafka) },
+    Scenario {
+        subject: Subject::Program,
+        tcp_only: Some(
+            "it reads a stopped broker's files, which are the same however records came in",
+        ),
+        ..of_broker("kafka_dump_log.sh", Client::Kafka)
+    },
     faults(&["kill", "20", "12"]),
     faults(&["power", "5", "12"]),
     faults(&["power", "5", "200"]),
 ];
 
 const fn of_broker(script: &'static str, client: Client) -> Scenario {
-    Scenario { script, client, subject: Subject::Broker, flights: false, arguments: &[] }
+    let (subject, flights, arguments, tcp_only) = (Subject::Broker, false, &[], None);
+    Scenario { script, client, subject, flights, arguments, tcp_only }
 }
 
 const fn faults(arguments: &'static [&'static str]) -> Scenario {
@@ -98,9 +110,6 @@ const fn faults(arguments: &'static [&'static str]) -> Scenario {
 /// Longer than any scenario takes on two cores that are busy with something else: two minutes at most when
 /// they are not.
 const SECONDS_MAX: &str = "900";
-
-/// What is shown of a script that failed.
-const LINES_MAX: usize = 20;
 
 /// The exit code of a script that cannot play here.
 const SKIPPED: i32 = 77;
@@ -113,6 +122,9 @@ impl Scenario {
 
     /// Runs the scenario, with a topic or a folder of its own.
     pub fn run(&self, stage: &Stage) -> Outcome {
+        if let (false, Some(reason)) = (stage.target.way == Way::Tcp, self.tcp_only) {
+            return Outcome::Skipped(reason.to_owned());
+        }
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(self.script);
         let client = match self.client.install(&script, &stage.shared) {
             Ok(client) => client,
@@ -121,11 +133,12 @@ impl Scenario {
         };
         let mut command = Command::new("timeout");
         command.arg(SECONDS_MAX).args(client.command).envs(client.environment);
+        command.envs(stage.target.environment.iter().map(|(name, value)| (name, value)));
         let name = self.name().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
         let name = format!("{name}-{}", std::process::id());
         let folder = std::env::temp_dir().join(&name);
         match self.subject {
-            Subject::Broker => drop(command.arg(&stage.broker)),
+            Subject::Broker => drop(command.arg(&stage.target.broker)),
             Subject::Program => {
                 if let Err(error) = std::fs::create_dir_all(&folder) {
                     return Outcome::Failed(format!("{}: {error}", folder.display()));
@@ -156,15 +169,14 @@ fn play(command: &mut Command) -> Outcome {
         Err(error) => return Outcome::Failed(format!("{command:?}: {error}")),
     };
     let said = String::from_utf8_lossy(&output.stdout);
-    let last = said.lines().last().unwrap_or_default().to_owned();
+    let conclusion = said.lines().last().unwrap_or_default().to_owned();
     match output.status.code() {
-        Some(0) => Outcome::Passed(last),
-        Some(SKIPPED) => Outcome::Skipped(last),
+        Some(0) => Outcome::Passed(conclusion),
+        Some(SKIPPED) => Outcome::Skipped(conclusion),
         Some(_) | None => {
             let complained = String::from_utf8_lossy(&output.stderr);
             let lines: Vec<&str> = said.lines().chain(complained.lines()).collect();
-            let last = &lines[lines.len().saturating_sub(LINES_MAX)..];
-            Outcome::Failed(format!("{}\n{}", output.status, last.join("\n")))
+            Outcome::Failed(format!("{}\n{}", output.status, last(&lines).join("\n")))
         }
     }
 }

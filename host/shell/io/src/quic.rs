@@ -9,7 +9,9 @@
 //! 1. Addresses that were not shown to be true have [`UNPROVED_MAX`] handshakes at most.
 //! 2. A connection holds [`NARROW_BYTES`] in either direction until somebody vouches for it ([`Connection::widen`]),
 //!    and [`WIDE_MAX`] of them [`WIDE_BYTES`].
-//! 3. What is read before a handshake is complete may be the replay of an earlier one: [`Handshake::done`] says
+//! 3. A client hears of a broker's crash from the next one at the same address, if that has the same certificate's key:
+//!    at its first packet, not when it has heard of nobody for too long.
+//! 4. What is read before a handshake is complete may be the replay of an earlier one: [`Handshake::done`] says
 //!    when that is over.
 
 use std::io;
@@ -20,13 +22,17 @@ use std::time::Duration;
 
 use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig};
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt};
+use quinn::{
+    ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, IdleTimeout, TokioRuntime,
+    TransportConfig, VarInt,
+};
 pub use quinn::{RecvStream, SendStream};
 use rustls_pki_types::CertificateDer;
 use tokio::net::lookup_host;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
+use crate::entropy;
 use crate::tcp::ListenError;
 use crate::tls::credentials::{Credentials, Current};
 use crate::tls::handshake::{HandshakeError, Handshakes, Place};
@@ -50,6 +56,8 @@ const WAITING_BYTES: u64 = 16 << 10;
 const WAITING_BYTES_ALL: u64 = 4 << 20;
 /// What the system should keep while our thread is elsewhere: some milliseconds of a fast link.
 const SOCKET_BYTES: usize = 4 << 20;
+/// A connection's number: enough that nobody guesses one.
+const NUMBER_BYTES: usize = 8;
 /// For the last packets to leave at a stop.
 const CLOSE_MAX: Duration = Duration::from_millis(500);
 
@@ -168,8 +176,9 @@ impl QuicListener {
         let _ = rustix::net::sockopt::set_socket_send_buffer_size(&socket, SOCKET_BYTES);
         let local = socket.local_addr().map_err(bind)?;
         let exchanged = credentials.subscribe();
-        let settings = server_settings(&credentials.current(), settings);
-        let (own, runtime) = (EndpointConfig::default(), Arc::new(TokioRuntime));
+        let current = credentials.current();
+        let settings = server_settings(&current, settings);
+        let (own, runtime) = (endpoint_settings(&current), Arc::new(TokioRuntime));
         let endpoint = Endpoint::new(own, Some(settings.clone()), socket, runtime);
         Ok(QuicListener {
             endpoint: endpoint.map_err(bind)?,
@@ -321,6 +330,32 @@ fn crypto(current: &Current) -> Arc<dyn quinn::crypto::ServerConfig> {
     Arc::new(config.expect("our provider has the suite that QUIC begins with"))
 }
 
+/// What lets us tell clients of a broker that crashed that their connections are no more: the words by which they know
+/// that it is the same broker, and numbers that we do not take for anybody else's because we have not given them out.
+fn endpoint_settings(current: &Current) -> EndpointConfig {
+    let mut settings = EndpointConfig::new(Arc::new(current.resets.clone()));
+    settings.cid_generator(|| -> Box<dyn ConnectionIdGenerator> { Box::new(Numbers) });
+    settings
+}
+
+/// Numbers for connections, none of which is taken for somebody else's.
+#[derive(Debug)]
+struct Numbers;
+
+impl ConnectionIdGenerator for Numbers {
+    fn generate_cid(&mut self) -> ConnectionId {
+        ConnectionId::new(&entropy::bytes::<NUMBER_BYTES>())
+    }
+
+    fn cid_len(&self) -> usize {
+        NUMBER_BYTES
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
 fn server_settings(current: &Current, settings: &QuicSettings) -> quinn::ServerConfig {
     let congestion: Arc<dyn ControllerFactory + Send + Sync> = match settings.congestion {
         Congestion::Cubic => Arc::new(CubicConfig::default()),
@@ -345,4 +380,95 @@ fn server_settings(current: &Current, settings: &QuicSettings) -> quinn::ServerC
         .incoming_buffer_size(WAITING_BYTES)
         .incoming_buffer_size_total(WAITING_BYTES_ALL);
     server
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use quinn::crypto::rustls::QuicClientConfig;
+    use rustls::version::TLS13;
+    use rustls::{ClientConfig, RootCertStore};
+    use rustls_pki_types::pem::PemObject;
+    use tokio::runtime::Runtime;
+
+    use super::*;
+    use crate::Clock;
+    use crate::tls::issue::self_made;
+    use crate::tls::{ALPN, credentials::Purpose, provider};
+
+    const WAIT_MAX: Duration = Duration::from_secs(20);
+    const SETTINGS: QuicSettings = QuicSettings {
+        congestion: Congestion::Cubic,
+        streams_max: 4,
+        idle_max: Duration::from_secs(60),
+    };
+
+    /// Serves the folder's certificate, and lets everybody in, until its runtime is gone: then nobody is told.
+    fn serve(folder: &Path, port: u16) -> (Runtime, u16) {
+        let runtime = Runtime::new().unwrap();
+        let files = self_made(folder, &Clock::start()).unwrap();
+        let credentials = Credentials::open(files, Purpose::Quic).unwrap();
+        let bind = async {
+            loop {
+                let bound = QuicListener::bind(
+                    "127.0.0.1",
+                    port,
+                    credentials.clone(),
+                    &SETTINGS,
+                    Handshakes::default(),
+                );
+                match bound.await {
+                    Ok(listener) => return listener,
+                    // The one before is still letting go of the port.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(10)).await, // polls
+                }
+            }
+        };
+        let mut listener = runtime.block_on(async { timeout(WAIT_MAX, bind).await.unwrap() });
+        let port = listener.local().port();
+        runtime.spawn(async move {
+            while let Some(arriving) = listener.accept().await {
+                let (connection, handshake) = arriving.accept().unwrap();
+                handshake.done(&connection).await.unwrap();
+                let _streams = connection.accept().await;
+            }
+        });
+        (runtime, port)
+    }
+
+    fn trusting(folder: &Path) -> quinn::ClientConfig {
+        let mut roots = RootCertStore::empty();
+        let own = CertificateDer::from_pem_file(folder.join("self-made.pem")).unwrap();
+        roots.add(own).unwrap();
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).unwrap()))
+    }
+
+    #[test]
+    fn a_client_hears_of_a_crash_from_the_broker_that_came_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, port) = serve(folder.path(), 0);
+        let client = Runtime::new().unwrap();
+        let (_endpoint, connection) = client.block_on(async {
+            let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            let config = trusting(folder.path());
+            let connecting = endpoint.connect_with(config, address, "localhost").unwrap();
+            (endpoint, timeout(WAIT_MAX, connecting).await.unwrap().unwrap())
+        });
+        first.shutdown_background();
+        let (_second, _) = serve(folder.path(), port);
+        let ended = client.block_on(async {
+            let (mut writer, _reader) = connection.open_bi().await.unwrap();
+            writer.write_all(b"still there?").await.unwrap();
+            timeout(WAIT_MAX, connection.closed()).await
+        });
+        assert_eq!(ended.ok(), Some(quinn::ConnectionError::Reset));
+    }
 }

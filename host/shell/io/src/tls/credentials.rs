@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
@@ -56,6 +57,8 @@ pub struct Current {
     pub fingerprint: Fingerprint,
     /// The last second in which the certificate is good, since 1970.
     pub expires: i64,
+    /// Who has the certificate's key has this one too, also after a restart; it says nothing of that key.
+    pub(crate) resets: hmac::Key,
     /// Of all that was read.
     content: Fingerprint,
 }
@@ -180,6 +183,9 @@ impl Content {
             }
             not_pem(&files.key, &error)
         })?;
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, key.secret_der());
+        let resets = hmac::sign(&secret, b"brooklet quic resets");
+        let resets = hmac::Key::new(hmac::HMAC_SHA256, resets.as_ref());
         let verifier = verifier(&files.client_auth, &self.authorities)?;
         let versions: &[_] = match purpose {
             Purpose::Tls => &[&TLS13, &TLS12],
@@ -205,7 +211,7 @@ impl Content {
                 config.max_early_data_size = u32::MAX;
             }
         }
-        Ok(Current { config: Arc::new(config), fingerprint, expires, content })
+        Ok(Current { config: Arc::new(config), fingerprint, expires, resets, content })
     }
 }
 

@@ -12,9 +12,12 @@ import (
 	"os"
 	"time"
 
+	"brooklet/scenarios/connecting"
+
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
 const (
@@ -38,7 +41,14 @@ func check(holds bool, what ...any) {
 }
 
 func client(options ...kgo.Opt) *kgo.Client {
-	return must(kgo.NewClient(append(options, kgo.SeedBrokers(broker))...))
+	options = append(options, kgo.SeedBrokers(broker))
+	if config := connecting.TLS(); config != nil {
+		options = append(options, kgo.DialTLSConfig(config))
+	}
+	if user, password := connecting.User(); user != "" {
+		options = append(options, kgo.SASL(scram.Auth{User: user, Pass: password}.AsSha512Mechanism()))
+	}
+	return must(kgo.NewClient(options...))
 }
 
 func main() {

@@ -11,7 +11,10 @@ import (
 	"os"
 	"time"
 
+	"brooklet/scenarios/connecting"
+
 	"github.com/IBM/sarama"
+	"github.com/xdg-go/scram"
 )
 
 const (
@@ -30,6 +33,26 @@ func check(holds bool, what ...any) {
 	if !holds {
 		log.Panic(what...)
 	}
+}
+
+// login is what sarama leaves to others: SCRAM's side of a conversation.
+type login struct{ *scram.ClientConversation }
+
+func (it *login) Begin(user, password, authorized string) error {
+	client, err := scram.SHA512.NewClient(user, password, authorized)
+	if err == nil {
+		it.ClientConversation = client.NewConversation()
+	}
+	return err
+}
+
+func connect(config *sarama.Config) {
+	config.Net.TLS.Config = connecting.TLS()
+	config.Net.TLS.Enable = config.Net.TLS.Config != nil
+	config.Net.SASL.User, config.Net.SASL.Password = connecting.User()
+	config.Net.SASL.Enable = config.Net.SASL.User != ""
+	config.Net.SASL.Mechanism = sarama.SASLTypeSCRAMSHA512
+	config.Net.SASL.SCRAMClientGeneratorFunc = func() sarama.SCRAMClient { return &login{} }
 }
 
 type reader struct {
@@ -59,6 +82,7 @@ func session(brokers []string, topic string, version sarama.KafkaVersion) {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
 	config := sarama.NewConfig()
+	connect(config)
 	config.Version = version
 	config.Producer.Return.Successes = true
 	config.Producer.RequiredAcks = sarama.WaitForAll
