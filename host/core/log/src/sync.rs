@@ -93,7 +93,11 @@ impl<D: Disk> Dirty<D> {
             return Err(io::Error::other("an earlier sync of the same files failed"));
         }
         self.files.iter().try_for_each(DiskFile::sync)?;
-        self.folder.iter().try_for_each(|folder| self.disk.sync_folder(folder))
+        match self.folder.iter().try_for_each(|folder| self.disk.sync_folder(folder)) {
+            // The log was removed while this was on its way: nobody asks for names in it any more.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            synced => synced,
+        }
     }
 
     /// How many syncs this takes.

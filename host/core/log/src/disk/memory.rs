@@ -60,6 +60,8 @@ struct Tree {
     names_durable: BTreeMap<String, u64>,
     /// What happened to names since the last sync of their folder, oldest first.
     names_pending: Vec<NameChange>,
+    /// Folders that were removed and not created again.
+    removed: BTreeSet<String>,
     nodes: BTreeMap<u64, Node>,
     next_node: u64,
     capacity: u64,
@@ -169,6 +171,7 @@ impl MemoryDisk {
             names: BTreeMap::new(),
             names_durable: BTreeMap::new(),
             names_pending: Vec::new(),
+            removed: BTreeSet::new(),
             nodes: BTreeMap::new(),
             next_node: 0,
             capacity: capacity.0,
@@ -310,6 +313,7 @@ impl Tree {
     fn restart(&mut self) {
         self.names = self.names_durable.clone();
         self.names_pending.clear();
+        self.removed.clear();
         self.fuse = None;
     }
 
@@ -373,7 +377,8 @@ impl Disk for MemoryDisk {
         Ok(MemoryFile { tree: Arc::clone(&self.tree), node })
     }
 
-    fn create_folder(&self, _path: &str) -> io::Result<()> {
+    fn create_folder(&self, path: &str) -> io::Result<()> {
+        self.tree().removed.remove(path);
         Ok(())
     }
 
@@ -413,8 +418,11 @@ impl Disk for MemoryDisk {
         let mut tree = self.tree();
         tree.burn()?;
         let prefix = format!("{path}/");
-        let Tree { names, names_pending, .. } = &mut *tree;
+        let Tree { names, names_pending, removed, .. } = &mut *tree;
         names.retain(|name, _| {
+            if name.starts_with(&prefix) {
+                removed.insert(path.to_owned());
+            }
             let stays = name != path && !name.starts_with(&prefix);
             if !stays {
                 names_pending.push(NameChange::Removed { path: name.clone() });
@@ -427,6 +435,9 @@ impl Disk for MemoryDisk {
     fn sync_folder(&self, folder: &str) -> io::Result<()> {
         let mut tree = self.tree();
         tree.burn()?;
+        if tree.removed.contains(folder) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let Tree { names, names_durable, names_pending, .. } = &mut *tree;
         names_pending.retain(|change| folder_of(change.path()) != folder);
         names_durable.retain(|name, _| folder_of(name) != folder || names.contains_key(name));

@@ -203,3 +203,15 @@ fn truncation_and_deletion_move_the_ends() {
     assert_eq!(log.write(&batch(0), LeaderEpoch(2)).unwrap().base, Offset::new(150));
     assert_eq!(log.epoch_end(LeaderEpoch(1)), Some((LeaderEpoch(1), Offset::new(150))));
 }
+
+#[test]
+fn a_log_that_is_removed_while_it_is_synced_is_no_failure() {
+    let disk = MemoryDisk::default();
+    let mut log = filled(&disk);
+    let dirty = log.take_dirty().unwrap();
+    drop(log);
+    disk.remove("topics/t-0").unwrap();
+    let gone = disk.sync_folder("topics/t-0").unwrap_err();
+    assert_eq!(gone.kind(), std::io::ErrorKind::NotFound);
+    dirty.sync().unwrap();
+}

@@ -63,7 +63,9 @@ impl Process {
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line).map_err(failed)?;
         let words = line.strip_prefix("ready ").unwrap_or_default().split_whitespace();
-        process.addresses = words.filter_map(|word| word.parse().ok()).collect();
+        // What else it says of itself has no scheme.
+        let addresses = words.filter(|word| word.contains("://"));
+        process.addresses = addresses.filter_map(|word| word.parse().ok()).collect();
         if process.addresses.is_empty() {
             return Err(Failure::new("the process ended before it was ready"));
         }
