@@ -4,6 +4,8 @@
 //! a lost connection. Sessions would be one for each part, as each has requests of its own under way; over QUIC a request names
 //! few partitions, so there is little they could leave unsaid, and brokers keep but a thousand of them for everybody.
 //! The first thing it cannot handle itself it reports, and ends.
+//!
+//! While one answer is read the next is asked for: where it begins is known from the headers of batches.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use std::sync::Arc;
 use brooklet_types::{BrokerId, ErrorCode};
 use brooklet_wire::batch::{self, BatchError};
 use brooklet_wire::message::{
-    FetchRequest,
+    FetchRequest, FetchResponse,
     fetch_request::{FetchPartition, FetchTopic},
     fetch_response::PartitionData,
     make,
@@ -21,6 +23,7 @@ use tokio::sync::mpsc;
 
 use super::{ConsumerConfig, ConsumerRecord, PartitionRecords};
 use crate::client::{Client, Lane};
+use crate::connection::Pending;
 use crate::error::{ApiError, Code, Peer};
 use crate::offsets::Partition;
 use crate::request::Call;
@@ -49,44 +52,101 @@ pub(crate) async fn run(
     let names: BTreeMap<String, Arc<str>> =
         partitions.keys().map(|(topic, _)| (topic.clone(), Arc::from(topic.as_str()))).collect();
     let mut rotation = 0;
+    let mut under_way = None;
     loop {
-        let request = request(&config.consumer, &partitions, rotation);
-        // The broker serves partitions in our order; everybody gets to be first.
-        rotation += 1;
-        let within = client.config().request_timeout + config.consumer.fetch_wait;
-        let answer = async {
-            let connection = client.broker(leader, &config.lane).await?;
-            let peer = connection.peer().clone();
-            let response = connection.submit(&request, within).await?.answer().await?;
-            Code(response.error_code)
-                .check()
-                .map_err(|code| refused(&peer, "all partitions".to_owned(), code))?;
-            Ok((peer, response))
+        let pending = match under_way.take() {
+            Some(pending) => Ok(pending),
+            None => ask(&client, &config, leader, &partitions, &mut rotation).await,
         };
-        let (peer, response) = match answer.await {
-            Ok(answer) => answer,
+        let answered = match pending {
+            Ok(pending) => answer(pending).await,
+            Err(error) => Err(error),
+        };
+        let (peer, response) = match answered {
+            Ok(answered) => answered,
             Err(error) => return report(&queue, Fetched::Failed { topic: None, error }).await,
         };
+        let mut parts = Vec::new();
         for topic in response.responses {
             let Some((_, name)) = names.get_key_value(&*topic.topic) else { continue };
             for data in topic.partitions {
                 let Ok(index) = u32::try_from(data.partition_index) else { continue };
-                let Some((position, _)) = partitions.get_mut(&(name.to_string(), index)) else {
-                    continue;
-                };
-                let fetched = take(&config.consumer, &peer, name, index, *position, &data);
-                let Some(fetched) = fetched else { continue };
-                if let Fetched::Records(records) = &fetched {
-                    *position = records.next_offset;
-                    if queue.send(fetched).await.is_err() {
-                        return;
-                    }
-                } else {
-                    return report(&queue, fetched).await;
+                let partition = (name.to_string(), index);
+                let Some((position, _)) = partitions.get_mut(&partition) else { continue };
+                let from = std::mem::replace(position, readable_end(*position, &data));
+                parts.push(Part { name: name.clone(), partition, from, data });
+            }
+        }
+        // While this is read, and until somebody takes it, the broker gets the next together: one answer more in memory.
+        let is_whole = parts.iter().all(|part| part.data.error_code == 0);
+        if is_whole {
+            under_way = ask(&client, &config, leader, &partitions, &mut rotation).await.ok();
+        }
+        for Part { name, partition, from, data } in parts {
+            let fetched = take(&config.consumer, &peer, &name, partition.1, from, &data);
+            let (reached, is_trouble) = match &fetched {
+                None => (from, false),
+                Some(Fetched::Records(records)) => (records.next_offset, false),
+                Some(Fetched::Bad { .. } | Fetched::OutOfRange { .. } | Fetched::Failed { .. }) => {
+                    (from, true)
                 }
+            };
+            if let Some((position, _)) = partitions.get_mut(&partition)
+                && *position != reached
+            {
+                // Something in it cannot be read, and what was asked for lies behind it.
+                *position = reached;
+                under_way = None;
+            }
+            if let Some(fetched) = fetched
+                && (queue.send(fetched).await.is_err() || is_trouble)
+            {
+                return;
             }
         }
     }
+}
+
+/// What an answer has of one partition, and from where on it was asked for.
+struct Part {
+    name: Arc<str>,
+    partition: Partition,
+    from: i64,
+    data: PartitionData,
+}
+
+/// Sends the next request.
+async fn ask(
+    client: &Client,
+    config: &FetcherConfig,
+    leader: BrokerId,
+    partitions: &BTreeMap<Partition, (i64, i32)>,
+    rotation: &mut usize,
+) -> Result<(Peer, Pending<FetchRequest>), ApiError> {
+    let request = request(&config.consumer, partitions, *rotation);
+    // The broker serves partitions in our order; everybody gets to be first.
+    *rotation += 1;
+    let within = client.config().request_timeout + config.consumer.fetch_wait;
+    let connection = client.broker(leader, &config.lane).await?;
+    let pending = connection.submit(&request, within).await?;
+    Ok((connection.peer().clone(), pending))
+}
+
+async fn answer(
+    (peer, pending): (Peer, Pending<FetchRequest>),
+) -> Result<(Peer, FetchResponse), ApiError> {
+    let response = pending.answer().await?;
+    Code(response.error_code)
+        .check()
+        .map_err(|code| refused(&peer, "all partitions".to_owned(), code))?;
+    Ok((peer, response))
+}
+
+/// Where the whole batches of an answer end, by their headers alone.
+fn readable_end(position: i64, data: &PartitionData) -> i64 {
+    let batches = data.records.as_deref().map(batch::split).into_iter().flatten();
+    let headers = batches.map_while(|batch| batch::BatchHeader::parse(batch.ok()?.1).ok());
+    headers.fold(position, |end, header| end.max(header.last_offset().to_wire().saturating_add(1)))
 }
 
 async fn report(queue: &mpsc::Sender<Fetched>, fetched: Fetched) {
