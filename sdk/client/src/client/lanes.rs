@@ -106,13 +106,18 @@ impl Places {
         if let Some(connection) = usable(&place, &reach.peer) {
             return Ok(connection);
         }
-        let first = if lane.part == 0 { None } else { Some(self.first(lane, &reach).await?) };
-        let connection = match first {
-            None => open(&reach).await?,
-            Some(first) => self.beside(first, lane, &reach).await,
-        };
+        // On the heap: dialling is rare, and every request would carry what it takes.
+        let connection = Box::pin(self.dial(lane, &reach)).await?;
         *place = Some(connection.clone());
         Ok(connection)
+    }
+
+    async fn dial(&self, lane: &Lane, reach: &Reach<'_>) -> Result<Connection, ConnectError> {
+        if lane.part == 0 {
+            return open(reach).await;
+        }
+        let first = self.first(lane, reach).await?;
+        Ok(self.beside(first, lane, reach).await)
     }
 
     /// The connection of the lane's first part. Whoever has a place of another part waits for this one's, and never the

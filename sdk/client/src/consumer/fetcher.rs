@@ -33,6 +33,9 @@ pub(crate) struct FetcherConfig {
     pub(crate) lane: Lane,
 }
 
+/// Where partitions are to be read from: the offset, and the epoch of the leader that was asked about it.
+pub(crate) type Positions = BTreeMap<Partition, (i64, i32)>;
+
 /// What a fetch came to.
 pub(crate) enum Fetched {
     Records(PartitionRecords),
@@ -46,7 +49,7 @@ pub(crate) async fn run(
     client: Client,
     config: FetcherConfig,
     leader: BrokerId,
-    mut partitions: BTreeMap<Partition, (i64, i32)>,
+    mut partitions: Positions,
     queue: mpsc::Sender<Fetched>,
 ) {
     let names: BTreeMap<String, Arc<str>> =
@@ -120,7 +123,7 @@ async fn ask(
     client: &Client,
     config: &FetcherConfig,
     leader: BrokerId,
-    partitions: &BTreeMap<Partition, (i64, i32)>,
+    partitions: &Positions,
     rotation: &mut usize,
 ) -> Result<(Peer, Pending<FetchRequest>), ApiError> {
     let request = request(&config.consumer, partitions, *rotation);
@@ -154,11 +157,7 @@ async fn report(queue: &mpsc::Sender<Fetched>, fetched: Fetched) {
     let _ = queue.send(fetched).await;
 }
 
-fn request(
-    config: &ConsumerConfig,
-    partitions: &BTreeMap<Partition, (i64, i32)>,
-    rotation: usize,
-) -> FetchRequest {
+fn request(config: &ConsumerConfig, partitions: &Positions, rotation: usize) -> FetchRequest {
     let mut topics: Vec<FetchTopic> = Vec::new();
     let count = partitions.len().max(1);
     let in_turn = partitions.iter().cycle().skip(rotation % count).take(partitions.len());

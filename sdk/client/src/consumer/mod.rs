@@ -31,7 +31,7 @@ use crate::error::{ApiError, Code, Peer};
 use crate::offsets::{OffsetSpec, Partition};
 use crate::request::Call;
 pub use assignor::Assignor;
-use fetcher::{Fetched, FetcherConfig};
+use fetcher::{Fetched, FetcherConfig, Positions};
 pub use membership::GroupConfig;
 use membership::{Membership, Signal};
 
@@ -325,8 +325,7 @@ impl Consumer {
         self.not_before = None;
         let (sender, queue) = tokio::sync::mpsc::channel(QUEUE_MAX);
         self.queue = queue;
-        let mut leaders: BTreeMap<BrokerId, BTreeMap<u32, BTreeMap<Partition, (i64, i32)>>> =
-            BTreeMap::new();
+        let mut leaders: BTreeMap<BrokerId, BTreeMap<u32, Positions>> = BTreeMap::new();
         for (partition, offset) in &self.positions {
             let (topic, index) = partition;
             match self.client.leader(topic, *index).await {

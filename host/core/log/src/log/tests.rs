@@ -212,6 +212,6 @@ fn a_log_that_is_removed_while_it_is_synced_is_no_failure() {
     drop(log);
     disk.remove("topics/t-0").unwrap();
     let gone = disk.sync_folder("topics/t-0").unwrap_err();
-    assert_eq!(gone.kind(), std::io::ErrorKind::NotFound);
+    assert_eq!(gone.kind(), io::ErrorKind::NotFound);
     dirty.sync().unwrap();
 }
