@@ -57,15 +57,20 @@ says 'segment.bytes=2000000 sensitive=false synonyms=\{DYNAMIC_TOPIC_CONFIG:segm
 ! grep -q retention.ms "$said/out" || wrong "retention.ms is still set"
 
 # kafka-configs for users: one can come in as soon as there is one
-users="kafka.admin.ConfigCommand --entity-type users --entity-name $topic --alter"
-admin $users --add-config 'SCRAM-SHA-512=[iterations=8192,password=rubber]'
+users="kafka.admin.ConfigCommand --entity-type users --entity-name $topic"
+admin $users --alter --add-config 'SCRAM-SHA-512=[iterations=8192,password=rubber]'
 says "^Completed updating config for user $topic\.$"
 if [ "${BROOKLET_SASL_USER:-}" ]; then
   sed "s/username=\"[^\"]*\" password=\"[^\"]*\"/username=\"$topic\" password=\"rubber\"/" "$BROOKLET_JAVA" >"$said/user"
   BROOKLET_JAVA=$said/user admin TopicCommand --list
   says "^$topic$"
 fi
-admin $users --delete-config SCRAM-SHA-512
+admin $users --alter --add-config consumer_byte_rate=2000000
+admin $users --describe
+says "^Quota configs for user-principal '$topic' are consumer_byte_rate=2000000.0$"
+says "^SCRAM credential configs for user-principal '$topic' are SCRAM-SHA-512=iterations=8192$"
+admin $users --alter --delete-config consumer_byte_rate
+admin $users --alter --delete-config SCRAM-SHA-512
 says "^Completed updating config for user $topic\.$"
 
 # kafka-console-producer, kafka-console-consumer
