@@ -2,7 +2,7 @@
 //! processes.
 //!
 //! **Where it sits.** Behind `brooklet bench links`, which starts the processes and shows the figures; apart from the program
-//! so that it can be built, run and profiled without the plugin room (`cargo run --release -p brooklet-measure --example links`).
+//! so that it can be built and tested without the plugin room.
 //!
 //! **What it decides.** The order of measurements: one round has all ways one after the other, so that what else the machine does
 //! falls on all of them, and what counts is the median over rounds of ratios within a round.
