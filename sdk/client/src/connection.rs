@@ -38,7 +38,7 @@ pub const IN_FLIGHT_MAX: usize = 64;
 const QUEUE_MAX: usize = 64;
 
 /// How much is set aside for an answer before its bytes arrive, whatever it announces.
-const READ_STEP: usize = 256 << 10;
+const READ_STEP: usize = 2 << 20;
 
 /// An open connection; clones share it, and the last one to go closes it.
 #[derive(Clone)]

@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: u32,
     /// Megabytes of the topic that is read again and again
-    #[arg(long, default_value = "200", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     megabytes: u32,
     /// Be the other end of QUIC alone, with a certificate in this folder
     #[arg(long, hide = true)]
