@@ -416,6 +416,7 @@ mod tests {
         let files = self_made(folder, &Clock::start()).unwrap();
         let credentials = Credentials::open(files, Purpose::Quic).unwrap();
         let bind = async {
+            let on = Handle::current();
             loop {
                 let bound = QuicListener::bind(
                     "127.0.0.1",
@@ -423,7 +424,7 @@ mod tests {
                     credentials.clone(),
                     &SETTINGS,
                     Handshakes::default(),
-                    &Handle::current(),
+                    &on,
                 );
                 match bound.await {
                     Ok(listener) => return listener,
