@@ -162,7 +162,9 @@ pub async fn run_extended(
     // Ports are taken before the logs are read: one that is in use is found at once.
     let clock = Clock::start();
     let handshakes = Handshakes::default();
-    let doors = doors::open(&config, &clock, &handshakes).await?;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let reactors = Reactors::start(processors)?;
+    let doors = doors::open(&config, &clock, &handshakes, &reactors).await?;
     let admin = match config.admin {
         Some(address) => {
             let listener = Listener::bind(&address.ip().to_string(), address.port()).await?;
@@ -171,7 +173,6 @@ pub async fn run_extended(
         None => None,
     };
     let cluster_id = cluster_id(&disk)?;
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let guard = Guard::new(users::secret(&config.data)?, processors);
     let mut registry = Registry::default();
     register(&mut registry);
@@ -209,7 +210,6 @@ pub async fn run_extended(
     }
     let listeners: Vec<Serving> = doors.iter().map(|door| door.serving).collect();
     let admin_address = admin.as_ref().map(|(listener, _)| listener.local());
-    let reactors = Reactors::start(processors)?;
     let server = Server::new(Arc::clone(&context), &config, reactors, handshakes);
     server.serve(doors, admin, registry);
     let first = listeners.first().expect("the configuration has one");

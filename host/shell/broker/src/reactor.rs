@@ -54,6 +54,11 @@ impl Reactors {
         Ok(Reactors { all: all.into(), _end: Arc::new(end) })
     }
 
+    /// The first of them: what has a packet for all of them.
+    pub(crate) fn first(&self) -> &Handle {
+        &self.all.first().expect("there is at least one").handle
+    }
+
     /// Serves a connection on the thread that has the fewest.
     pub(crate) fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
         let fewest = |reactor: &&Reactor| reactor.connections.load(Ordering::Relaxed);

@@ -29,6 +29,7 @@ use quinn::{
 pub use quinn::{RecvStream, SendStream};
 use rustls_pki_types::CertificateDer;
 use tokio::net::lookup_host;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
@@ -157,13 +158,15 @@ pub struct Handshake {
 }
 
 impl QuicListener {
-    /// Listens on the first address of `host`; port 0 takes a free one.
+    /// Listens on the first address of `host`; port 0 takes a free one. `on` reads the socket: where it also drives the connections,
+    /// no packet has to wake another thread.
     pub async fn bind(
         host: &str,
         port: u16,
         credentials: Credentials,
         settings: &QuicSettings,
         handshakes: Handshakes,
+        on: &Handle,
     ) -> Result<QuicListener, ListenError> {
         let resolve = |source| ListenError::Resolve { host: host.to_owned(), port, source };
         let mut addresses = lookup_host((host, port)).await.map_err(resolve)?;
@@ -179,7 +182,10 @@ impl QuicListener {
         let current = credentials.current();
         let settings = server_settings(&current, settings);
         let (own, runtime) = (endpoint_settings(&current), Arc::new(TokioRuntime));
-        let endpoint = Endpoint::new(own, Some(settings.clone()), socket, runtime);
+        let endpoint = {
+            let _on = on.enter();
+            Endpoint::new(own, Some(settings.clone()), socket, runtime)
+        };
         Ok(QuicListener {
             endpoint: endpoint.map_err(bind)?,
             local,
@@ -410,6 +416,7 @@ mod tests {
         let files = self_made(folder, &Clock::start()).unwrap();
         let credentials = Credentials::open(files, Purpose::Quic).unwrap();
         let bind = async {
+            let on = Handle::current();
             loop {
                 let bound = QuicListener::bind(
                     "127.0.0.1",
@@ -417,6 +424,7 @@ mod tests {
                     credentials.clone(),
                     &SETTINGS,
                     Handshakes::default(),
+                    &on,
                 );
                 match bound.await {
                     Ok(listener) => return listener,

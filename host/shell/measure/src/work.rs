@@ -129,7 +129,8 @@ pub(crate) async fn consume(
                     return Err(MeasureError::Silent { after: PATIENCE });
                 };
                 let values = batch.records.iter().filter_map(|record| record.value.as_ref());
-                bytes += values.map(|value| u64::try_from(value.len()).expect("small")).sum::<u64>();
+                bytes +=
+                    values.map(|value| u64::try_from(value.len()).expect("small")).sum::<u64>();
                 left -= u32::from(batch.next_offset >= batch.high_watermark);
             }
         }

@@ -15,6 +15,7 @@ use brooklet_io::tls::{TlsError, issue};
 
 use crate::broker::{RunError, Serving};
 use crate::config::{Address, Config, ListenerConfig, Transport};
+use crate::reactor::Reactors;
 use crate::tokens::{Accepted, KeysError};
 
 /// Where certificates are kept that the broker has made for itself.
@@ -68,10 +69,11 @@ pub(crate) async fn open(
     config: &Config,
     clock: &Clock,
     handshakes: &Handshakes,
+    reactors: &Reactors,
 ) -> Result<Vec<Door>, RunError> {
     let mut doors = Vec::new();
     for listener in &config.listeners {
-        let door = open_one(config, listener, clock, handshakes).await?;
+        let door = open_one(config, listener, clock, (handshakes, reactors)).await?;
         say_whether_it_is_good(&door, clock);
         doors.push(door);
     }
@@ -82,7 +84,7 @@ async fn open_one(
     config: &Config,
     listener: &ListenerConfig,
     clock: &Clock,
-    handshakes: &Handshakes,
+    (handshakes, reactors): (&Handshakes, &Reactors),
 ) -> Result<Door, RunError> {
     let Address { transport, host, port } = &listener.address;
     let (transport, port) = (*transport, *port);
@@ -111,9 +113,10 @@ async fn open_one(
             };
             let credentials = Credentials::open(files, Purpose::Quic).map_err(refused)?;
             pin = is_self_made.then(|| credentials.current().fingerprint);
-            let settings = &config.quic;
+            let (settings, handshakes) = (&config.quic, handshakes.clone());
+            let on = reactors.first();
             let listener =
-                QuicListener::bind(host, port, credentials, settings, handshakes.clone()).await?;
+                QuicListener::bind(host, port, credentials, settings, handshakes, on).await?;
             let address = listener.local();
             (Socket::Quic(Box::new(listener)), address)
         }

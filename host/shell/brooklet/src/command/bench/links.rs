@@ -145,7 +145,9 @@ async fn serve_bare(folder: &Path) -> Result<(), Failure> {
         idle_max: Duration::from_secs(60),
     };
     let handshakes = Handshakes::default();
-    let listener = QuicListener::bind("127.0.0.1", 0, credentials, &settings, handshakes).await;
+    let on = tokio::runtime::Handle::current();
+    let listener =
+        QuicListener::bind("127.0.0.1", 0, credentials, &settings, handshakes, &on).await;
     let listener = listener.map_err(|error| failed(&error))?;
     let line = format!("ready quic://{}?pin={pin}\n", listener.local());
     std::io::Write::write_all(&mut std::io::stdout().lock(), line.as_bytes())
