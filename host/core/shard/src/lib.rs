@@ -33,7 +33,8 @@ pub mod start;
 mod stored;
 mod sync;
 
+pub use brooklet_quorum::{ClusterId, DirectoryId};
 pub use compact::CompactionSettings;
-pub use metadata::{Metadata, MetadataError, MetadataReply, MetadataRequest};
+pub use metadata::{Metadata, MetadataError, MetadataReply, MetadataRequest, QuorumSeed};
 pub use shard::{GROUPS_TOPIC, Identity, Journaled, Shard, ShardSettings, shard_of};
 pub use sync::{SyncId, SyncJob};

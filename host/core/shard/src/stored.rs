@@ -3,6 +3,7 @@
 //! The logic does not know how its records are stored, and the formats do not know what they
 //! mean; the two meet here and nowhere else.
 
+pub(crate) mod entry;
 mod security;
 
 use brooklet_group as group;
@@ -10,6 +11,7 @@ use brooklet_group::{Generation, GroupRecord};
 use brooklet_log::validate::ValidatedBatch;
 use brooklet_log::{Buffers, Disk, Log, ReadError};
 use brooklet_meta::MetaRecord;
+use brooklet_quorum::DecodeError;
 use brooklet_types::{
     BrokerId, LeaderEpoch, Offset, PartitionIndex, ProducerId, Timestamp, TopicId, TopicName,
 };
@@ -38,6 +40,12 @@ pub enum LoadError {
     /// A rule, a user or a quota has a number or a name that this release does not know.
     #[error("at offset {offset}: a rule, user or quota of a later release")]
     Security { offset: Offset },
+    /// An entry of the quorum's log ends in the middle of a fact.
+    #[error("at offset {offset}: an entry that ends too early")]
+    Entry { offset: Offset },
+    /// A change of members is not one.
+    #[error("at offset {offset}: {source}")]
+    Members { offset: Offset, source: DecodeError },
     /// A topic's name is not one.
     #[error("at offset {offset}: {source}")]
     Name { offset: Offset, source: brooklet_types::NameError },
@@ -57,12 +65,30 @@ pub(crate) fn batch_of(records: &[KeyValue], clock: Timestamp) -> ValidatedBatch
     ValidatedBatch::trusted(bytes)
 }
 
+/// A record that was read back.
+pub(crate) struct Found {
+    pub(crate) offset: Offset,
+    /// The leader epoch of its batch.
+    pub(crate) epoch: LeaderEpoch,
+    pub(crate) key: Option<Bytes>,
+    pub(crate) value: Option<Bytes>,
+}
+
 /// Reads every record of a log, from its start to its end.
 pub(crate) fn read_all<D: Disk>(
     log: &Log<D>,
-    mut take: impl FnMut(Offset, Option<Bytes>, Option<Bytes>) -> Result<(), LoadError>,
+    take: impl FnMut(Found) -> Result<(), LoadError>,
 ) -> Result<(), LoadError> {
-    let mut next = log.start_offset();
+    read_from(log, log.start_offset(), take)
+}
+
+/// Reads every record from the batch that holds `from` on.
+pub(crate) fn read_from<D: Disk>(
+    log: &Log<D>,
+    from: Offset,
+    mut take: impl FnMut(Found) -> Result<(), LoadError>,
+) -> Result<(), LoadError> {
+    let mut next = from;
     let mut buffers = Buffers::default();
     while next < log.end_offset() {
         let plan = log.read(next, log.end_offset(), LOAD_BYTES, true)?;
@@ -76,7 +102,12 @@ pub(crate) fn read_all<D: Disk>(
                 for record in records.iter() {
                     let record = record.map_err(failed)?;
                     let owned = |part: Option<&[u8]>| part.map(Bytes::copy_from_slice);
-                    take(record.offset, owned(record.key), owned(record.value))?;
+                    take(Found {
+                        offset: record.offset,
+                        epoch: header.partition_leader_epoch.unwrap_or_default(),
+                        key: owned(record.key),
+                        value: owned(record.value),
+                    })?;
                 }
                 next = header.last_offset().next();
             }

@@ -14,7 +14,8 @@ use brooklet_shard::input::{Acks, Fetch, FetchPartition, Input, Produce, Request
 use brooklet_shard::output::{Output, Reply};
 use brooklet_shard::start::{self, ShardPlan};
 use brooklet_shard::{
-    CompactionSettings, GROUPS_TOPIC, MetadataRequest, Shard, ShardSettings, SyncJob,
+    ClusterId, CompactionSettings, DirectoryId, GROUPS_TOPIC, MetadataRequest, QuorumSeed, Shard,
+    ShardSettings, SyncJob,
 };
 use brooklet_types::{
     BrokerId, ByteSize, ErrorCode, Instant, Offset, PartitionIndex, ProducerEpoch, ProducerId,
@@ -53,6 +54,11 @@ impl Broker {
             settings,
             journal_bytes: ByteSize::kib(64),
             cluster: Cluster::default(),
+            quorum: QuorumSeed {
+                cluster: ClusterId([1; 16]),
+                directory: DirectoryId([2; 16]),
+                entropy: 3,
+            },
         };
         let mut started = start::start(disk, plan, Instant::from_millis(1), CLOCK).unwrap();
         let mut broker = Broker {
