@@ -120,6 +120,36 @@ fn proposals_are_refused_by_name() {
 }
 
 #[test]
+fn small_entries_count_with_what_they_cost() {
+    // Else a leader could have more on its way than its followers may keep.
+    let settings = Settings {
+        append_bytes_max: 1000,
+        proposal_bytes_max: 1000,
+        uncommitted_bytes_max: 5000,
+        kept_bytes_max: 20_000,
+        ..settings(member(1))
+    };
+    let mut quorum = Quorum::open(settings, first(&[1])).unwrap().quorum;
+    quorum.campaign();
+    settle(&mut quorum);
+    let mut proposed = 0;
+    let refused = loop {
+        match quorum.propose(&bytes_of("x")) {
+            Ok(_) => proposed += 1,
+            Err(refused) => break refused,
+        }
+        // Taken, and not written: nothing is committed.
+        quorum.ready();
+    };
+    assert!((20..100).contains(&proposed), "{proposed}");
+    assert!(matches!(refused, ProposeError::Full { bytes: 5001..6000 }), "{refused:?}");
+    let last = quorum.handed_out;
+    quorum.persisted(last);
+    settle(&mut quorum);
+    assert!(quorum.propose(&bytes_of("x")).is_ok());
+}
+
+#[test]
 fn leadership_is_handed_over() {
     let mut group = Group::led_by(1, &[1, 2, 3]);
     let refused = group.at(1).transfer_leadership(BrokerId(4));
