@@ -1,6 +1,6 @@
 //! Some seconds of seeds with every test run; `bin/sim` runs them for as long as wanted.
 
-use brooklet_sim::{broker, log};
+use brooklet_sim::{broker, log, quorum};
 
 #[test]
 fn no_seed_breaks_a_log() {
@@ -25,12 +25,25 @@ fn no_seed_breaks_a_broker() {
 }
 
 #[test]
+fn no_seed_breaks_a_quorum() {
+    for seed in 0..60 {
+        let outcome = quorum::simulate(seed, quorum::Bug::None);
+        assert_eq!(
+            outcome.violation, None,
+            "repeat with: cargo run -p brooklet-sim --bin sim -- --world quorum --seed {seed}"
+        );
+    }
+}
+
+#[test]
 fn a_seed_is_a_history() {
     for seed in 0..20 {
         let lives = [0, 1].map(|_| log::simulate(seed, log::Bug::None));
         assert_eq!(lives[0], lives[1], "the log of seed {seed}");
         let lives = [0, 1].map(|_| broker::simulate(seed, broker::Bug::None));
         assert_eq!(lives[0], lives[1], "the broker of seed {seed}");
+        let lives = [0, 1].map(|_| quorum::simulate(seed, quorum::Bug::None));
+        assert_eq!(lives[0], lives[1], "the quorum of seed {seed}");
     }
 }
 
@@ -56,6 +69,22 @@ fn bugs_planted_in_a_broker_are_found() {
     ];
     for (bug, said) in table {
         let mut violations = (0..60).filter_map(|seed| broker::simulate(seed, bug).violation);
+        let found = violations.any(|violation| violation.contains(said));
+        assert!(found, "the simulation is blind to {bug:?}");
+    }
+}
+
+#[test]
+fn bugs_planted_in_a_quorum_are_found() {
+    // By what is said of them, where there is one promise that they break.
+    let table = [
+        (quorum::Bug::SendBeforeWriting, "our log ends at"),
+        (quorum::Bug::LoseVote, "two leaders in "),
+        (quorum::Bug::ShortSnapshot, "the snapshot at "),
+        (quorum::Bug::ReadWithoutProof, "was there"),
+    ];
+    for (bug, said) in table {
+        let mut violations = (0..200).filter_map(|seed| quorum::simulate(seed, bug).violation);
         let found = violations.any(|violation| violation.contains(said));
         assert!(found, "the simulation is blind to {bug:?}");
     }

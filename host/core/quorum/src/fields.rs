@@ -73,11 +73,14 @@ impl<'a> Iterator for Fields<'a> {
 mod tests {
     use super::*;
 
+    /// A name, bytes, and the fields in them.
+    type Case<'a> = (&'a str, &'a [u8], Result<Vec<(u64, &'a [u8])>, MessageError>);
+
     #[test]
     #[rustfmt::skip] // A table is read by columns.
     fn a_message_has_these_fields() {
         let malformed = || Err(MessageError::Malformed);
-        let table: &[(&str, &[u8], Result<Vec<(u64, &[u8])>, MessageError>)] = &[
+        let table: &[Case<'_>] = &[
             ("nothing",               &[],                           Ok(vec![])),
             ("a number",              &[0x08, 0x05],                 Ok(vec![(1, &[])])),
             ("bytes",                 &[0x3a, 0x02, 7, 8],           Ok(vec![(7, &[7, 8])])),

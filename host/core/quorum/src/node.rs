@@ -29,7 +29,7 @@ use crate::open::Beginning;
 use crate::reads::{Read, Reads, Ticket};
 use crate::ready::{Leadership, ReadyNumber};
 use crate::settings::Settings;
-use crate::storage::Memory;
+use crate::storage::{ENTRY_OVERHEAD_BYTES, Memory};
 
 /// Strangers whose addresses are remembered for an answer: members that we have not heard of yet.
 const STRANGERS_MAX: usize = 32;
@@ -98,13 +98,13 @@ pub struct Replica {
 impl Quorum {
     pub(crate) fn new(settings: Settings, beginning: Beginning) -> Quorum {
         let Beginning { hard_state, mark: Mark { index, term, members }, entries } = beginning;
-        let entries = entries.iter().map(Entry::to_raft).collect();
+        let entries: Vec<_> = entries.iter().map(Entry::to_raft).collect();
         let initial = RaftHardState {
             term: hard_state.term.0,
             vote: hard_state.vote.map_or(raft::INVALID_ID, |vote| vote.0),
             commit: hard_state.commit.0,
         };
-        let memory = Memory::new(initial, Mark { index, term, members }, entries);
+        let memory = Memory::new(initial, Mark { index, term, members }, &entries);
         let config = Config {
             id: settings.me.number().0,
             election_tick: count(settings.election_ticks),
@@ -114,7 +114,8 @@ impl Quorum {
             max_inflight_msgs: settings.inflight_max,
             check_quorum: true,
             pre_vote: true,
-            max_uncommitted_size: bytes(settings.uncommitted_bytes_max),
+            // Raft counts without what an entry costs beside its data; see `may_propose`.
+            max_uncommitted_size: raft::NO_LIMIT,
             max_committed_size_per_ready: bytes(settings.append_bytes_max),
             ..Config::default()
         };
@@ -188,11 +189,13 @@ impl Quorum {
             return Err(ProposeError::TooLarge { bytes: data.len(), limit });
         }
         let proposed = self.raw.propose(Vec::new(), data.to_vec());
-        proposed.map_err(|_| ProposeError::Full { bytes: self.kept().bytes })?;
+        proposed.expect("a leader that is not handing over takes what there is room for");
         Ok(self.last_proposed())
     }
 
-    /// Proposes a change of members.
+    /// Proposes a change of members. It is settled when the voters have written the hard state that comes with
+    /// it: before that, whoever starts asks the members of before for their votes. No disk may be given up
+    /// until then.
     pub fn change_members(&mut self, change: Change) -> Result<Proposed, ChangeError> {
         self.may_propose()?;
         self.members().check(change)?;
@@ -214,7 +217,7 @@ impl Quorum {
             Change::AddObserver(_) | Change::Remove(_) => {}
         }
         let proposed = self.raw.propose_conf_change(Vec::new(), change.to_raft());
-        proposed.map_err(|_| ProposeError::Full { bytes: self.kept().bytes })?;
+        proposed.expect("a leader that is not handing over takes what there is room for");
         Ok(self.last_proposed())
     }
 
@@ -320,11 +323,6 @@ impl Quorum {
         Index(self.raft().raft_log.committed)
     }
 
-    /// Up to where committed entries were handed out.
-    pub fn applied(&self) -> Index {
-        self.applied
-    }
-
     /// The last entry of the log.
     pub fn last(&self) -> Index {
         Index(self.raft().raft_log.last_index())
@@ -333,11 +331,8 @@ impl Quorum {
     /// What waits in memory for a compaction.
     pub fn kept(&self) -> Kept {
         let store = self.raw.store();
-        let unstable = self.raft().raft_log.unstable();
-        Kept {
-            entries: store.len() + unstable.entries.len(),
-            bytes: store.bytes() + unstable.entries_size,
-        }
+        let unstable = self.raft().raft_log.unstable_entries().len();
+        Kept { entries: store.len() + unstable, bytes: self.bytes_behind(store.mark()) }
     }
 
     /// What we know of every member; of ourselves only unless we lead.
@@ -419,11 +414,24 @@ impl Quorum {
         if self.raft().lead_transferee.is_some() {
             return Err(ProposeError::Transferring);
         }
+        // Followers have to keep what is not committed, whatever they compact. With less than they may keep,
+        // nothing ever stands in the way of the entries that bring the commit.
+        let bytes = self.bytes_behind(self.committed());
+        if bytes > self.settings.uncommitted_bytes_max {
+            return Err(ProposeError::Full { bytes });
+        }
         let bytes = self.kept().bytes;
         if bytes > self.settings.kept_bytes_max {
             return Err(ProposeError::Full { bytes });
         }
         Ok(())
+    }
+
+    /// What the entries behind `index` cost, of which none is before the mark.
+    fn bytes_behind(&self, index: Index) -> usize {
+        let unstable = self.raft().raft_log.unstable();
+        let overhead = unstable.entries.len() * ENTRY_OVERHEAD_BYTES;
+        self.raw.store().bytes_behind(index) + unstable.entries_size + overhead
     }
 
     fn last_proposed(&self) -> Proposed {

@@ -172,10 +172,11 @@ impl Quorum {
 
     /// Begins to prove that we lead, once there is something to prove it with.
     fn begin_reads(&mut self) {
-        if self.is_leader() && self.raft().commit_to_current_term() {
-            if let Some(round) = self.reads.begin() {
-                self.raw.read_index(round.to_be_bytes().to_vec());
-            }
+        if self.is_leader()
+            && self.raft().commit_to_current_term()
+            && let Some(round) = self.reads.begin()
+        {
+            self.raw.read_index(round.to_be_bytes().to_vec());
         }
     }
 

@@ -27,9 +27,11 @@ pub struct Settings {
     pub inflight_max: usize,
     /// Bytes of one proposal.
     pub proposal_bytes_max: usize,
-    /// Bytes of proposals that are not committed; more are refused.
+    /// What entries cost that are not committed, memory beside their bytes included; past it proposals are
+    /// refused.
     pub uncommitted_bytes_max: usize,
-    /// Bytes of entries in memory; what would need more is refused until the caller compacts.
+    /// What entries in memory may cost; past it more are refused until the caller compacts. It compacts when
+    /// half of it is reached.
     pub kept_bytes_max: usize,
     /// Bytes of a snapshot.
     pub snapshot_bytes_max: usize,

@@ -5,7 +5,8 @@
 //!
 //! **Invariants.**
 //! 1. `entries` adjoin each other and the mark.
-//! 2. `history` begins at or before the mark, and says who the members are after each change since.
+//! 2. What entries cost is counted from the first ever held, so that any part of them is one subtraction.
+//! 3. `history` begins at or before the mark, and says who the members are after each change since.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
@@ -17,7 +18,7 @@ use crate::entry::{Index, Mark, Term};
 use crate::member::{MemberNumber, Members};
 
 /// What an entry costs beside its bytes.
-const ENTRY_OVERHEAD_BYTES: usize = size_of::<Entry>();
+pub(crate) const ENTRY_OVERHEAD_BYTES: usize = size_of::<Held>();
 
 /// The log in memory.
 #[derive(Debug)]
@@ -25,8 +26,9 @@ pub(crate) struct Memory {
     /// What raft begins with; not kept up to date.
     initial: HardState,
     mark: (Index, Term),
-    entries: VecDeque<Entry>,
-    bytes: usize,
+    entries: VecDeque<Held>,
+    /// What everything cost that was before `entries`.
+    forgotten: usize,
     history: BTreeMap<Index, Members>,
     /// The snapshot for laggards.
     snapshot: Option<(Snapshot, Members)>,
@@ -34,37 +36,44 @@ pub(crate) struct Memory {
     wanted: Cell<bool>,
 }
 
+/// An entry, and what everything up to it cost.
+#[derive(Debug)]
+struct Held {
+    entry: Entry,
+    cost: usize,
+}
+
 impl Memory {
-    pub(crate) fn new(initial: HardState, mark: Mark, entries: Vec<Entry>) -> Memory {
-        let bytes = entries.iter().map(cost).sum();
-        Memory {
+    pub(crate) fn new(initial: HardState, mark: Mark, entries: &[Entry]) -> Memory {
+        let mut memory = Memory {
             initial,
             mark: (mark.index, mark.term),
-            entries: entries.into(),
-            bytes,
+            entries: VecDeque::new(),
+            forgotten: 0,
             history: BTreeMap::from([(mark.index, mark.members)]),
             snapshot: None,
             wanted: Cell::new(false),
-        }
+        };
+        memory.append(entries);
+        memory
     }
 
     /// Puts `entries` in the place of everything from the first of them on.
     pub(crate) fn append(&mut self, entries: &[Entry]) {
         let Some(first) = entries.first() else { return };
         assert!(first.index > self.mark.0.0 && first.index <= self.last().0 + 1, "entries adjoin");
-        while self.entries.back().is_some_and(|last| last.index >= first.index) {
-            let dropped = self.entries.pop_back().expect("seen");
-            self.bytes -= cost(&dropped);
+        while self.entries.pop_back_if(|last| last.entry.index >= first.index).is_some() {}
+        for entry in entries {
+            let cost = self.cost() + cost(entry);
+            self.entries.push_back(Held { entry: entry.clone(), cost });
         }
-        self.bytes += entries.iter().map(cost).sum::<usize>();
-        self.entries.extend(entries.iter().cloned());
     }
 
     /// Begins anew behind a snapshot.
     pub(crate) fn install(&mut self, mark: &Mark) {
         self.mark = (mark.index, mark.term);
         self.entries.clear();
-        self.bytes = 0;
+        self.forgotten = 0;
         self.history = BTreeMap::from([(mark.index, mark.members.clone())]);
         self.snapshot = None;
     }
@@ -72,9 +81,8 @@ impl Memory {
     /// Forgets everything up to `to`, which is in the log.
     pub(crate) fn compact(&mut self, to: Index) {
         let term = self.term(to.0).expect("what is compacted is in the log");
-        while self.entries.front().is_some_and(|first| first.index <= to.0) {
-            let dropped = self.entries.pop_front().expect("seen");
-            self.bytes -= cost(&dropped);
+        while let Some(dropped) = self.entries.pop_front_if(|first| first.entry.index <= to.0) {
+            self.forgotten = dropped.cost;
         }
         self.mark = (to, Term(term));
         let members = self.members_at(to).clone();
@@ -132,11 +140,14 @@ impl Memory {
     }
 
     pub(crate) fn last(&self) -> Index {
-        self.entries.back().map_or(self.mark.0, |last| Index(last.index))
+        self.entries.back().map_or(self.mark.0, |last| Index(last.entry.index))
     }
 
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+    /// What the entries behind `index` cost, which is not before the mark.
+    pub(crate) fn bytes_behind(&self, index: Index) -> usize {
+        let before = self.held(index.0).map_or(self.forgotten, |held| held.cost);
+        // Behind what was handed out there is nothing.
+        if index > self.last() { 0 } else { self.cost() - before }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -144,8 +155,17 @@ impl Memory {
     }
 
     fn at(&self, index: u64) -> Option<&Entry> {
+        self.held(index).map(|held| &held.entry)
+    }
+
+    fn held(&self, index: u64) -> Option<&Held> {
         let position = index.checked_sub(self.mark.0.0 + 1)?;
         self.entries.get(usize::try_from(position).ok()?)
+    }
+
+    /// What everything cost.
+    fn cost(&self) -> usize {
+        self.entries.back().map_or(self.forgotten, |last| last.cost)
     }
 }
 

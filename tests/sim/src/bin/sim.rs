@@ -4,10 +4,10 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use brooklet_sim::{Outcome, broker, log};
+use brooklet_sim::{Outcome, broker, log, quorum};
 use clap::{Parser, ValueEnum};
 
-/// Simulates logs, and whole brokers, on a disk that loses power.
+/// Simulates logs, whole brokers, and quorums, on disks that lose power.
 #[derive(Parser)]
 struct Arguments {
     /// Lives this seed's histories, and prints them.
@@ -20,7 +20,7 @@ struct Arguments {
     #[arg(long)]
     twice: bool,
     /// What is simulated.
-    #[arg(long, value_enum, default_value_t = World::Both)]
+    #[arg(long, value_enum, default_value_t = World::All)]
     world: World,
 }
 
@@ -31,19 +31,24 @@ enum World {
     Log,
     /// Shards with groups and clients.
     Broker,
+    /// The members of a metadata quorum, and the network between them.
+    Quorum,
     /// Each in turn.
-    Both,
+    All,
 }
 
 impl World {
     /// Its histories of one seed, with their names.
     fn simulate(self, seed: u64) -> Vec<(&'static str, Outcome)> {
         let mut outcomes = Vec::new();
-        if self != World::Broker {
+        if matches!(self, World::Log | World::All) {
             outcomes.push(("log", log::simulate(seed, log::Bug::None)));
         }
-        if self != World::Log {
+        if matches!(self, World::Broker | World::All) {
             outcomes.push(("broker", broker::simulate(seed, broker::Bug::None)));
+        }
+        if matches!(self, World::Quorum | World::All) {
+            outcomes.push(("quorum", quorum::simulate(seed, quorum::Bug::None)));
         }
         outcomes
     }

@@ -190,7 +190,7 @@ fn a_leader_hears_of_no_more_than_it_has_sent() {
 /// What happens to a member that hears nonsense.
 #[derive(Clone, Debug)]
 enum Step {
-    Hear(i32, Message),
+    Hear(i32, Box<Message>),
     Tick,
     Campaign,
     Propose,
@@ -246,7 +246,7 @@ prop_compose! {
 
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => (1..5_i32, any_message()).prop_map(|(from, message)| Step::Hear(from, message)),
+        8 => (1..5_i32, any_message()).prop_map(|(from, message)| Step::Hear(from, Box::new(message))),
         4 => Just(Step::Tick),
         1 => Just(Step::Campaign),
         2 => Just(Step::Propose),
@@ -267,7 +267,7 @@ proptest! {
             match step {
                 // Most of it is refused, and that is what is wanted of it.
                 Step::Hear(from, message) => {
-                    let _ = deliver(&mut quorum, member(from), message);
+                    let _ = deliver(&mut quorum, member(from), *message);
                 }
                 Step::Tick => (0..7).for_each(|_| quorum.tick()),
                 Step::Campaign => quorum.campaign(),
