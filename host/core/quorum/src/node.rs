@@ -323,6 +323,11 @@ impl Quorum {
         Index(self.raft().raft_log.committed)
     }
 
+    /// Up to where committed entries were handed out.
+    pub fn applied(&self) -> Index {
+        self.applied
+    }
+
     /// The last entry of the log.
     pub fn last(&self) -> Index {
         Index(self.raft().raft_log.last_index())

@@ -1,3 +1,5 @@
+//! A quorum of one on its folder: born, older than itself, damaged, and somebody else's.
+
 use brooklet_log::disk::memory::MemoryDisk;
 use brooklet_meta::MetaRecord;
 
