@@ -36,4 +36,5 @@ mod sync;
 pub use compact::CompactionSettings;
 pub use metadata::{Metadata, MetadataError, MetadataReply, MetadataRequest};
 pub use shard::{GROUPS_TOPIC, Identity, Journaled, Shard, ShardSettings, shard_of};
+pub use stored::{LoadError, metadata_decision, read_metadata_decision};
 pub use sync::{SyncId, SyncJob};

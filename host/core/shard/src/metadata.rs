@@ -77,7 +77,9 @@ impl<D: Disk> Metadata<D> {
         let settings = LogSettings { retention_ms: None, ..LogSettings::default() };
         let mut log = Log::open(disk.clone(), FOLDER, settings, TailBudget::new(0))?;
         stored::read_all(&log, |offset, _key, value| {
-            cluster.apply(&stored::read_metadata_record(offset, value)?);
+            for record in stored::read_metadata_decision(offset, value)? {
+                cluster.apply(&record);
+            }
             Ok(())
         })?;
         let decision = broker_started(&cluster, broker, clean)?;
