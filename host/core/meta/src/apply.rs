@@ -86,7 +86,7 @@ impl Cluster {
 
     fn broker_started(&mut self, id: BrokerId, clean: bool) {
         let brokers = Arc::make_mut(&mut self.brokers);
-        brokers.entry(id).or_insert_with(|| new_broker(id)).starts += 1;
+        brokers.entry(id).or_insert_with(|| new_broker(id));
         if clean {
             return;
         }
@@ -135,7 +135,7 @@ impl Cluster {
 }
 
 fn new_broker(id: BrokerId) -> Broker {
-    Broker { id, starts: 0, settings: Settings::new(), registration: None }
+    Broker { id, settings: Settings::new(), registration: None }
 }
 
 /// Removes what lies under two keys, and the first with its last.

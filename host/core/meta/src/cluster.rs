@@ -54,8 +54,6 @@ pub struct Cluster {
 pub struct Broker {
     /// Its number.
     pub id: BrokerId,
-    /// How often it has started, as this log saw it.
-    pub starts: u64,
     /// Its own settings, set while running.
     pub settings: Settings,
     /// How it has registered. None for a broker of a log from before there were clusters.

@@ -21,6 +21,7 @@ pub mod partition;
 pub mod placement;
 pub mod record;
 pub mod setting;
+mod snapshot;
 
 pub use cluster::{Broker, Cluster, Topic};
 pub use decide::Decision;

@@ -59,11 +59,7 @@ impl Cluster {
     fn registered(&mut self, id: BrokerId, registration: &Registration) {
         let brokers = Arc::make_mut(&mut self.brokers);
         let broker = brokers.entry(id).or_insert_with(|| new_broker(id));
-        let before = broker.registration.replace(registration.clone());
-        let is_amended = before.is_some_and(|one| one.incarnation == registration.incarnation);
-        if !is_amended {
-            broker.starts += 1;
-        }
+        broker.registration = Some(registration.clone());
     }
 
     fn registration_of(&mut self, id: BrokerId, epoch: BrokerEpoch) -> Option<&mut Registration> {

@@ -434,6 +434,10 @@ proptest! {
         for step in &steps {
             world.step(step);
         }
-        prop_assert_eq!(world.folded, world.decided);
+        prop_assert_eq!(&world.folded, &world.decided);
+        let stored = metadata_decision(&world.decided.facts());
+        let facts = read_metadata_decision(Offset::new(0), stored).unwrap();
+        let version = world.decided.version();
+        prop_assert_eq!(Cluster::restored(Settings::new(), version, &facts), world.decided);
     }
 }

@@ -85,7 +85,6 @@ fn a_registration_is_fenced_until_it_is_known_and_grows() {
     assert_eq!((again.reply, again.records.len()), (registered.reply, 1));
     live(&mut cluster, &again.records);
     assert!(cluster.is_active(BrokerId(1)));
-    assert_eq!(cluster.broker(BrokerId(1)).unwrap().starts, 1);
 
     // Another run is another registration, once the first is heard of no more.
     assert!(register_broker(&cluster, true, &run(1, 2, true)).is_err());
@@ -93,7 +92,6 @@ fn a_registration_is_fenced_until_it_is_known_and_grows() {
     live(&mut cluster, &next.records);
     assert!(next.reply > registered.reply && !cluster.is_active(BrokerId(1)));
     assert_eq!(cluster.registration(BrokerId(1)).unwrap().incarnation, Incarnation([2; 16]));
-    assert_eq!(cluster.broker(BrokerId(1)).unwrap().starts, 2);
 }
 
 #[test]
