@@ -37,4 +37,5 @@ pub use brooklet_quorum::{ClusterId, DirectoryId};
 pub use compact::CompactionSettings;
 pub use metadata::{Metadata, MetadataError, MetadataReply, MetadataRequest, QuorumSeed};
 pub use shard::{GROUPS_TOPIC, Identity, Journaled, Shard, ShardSettings, shard_of};
+pub use stored::{LoadError, metadata_decision, read_metadata_decision};
 pub use sync::{SyncId, SyncJob};

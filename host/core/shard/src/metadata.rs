@@ -146,7 +146,8 @@ impl<D: Disk> Metadata<D> {
         metadata.quorum.campaign();
         metadata.settle(&mut log, clock)?;
         let decision = broker_started(&metadata.decided, broker, clean)?;
-        metadata.quorum.propose(&entry::facts(&decision.records))?;
+        let stored = stored::metadata_decision(&decision.records).expect("a start is a fact");
+        metadata.quorum.propose(&stored)?;
         metadata.settle(&mut log, clock)?;
         metadata.decided = metadata.applied.clone();
         let topic = TopicName::new(NAME).expect("a legal name");
@@ -170,12 +171,13 @@ impl<D: Disk> Metadata<D> {
         let first = start.index.offset().expect("a quorum's log begins with an entry");
         let mut entries = Vec::new();
         stored::read_all(log, |found| {
-            let offset = found.offset;
-            match entry::read(found)? {
-                entry::Stored::Fact(fact) if offset < first => cluster.apply(&fact),
-                entry::Stored::Entry(_) if offset < first => {}
-                entry::Stored::Entry(entry) => entries.push(entry),
-                entry::Stored::Fact(_) => return Err(LoadError::Entry { offset }),
+            if found.offset >= first {
+                entries.push(entry::read(found)?);
+                return Ok(());
+            }
+            // The start's state, and what a crash left of the start itself.
+            for fact in stored::read_metadata_decision(found.offset, found.value)? {
+                cluster.apply(&fact);
             }
             Ok(())
         })?;
@@ -251,9 +253,9 @@ impl<D: Disk> Metadata<D> {
     fn apply(&mut self, committed: &Committed, carried: &mut Carried) -> Result<(), LoadError> {
         let Committed { index, term, event } = committed;
         match event {
-            Agreed::Data(facts) => {
+            Agreed::Data(decision) => {
                 let offset = index.offset().expect("entries are numbered from 1");
-                for fact in entry::read_facts(offset, facts.clone())? {
+                for fact in stored::read_metadata_decision(offset, Some(decision.clone()))? {
                     self.applied.apply(&fact);
                 }
                 carried.changed = true;
@@ -386,18 +388,17 @@ impl<D: Disk> Shard<D> {
             return answer(Err(ErrorCode::NotController));
         }
         let Decision { records, reply } = (request.0)(&metadata.decided);
-        if records.is_empty() {
+        let Some(stored) = stored::metadata_decision(&records) else {
             // What it was decided on may be undone.
             return match metadata.proposed {
                 Some(last) => metadata.waiting.push_back((last, ticket, reply)),
                 None => answer(reply),
             };
-        }
-        let facts = entry::facts(&records);
+        };
         let partition = self.partitions.get_mut(&METADATA).expect("it is here for ever");
         // Once proposed it is to be written; what has no room is refused before.
-        let proposed = match partition.log.make_room(facts.len()) {
-            Ok(()) => metadata.quorum.propose(&facts).map_err(|error| code(&error)),
+        let proposed = match partition.log.make_room(stored.len()) {
+            Ok(()) => metadata.quorum.propose(&stored).map_err(|error| code(&error)),
             Err(error) => Err(error.code()),
         };
         match proposed {

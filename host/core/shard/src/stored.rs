@@ -3,7 +3,10 @@
 //! The logic does not know how its records are stored, and the formats do not know what they
 //! mean; the two meet here and nowhere else.
 
+mod cluster;
 pub(crate) mod entry;
+#[cfg(test)]
+mod histories;
 mod security;
 
 use brooklet_group as group;
@@ -40,12 +43,12 @@ pub enum LoadError {
     /// A rule, a user or a quota has a number or a name that this release does not know.
     #[error("at offset {offset}: a rule, user or quota of a later release")]
     Security { offset: Offset },
-    /// An entry of the quorum's log ends in the middle of a fact.
-    #[error("at offset {offset}: an entry that ends too early")]
-    Entry { offset: Offset },
     /// A change of members is not one.
     #[error("at offset {offset}: {source}")]
     Members { offset: Offset, source: DecodeError },
+    /// A broker or a partition has a number that this release does not know.
+    #[error("at offset {offset}: a broker or partition of a later release")]
+    Cluster { offset: Offset },
     /// A topic's name is not one.
     #[error("at offset {offset}: {source}")]
     Name { offset: Offset, source: brooklet_types::NameError },
@@ -121,8 +124,33 @@ pub(crate) fn read_from<D: Disk>(
 }
 
 /// A fact about the cluster, ready to be stored.
+#[cfg(test)]
 pub(crate) fn metadata_record(record: &MetaRecord) -> KeyValue {
-    let stored = match record.clone() {
+    let value = stored_record(record).encode().expect(SHORT);
+    (None, Some(value))
+}
+
+/// What one decision about the cluster came to, as the value of one record; none if it came to nothing.
+pub fn metadata_decision(records: &[MetaRecord]) -> Option<Bytes> {
+    let stored: Vec<MetadataRecord> = records.iter().map(stored_record).collect();
+    MetadataRecord::encode_decision(&stored).expect(SHORT)
+}
+
+/// What one decision about the cluster came to, as it was stored at `offset`: by [`metadata_decision`], or fact by
+/// fact.
+pub fn read_metadata_decision(
+    offset: Offset,
+    value: Option<Bytes>,
+) -> Result<Vec<MetaRecord>, LoadError> {
+    let stored = MetadataRecord::decode_decision(value);
+    let stored = stored.map_err(|source| LoadError::Record { offset, source })?;
+    stored.into_iter().map(|record| read_record(offset, record)).collect()
+}
+
+const SHORT: &str = "names and settings are checked to be short";
+
+fn stored_record(record: &MetaRecord) -> MetadataRecord {
+    match record.clone() {
         MetaRecord::BrokerStarted { broker, clean } => {
             MetadataRecord::BrokerStarted { broker: broker.0, clean }
         }
@@ -151,19 +179,11 @@ pub(crate) fn metadata_record(record: &MetaRecord) -> KeyValue {
             MetadataRecord::UserRemoved { user, hash: hash.to_wire() }
         }
         MetaRecord::QuotaSet { entity, key, limit } => security::quota(&entity, key, limit),
-    };
-    let value = stored.encode().expect("names and settings are checked to be short");
-    (None, Some(value))
+        MetaRecord::Cluster(record) => MetadataRecord::Cluster(cluster::stored(record)),
+    }
 }
 
-/// A fact about the cluster, as it was stored.
-pub(crate) fn read_metadata_record(
-    offset: Offset,
-    value: Option<Bytes>,
-) -> Result<MetaRecord, LoadError> {
-    let value = value.unwrap_or_default();
-    let stored =
-        MetadataRecord::decode(value).map_err(|source| LoadError::Record { offset, source })?;
+fn read_record(offset: Offset, stored: MetadataRecord) -> Result<MetaRecord, LoadError> {
     Ok(match stored {
         MetadataRecord::BrokerStarted { broker, clean } => {
             MetaRecord::BrokerStarted { broker: BrokerId(broker), clean }
@@ -194,6 +214,7 @@ pub(crate) fn read_metadata_record(
         | MetadataRecord::QuotaSet { .. }) => {
             security::read(security).ok_or(LoadError::Security { offset })?
         }
+        MetadataRecord::Cluster(record) => MetaRecord::Cluster(cluster::read(offset, record)?),
     })
 }
 

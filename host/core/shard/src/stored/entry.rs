@@ -1,104 +1,43 @@
-//! The entries of the quorum's log as records of `__cluster_metadata`.
+//! The entries of the quorum's log as records of `__cluster_metadata`: one record to a batch, without a key.
 //!
-//! A record is a value without a key. Format 1 (host/core/wire, `stored::metadata`) was one fact to a record, before there was
-//! a quorum. Format 2 is one entry to a record, and one record to a batch:
-//!
-//! ```text
-//! version i8 = 2 · kind i8 · payload
-//! kind 0, nothing    no payload
-//! kind 1, facts      for each: length u32 · a value of format 1
-//! kind 2, members    what `quorum::Change::to_bytes` writes
-//! ```
+//! What was decided is stored as [`super::metadata_decision`] has it, in version 1 or 2. A leader's first entry has no value.
+//! A change of members is `version u8 = 3 · what quorum::Change::to_bytes writes`.
 
-use brooklet_meta::MetaRecord;
 use brooklet_quorum::{Change, Entry, Index, Payload, Term};
-use brooklet_types::{LeaderEpoch, Offset};
-use brooklet_wire::stored::StoredError;
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use brooklet_types::LeaderEpoch;
+use bytes::{BufMut, BytesMut};
 
-use super::{Found, KeyValue, LoadError, metadata_record, read_metadata_record};
+use super::{Found, KeyValue, LoadError};
 
-const VERSION: u8 = 2;
-const NOTHING: u8 = 0;
-const FACTS: u8 = 1;
-const MEMBERS: u8 = 2;
-
-/// What a record of the metadata's log is.
-pub(crate) enum Stored {
-    /// A fact from before there was a quorum.
-    Fact(MetaRecord),
-    /// An entry of the quorum's.
-    Entry(Entry),
-}
-
-/// The facts of one decision, to be proposed as one entry.
-pub(crate) fn facts(records: &[MetaRecord]) -> Bytes {
-    let mut bytes = BytesMut::new();
-    for record in records {
-        let (_, value) = metadata_record(record);
-        let value = value.expect("a fact has a value");
-        bytes.put_u32(u32::try_from(value.len()).expect("facts are short"));
-        bytes.put_slice(&value);
-    }
-    bytes.freeze()
-}
-
-/// The facts of the entry at `offset`.
-pub(crate) fn read_facts(offset: Offset, mut bytes: Bytes) -> Result<Vec<MetaRecord>, LoadError> {
-    let mut records = Vec::new();
-    while bytes.remaining() >= size_of::<u32>() {
-        let length = usize::try_from(bytes.get_u32()).unwrap_or(usize::MAX);
-        if length > bytes.len() {
-            return Err(LoadError::Entry { offset });
-        }
-        records.push(read_metadata_record(offset, Some(bytes.split_to(length)))?);
-    }
-    if bytes.is_empty() { Ok(records) } else { Err(LoadError::Entry { offset }) }
-}
+const MEMBERS: u8 = 3;
 
 /// An entry, ready to be stored.
 pub(crate) fn record(payload: &Payload) -> KeyValue {
-    let mut value = BytesMut::new();
-    value.put_u8(VERSION);
-    match payload {
-        Payload::Empty => value.put_u8(NOTHING),
-        Payload::Data(facts) => {
-            value.put_u8(FACTS);
-            value.put_slice(facts);
-        }
+    let value = match payload {
+        Payload::Empty => None,
+        Payload::Data(decision) => Some(decision.clone()),
         Payload::Change(change) => {
+            let mut value = BytesMut::new();
             value.put_u8(MEMBERS);
             value.put_slice(&change.to_bytes());
-        }
-    }
-    (None, Some(value.freeze()))
-}
-
-/// A record of the metadata's log, as it was stored.
-pub(crate) fn read(found: Found) -> Result<Stored, LoadError> {
-    let Found { offset, epoch, value, .. } = found;
-    let mut value = value.unwrap_or_default();
-    if value.first() != Some(&VERSION) {
-        return read_metadata_record(offset, Some(value)).map(Stored::Fact);
-    }
-    value.advance(1);
-    let kind = value.try_get_u8().map_err(|_| LoadError::Entry { offset })?;
-    let payload = match kind {
-        NOTHING => Payload::Empty,
-        FACTS => Payload::Data(value),
-        MEMBERS => {
-            let change = Change::from_bytes(&value);
-            Payload::Change(change.map_err(|source| LoadError::Members { offset, source })?)
-        }
-        kind => {
-            let (what, kind) = ("metadata entry", kind.into());
-            return Err(LoadError::Record {
-                offset,
-                source: StoredError::UnknownKind { what, kind },
-            });
+            Some(value.freeze())
         }
     };
-    let LeaderEpoch(term) = epoch;
-    let (index, term) = (Index::of(offset), Term(term.into()));
-    Ok(Stored::Entry(Entry { index, term, payload }))
+    (None, value)
+}
+
+/// An entry, as it was stored.
+pub(crate) fn read(found: Found) -> Result<Entry, LoadError> {
+    let Found { offset, epoch: LeaderEpoch(term), value, .. } = found;
+    let payload = match value {
+        None => Payload::Empty,
+        Some(value) => match value.split_first() {
+            Some((&MEMBERS, change)) => {
+                let change = Change::from_bytes(change);
+                Payload::Change(change.map_err(|source| LoadError::Members { offset, source })?)
+            }
+            Some(_) | None => Payload::Data(value),
+        },
+    };
+    Ok(Entry { index: Index::of(offset), term: Term(term.into()), payload })
 }
