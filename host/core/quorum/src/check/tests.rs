@@ -204,11 +204,19 @@ prop_compose! {
         previous in (0..10_u64, 0..8_u64),
         entries in prop::collection::vec((0..8_u64, 0..4_u8), 0..4),
         gap in prop::bool::weighted(0.05),
+        wild in prop::bool::weighted(0.1),
         commit in (0..12_u64, 0..8_u64),
         reject in (any::<bool>(), 0..12_u64),
         forced in any::<bool>(),
         snapshot_at in prop::option::weighted(0.3, (0..12_u64, 0..8_u64)),
     ) -> Message {
+        // Usually in order, so that raft gets to see it.
+        let (mut entries, mut log_term) = (entries, previous.1);
+        if !wild {
+            log_term = if previous.0 == 0 { 0 } else { log_term.clamp(1, term) };
+            entries.iter_mut().for_each(|it| it.0 = it.0.clamp(log_term.max(1), term));
+            entries.sort_unstable();
+        }
         let mut index = previous.0 + u64::from(gap);
         let entries = entries.into_iter().map(|(term, kind)| {
             index += 1;
@@ -231,7 +239,7 @@ prop_compose! {
             msg_type: kind,
             term,
             index: previous.0,
-            log_term: previous.1,
+            log_term,
             entries: entries.collect(),
             commit: commit.0,
             commit_term: commit.1,
