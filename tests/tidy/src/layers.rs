@@ -8,6 +8,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("brooklet-auth", &["brooklet-types"]),
     ("brooklet-meta", &["brooklet-types"]),
     ("brooklet-group", &["brooklet-types"]),
+    ("brooklet-replica", &["brooklet-types"]),
     ("brooklet-log", &["brooklet-types", "brooklet-wire"]),
     (
         "brooklet-shard",
