@@ -17,7 +17,6 @@ mod driver;
 mod faults;
 mod plan;
 mod promises;
-mod schedule;
 mod world;
 
 pub use bug::Bug;

@@ -9,6 +9,7 @@
 pub mod broker;
 pub mod log;
 pub mod prng;
+mod schedule;
 
 /// How a history went.
 #[derive(Clone, Debug, PartialEq, Eq)]
