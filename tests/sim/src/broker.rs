@@ -23,7 +23,7 @@ pub use bug::Bug;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::Outcome;
+use crate::{Outcome, text_of};
 
 /// Lives one history.
 pub fn simulate(seed: u64, bug: Bug) -> Outcome {
@@ -35,10 +35,4 @@ pub fn simulate(seed: u64, bug: Bug) -> Outcome {
         Err(panic) => Some(format!("panic: {}", text_of(panic.as_ref()))),
     };
     Outcome { history: world.into_history(), violation }
-}
-
-fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().cloned();
-    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-    text.unwrap_or_else(|| "something that is no text".to_owned())
 }

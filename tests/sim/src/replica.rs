@@ -1,0 +1,41 @@
+//! One partition on three to five brokers: one seed is one history of leaders, followers, a controller, producers and
+//! a consumer, and of what goes wrong between them.
+//!
+//! **Where it sits.** In place of the shards and of everything between brokers: it drives `brooklet-replica` over
+//! logs, a network and a controller that are models.
+//!
+//! **What it decides.** Everything random, from one generator: what is lost, late or comes twice, who dies and what
+//! that one's disk still has, who is fenced, how long a sync takes.
+//!
+//! **What it never does.** Look into a machine of the core: promises are checked against logs, acknowledgements and
+//! what a consumer is told.
+
+mod bug;
+mod clients;
+mod controller;
+mod driver;
+mod faults;
+mod host;
+mod log;
+mod network;
+mod plan;
+mod promises;
+mod world;
+
+pub use bug::Bug;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::{Outcome, text_of};
+
+/// Lives one history.
+pub fn simulate(seed: u64, bug: Bug) -> Outcome {
+    let mut world = world::World::new(seed, bug);
+    let lived = catch_unwind(AssertUnwindSafe(|| world.live()));
+    let violation = match lived {
+        Ok(Ok(())) => None,
+        Ok(Err(violation)) => Some(violation),
+        Err(panic) => Some(format!("panic: {}", text_of(panic.as_ref()))),
+    };
+    Outcome { history: world.into_history(), violation }
+}
