@@ -144,6 +144,13 @@ impl Controller {
         }
     }
 
+    /// Gives the partition to one of those who may lead.
+    pub(crate) fn give(&mut self, to: BrokerId) {
+        if self.partition.in_sync.contains(&to) && self.is_live(to) {
+            self.commit(self.partition.in_sync.clone(), Some(to));
+        }
+    }
+
     /// AlterPartition, as ReplicationControlManager answers it.
     pub(crate) fn alter(
         &mut self,

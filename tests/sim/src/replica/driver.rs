@@ -148,7 +148,7 @@ impl World {
                 // A queue that is full, or a broker that is not the controller any more.
                 let outcome = match self.prng.below(100) {
                     0..8 if self.storms => Altered::Refused(ErrorCode::NotController),
-                    8..16 if self.storms => Altered::Refused(ErrorCode::OperationNotAttempted),
+                    8..20 if self.storms => Altered::Refused(ErrorCode::OperationNotAttempted),
                     _ => self.controller.alter(from, epoch, &asked),
                 };
                 let change = asked.change;

@@ -37,9 +37,7 @@ impl World {
                 Ok(())
             }
             75..90 => {
-                self.controller.move_leader(&mut self.prng);
-                let leader = self.controller.partition().leader;
-                self.note(format_args!("{leader:?} is to lead"));
+                self.move_leader();
                 Ok(())
             }
             _ => {
@@ -49,6 +47,19 @@ impl World {
                 Ok(())
             }
         }
+    }
+
+    /// Another leads; now and then so that the old one does not hear of it before it leads again.
+    fn move_leader(&mut self) {
+        let before = self.controller.partition().leader;
+        self.controller.move_leader(&mut self.prng);
+        let leader = self.controller.partition().leader;
+        self.note(format_args!("{leader:?} is to lead"));
+        let Some(broker) = before.filter(|_| self.prng.chance(50)) else { return };
+        let (way, after) = ((CONTROLLER, broker), self.prng.below(1_000_000));
+        self.shut.insert(way);
+        self.schedule.after(after, Event::Open { way });
+        self.schedule.after(after, Event::Prefer { broker });
     }
 
     /// A broker stops, orderly or not, and starts again some time later.

@@ -12,6 +12,9 @@ use crate::replica::log::Records;
 use crate::replica::plan::Plan;
 use crate::replica::world::{Event, World};
 
+/// How late the late ones are at most, in microseconds: far less than the core takes for impossible.
+const LATE: u64 = 6_000_000;
+
 /// What is said. Where a broker's own start matters, it says which one it is.
 #[derive(Clone, Debug)]
 pub(crate) enum Message {
@@ -59,8 +62,10 @@ impl World {
         let twice = storms && may_come_twice && self.prng.chance(self.plan.twice);
         for _ in 0..1 + u32::from(twice) {
             let Plan { delay, .. } = self.plan;
-            let late = storms && self.prng.chance(2);
-            let after = self.prng.below(if late { 100 * delay } else { delay });
+            // Changes of the in-sync set are given up and asked for again: it matters that the first may yet come.
+            let late = if matches!(message, Message::Alter { .. }) { 20 } else { 2 };
+            let late = storms && self.prng.chance(late);
+            let after = self.prng.below(if late { LATE } else { delay });
             let envelope = Envelope { from, to, message: message.clone() };
             self.schedule.after(after, Event::Deliver(Box::new(envelope)));
         }

@@ -29,7 +29,7 @@ pub(crate) struct Plan {
     pub(crate) loss: u64,
     /// Messages that come twice, of a hundred.
     pub(crate) twice: u64,
-    /// How long a message takes at most; one in fifty takes up to a hundred times as long.
+    /// How long a message takes at most, unless it is late.
     pub(crate) delay: u64,
     /// How long a sync takes at most.
     pub(crate) sync: u64,

@@ -52,6 +52,8 @@ pub(crate) enum Event {
     Fault,
     /// A broker starts.
     Start { broker: BrokerId },
+    /// The controller prefers a broker.
+    Prefer { broker: BrokerId },
     /// A way is open again.
     Open { way: (BrokerId, BrokerId) },
     /// From here on nothing goes wrong.
@@ -186,6 +188,10 @@ impl World {
             Event::Retain => self.retain(),
             Event::Fault => self.fault(),
             Event::Start { broker } => self.start(broker),
+            Event::Prefer { broker } => {
+                self.controller.give(broker);
+                Ok(())
+            }
             Event::Open { way } => {
                 self.shut.remove(&way);
                 Ok(())
