@@ -1,9 +1,9 @@
-//! Simulation: one seed is one history, of a log, of a whole broker, or of a quorum, on disks that lose what was
-//! not synced, tear, flip bits and fill up.
+//! Simulation: one seed is one history, of a log, of a whole broker, of a partition's copies, or of a quorum, on disks
+//! that lose what was not synced, tear, flip bits and fill up.
 //!
 //! **Where it sits.** Above the cores, whose every line it runs unchanged. [`log`] has one log and looks at
-//! it closely; [`broker`] has shards, with their journals and groups, and clients; [`quorum`] has the members of
-//! a metadata quorum and the network between them.
+//! it closely; [`broker`] has shards, with their journals and groups, and clients; [`replica`] has leaders and
+//! followers of one partition, and [`quorum`] the members of a metadata quorum, each with the network between them.
 //!
 //! **What it decides.** Everything random, from one generator; settings too, small ones.
 
@@ -12,6 +12,7 @@ pub mod log;
 mod panics;
 pub mod prng;
 pub mod quorum;
+pub mod replica;
 mod schedule;
 
 /// How a history went.

@@ -9,6 +9,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("brooklet-meta", &["brooklet-types"]),
     ("brooklet-group", &["brooklet-types"]),
     ("brooklet-quorum", &["brooklet-types"]),
+    ("brooklet-replica", &["brooklet-types"]),
     ("brooklet-log", &["brooklet-types", "brooklet-wire"]),
     (
         "brooklet-shard",

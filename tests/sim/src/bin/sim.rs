@@ -4,10 +4,10 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use brooklet_sim::{Outcome, broker, log, quorum};
+use brooklet_sim::{Outcome, broker, log, quorum, replica};
 use clap::{Parser, ValueEnum};
 
-/// Simulates logs, whole brokers, and quorums, on disks that lose power.
+/// Simulates logs and whole brokers, on disks that lose power, the copies of a partition, and quorums.
 #[derive(Parser)]
 struct Arguments {
     /// Lives this seed's histories, and prints them.
@@ -33,6 +33,8 @@ enum World {
     Broker,
     /// The members of a metadata quorum, and the network between them.
     Quorum,
+    /// A partition's leaders and followers.
+    Replica,
     /// Each in turn.
     All,
 }
@@ -40,14 +42,18 @@ enum World {
 impl World {
     /// Its histories of one seed, with their names.
     fn simulate(self, seed: u64) -> Vec<(&'static str, Outcome)> {
+        let has = |world| self == world || self == World::All;
         let mut outcomes = Vec::new();
-        if matches!(self, World::Log | World::All) {
+        if has(World::Log) {
             outcomes.push(("log", log::simulate(seed, log::Bug::None)));
         }
-        if matches!(self, World::Broker | World::All) {
+        if has(World::Broker) {
             outcomes.push(("broker", broker::simulate(seed, broker::Bug::None)));
         }
-        if matches!(self, World::Quorum | World::All) {
+        if has(World::Replica) {
+            outcomes.push(("replica", replica::simulate(seed, replica::Bug::None)));
+        }
+        if has(World::Quorum) {
             outcomes.push(("quorum", quorum::simulate(seed, quorum::Bug::None)));
         }
         outcomes
