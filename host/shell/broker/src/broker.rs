@@ -255,6 +255,7 @@ fn plan(config: &Config, cluster_id: &str) -> ShardPlan {
             cluster: ClusterId(id_bytes(cluster_id)),
             directory: DirectoryId(brooklet_io::entropy::bytes()),
             entropy: u64::from_be_bytes(brooklet_io::entropy::bytes()),
+            joins: false,
         },
     }
 }
