@@ -17,29 +17,15 @@ mod driver;
 mod faults;
 mod plan;
 mod promises;
-mod schedule;
 mod world;
 
 pub use bug::Bug;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use crate::Outcome;
+use crate::{Outcome, panics};
 
 /// Lives one history.
 pub fn simulate(seed: u64, bug: Bug) -> Outcome {
     let mut world = world::World::new(seed, bug);
-    let lived = catch_unwind(AssertUnwindSafe(|| world.live()));
-    let violation = match lived {
-        Ok(Ok(())) => None,
-        Ok(Err(violation)) => Some(violation),
-        Err(panic) => Some(format!("panic: {}", text_of(panic.as_ref()))),
-    };
+    let violation = panics::as_violation(|| world.live());
     Outcome { history: world.into_history(), violation }
-}
-
-fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().cloned();
-    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-    text.unwrap_or_else(|| "something that is no text".to_owned())
 }

@@ -1,14 +1,19 @@
-//! Simulation: one seed is one history, of a log or of a whole broker, on a disk that loses what was not
-//! synced, tears, flips bits and fills up.
+//! Simulation: one seed is one history, of a log, of a whole broker, of a partition's copies, or of a quorum, on disks
+//! that lose what was not synced, tear, flip bits and fill up.
 //!
 //! **Where it sits.** Above the cores, whose every line it runs unchanged. [`log`] has one log and looks at
-//! it closely; [`broker`] has shards, with their journals and groups, and clients.
+//! it closely; [`broker`] has shards, with their journals and groups, and clients; [`replica`] has leaders and
+//! followers of one partition, and [`quorum`] the members of a metadata quorum, each with the network between them.
 //!
 //! **What it decides.** Everything random, from one generator; settings too, small ones.
 
 pub mod broker;
 pub mod log;
+mod panics;
 pub mod prng;
+pub mod quorum;
+pub mod replica;
+mod schedule;
 
 /// How a history went.
 #[derive(Clone, Debug, PartialEq, Eq)]

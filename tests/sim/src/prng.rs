@@ -22,4 +22,10 @@ impl Prng {
     pub fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
+
+    /// Any of these, if there are any.
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
+        let count = u64::try_from(from.len()).expect("few");
+        (count > 0).then(|| &from[usize::try_from(self.below(count)).expect("few")])
+    }
 }

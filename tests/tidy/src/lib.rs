@@ -49,7 +49,8 @@ fn collect(root: &Path, folder: &Path, extension: &str, files: &mut Vec<(String,
         let name = entry.file_name();
         if path.is_dir() {
             // Other people's code and built things are not ours to judge.
-            if !["target", "node_modules", ".git"].iter().any(|skipped| name == *skipped) {
+            if !["target", "node_modules", "vendor", ".git"].iter().any(|skipped| name == *skipped)
+            {
                 collect(root, &path, extension, files);
             }
         } else if path.extension().is_some_and(|found| found == extension) {

@@ -1,14 +1,17 @@
 //! The fold: what each record does to the state. It cannot fail; what is written has happened.
 //!
-//! Placement is here too: a partition is led by the broker with the lowest number until there is
-//! more than one to choose from.
+//! Placement is here only for logs from before there were clusters: a partition is led by the broker with the
+//! lowest number. In a cluster the records say who keeps what.
+
+mod cluster;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use brooklet_types::{BrokerId, LeaderEpoch, TopicId};
 
-use crate::cluster::{Broker, Cluster, Partition, Settings, Topic};
+use crate::cluster::{Broker, Cluster, Settings, Topic};
+use crate::partition::{Assignment, Partition};
 use crate::record::{MetaRecord, SettingChange};
 use crate::setting::topic::VIEW_OF;
 
@@ -25,22 +28,15 @@ impl Cluster {
                 // What a view shows is where its records are, term for term.
                 let shown = base.map(|base| base.partitions.clone());
                 let partitions = shown.unwrap_or_else(|| self.placed(*partitions));
-                let created = Topic { id: *id, name: name.clone(), partitions, settings, view_of };
-                let topics = Arc::make_mut(&mut self.topics);
-                if let Some(replaced) = topics.insert(name.clone(), Arc::new(created)) {
-                    Arc::make_mut(&mut self.names).remove(&replaced.id);
-                }
-                Arc::make_mut(&mut self.names).insert(*id, name.clone());
+                let name = name.clone();
+                self.insert_topic(Topic { id: *id, name, partitions, settings, view_of });
             }
             MetaRecord::PartitionsAdded { id, total } => {
                 let placed = self.placed(*total);
-                let views: Vec<TopicId> = self.views_of(*id).map(|view| view.id).collect();
-                for id in std::iter::once(*id).chain(views) {
-                    self.change_topic(id, |topic| {
-                        let old = topic.partitions.len();
-                        topic.partitions.extend(placed.iter().skip(old).cloned());
-                    });
-                }
+                self.change_with_views(*id, |topic| {
+                    let old = topic.partitions.len();
+                    topic.partitions.extend(placed.iter().skip(old).cloned());
+                });
             }
             MetaRecord::TopicDeleted { id } => {
                 if let Some(name) = Arc::make_mut(&mut self.names).remove(id) {
@@ -83,18 +79,14 @@ impl Cluster {
                 let quotas = Arc::make_mut(&mut self.quotas);
                 remove_within(quotas, entity, key);
             }
+            MetaRecord::Cluster(record) => self.apply_cluster(record),
         }
         debug_assert_eq!(self.names.len(), self.topics.len());
     }
 
     fn broker_started(&mut self, id: BrokerId, clean: bool) {
         let brokers = Arc::make_mut(&mut self.brokers);
-        let broker = brokers.entry(id).or_insert_with(|| Broker {
-            id,
-            starts: 0,
-            settings: Settings::new(),
-        });
-        broker.starts += 1;
+        brokers.entry(id).or_insert_with(|| new_broker(id));
         if clean {
             return;
         }
@@ -102,22 +94,36 @@ impl Cluster {
             for partition in &mut Arc::make_mut(topic).partitions {
                 if partition.leader == Some(id) {
                     partition.leader_epoch = LeaderEpoch(partition.leader_epoch.0 + 1);
+                    partition.epoch = partition.epoch.next();
                 }
             }
         }
     }
 
     fn placed(&self, partitions: u32) -> Vec<Partition> {
-        let leader = self.brokers.keys().next().copied();
-        let replicas: Vec<BrokerId> = leader.into_iter().collect();
-        (0..partitions)
-            .map(|_| Partition {
-                leader,
-                leader_epoch: LeaderEpoch(0),
-                replicas: replicas.clone(),
-                in_sync: replicas.clone(),
-            })
-            .collect()
+        let replicas: Vec<BrokerId> = self.brokers.keys().take(1).copied().collect();
+        let in_sync = replicas.clone();
+        let alone = Partition::new(&Assignment { replicas, in_sync });
+        (0..partitions).map(|_| alone.clone()).collect()
+    }
+
+    fn insert_topic(&mut self, topic: Topic) {
+        let names = Arc::make_mut(&mut self.names);
+        names.insert(topic.id, topic.name.clone());
+        let topics = Arc::make_mut(&mut self.topics);
+        let id = topic.id;
+        let replaced = topics.insert(topic.name.clone(), Arc::new(topic));
+        if let Some(replaced) = replaced.filter(|replaced| replaced.id != id) {
+            names.remove(&replaced.id);
+        }
+    }
+
+    /// Changes a topic's partitions, and those of its views, which are the same.
+    fn change_with_views(&mut self, id: TopicId, change: impl Fn(&mut Topic)) {
+        let views: Vec<TopicId> = self.views_of(id).map(|view| view.id).collect();
+        for id in std::iter::once(id).chain(views) {
+            self.change_topic(id, &change);
+        }
     }
 
     fn change_topic(&mut self, id: TopicId, change: impl FnOnce(&mut Topic)) {
@@ -126,6 +132,10 @@ impl Cluster {
             change(Arc::make_mut(topic));
         }
     }
+}
+
+fn new_broker(id: BrokerId) -> Broker {
+    Broker { id, settings: Settings::new(), registration: None }
 }
 
 /// Removes what lies under two keys, and the first with its last.

@@ -10,9 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use brooklet_types::{
-    Acl, BrokerId, LeaderEpoch, PartitionIndex, ProducerId, QuotaEntity, QuotaKey, QuotaLimit,
-    ScramCredential, ScramHash, TopicId, TopicName, TopicPartition,
+    Acl, BrokerId, PartitionIndex, ProducerId, QuotaEntity, QuotaKey, QuotaLimit, ScramCredential,
+    ScramHash, TopicId, TopicName, TopicPartition,
 };
+
+use crate::broker::Registration;
+use crate::partition::Partition;
+use crate::record::FEATURE;
 
 /// Names and values of settings.
 pub type Settings = BTreeMap<String, String>;
@@ -41,6 +45,8 @@ pub struct Cluster {
     pub(crate) users: Arc<Users>,
     /// No entity without a limit.
     pub(crate) quotas: Arc<EntityQuotas>,
+    /// Levels of features; one that is not there is 0.
+    pub(crate) features: Arc<BTreeMap<String, u16>>,
 }
 
 /// A broker that has been up.
@@ -48,10 +54,10 @@ pub struct Cluster {
 pub struct Broker {
     /// Its number.
     pub id: BrokerId,
-    /// How often it has started, as this log saw it.
-    pub starts: u64,
     /// Its own settings, set while running.
     pub settings: Settings,
+    /// How it has registered. None for a broker of a log from before there were clusters.
+    pub registration: Option<Registration>,
 }
 
 /// One topic.
@@ -68,19 +74,6 @@ pub struct Topic {
     /// The topic whose records this one shows, if it is a view: it has that topic's partitions and none of
     /// its own.
     pub view_of: Option<TopicId>,
-}
-
-/// Who keeps one partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Partition {
-    /// Who takes writes; none while nobody can.
-    pub leader: Option<BrokerId>,
-    /// The leader's term.
-    pub leader_epoch: LeaderEpoch,
-    /// Who should have a copy, the preferred leader first.
-    pub replicas: Vec<BrokerId>,
-    /// Who has every acknowledged record.
-    pub in_sync: Vec<BrokerId>,
 }
 
 impl Default for Cluster {
@@ -105,6 +98,7 @@ impl Cluster {
             acls: Arc::default(),
             users: Arc::default(),
             quotas: Arc::default(),
+            features: Arc::default(),
         }
     }
 
@@ -164,6 +158,35 @@ impl Cluster {
     /// The broker of that number.
     pub fn broker(&self, id: BrokerId) -> Option<&Broker> {
         self.brokers.get(&id)
+    }
+
+    /// How the broker of that number has registered.
+    pub fn registration(&self, id: BrokerId) -> Option<&Registration> {
+        self.brokers.get(&id)?.registration.as_ref()
+    }
+
+    /// Whether a broker may lead and be in sync. Before there were clusters the one broker always was.
+    pub fn is_active(&self, id: BrokerId) -> bool {
+        let Some(broker) = self.brokers.get(&id) else { return false };
+        match &broker.registration {
+            Some(registration) => registration.is_active(),
+            None => self.level() == 0,
+        }
+    }
+
+    /// The level of the metadata: which kinds of records may be written. See [`crate::record`].
+    pub fn level(&self) -> u16 {
+        self.feature(FEATURE)
+    }
+
+    /// The level of a feature; 0 where it was never set.
+    pub fn feature(&self, name: &str) -> u16 {
+        self.features.get(name).copied().unwrap_or_default()
+    }
+
+    /// Every feature with a level above 0.
+    pub fn features(&self) -> &Arc<BTreeMap<String, u16>> {
+        &self.features
     }
 
     /// What was set for all brokers while running.

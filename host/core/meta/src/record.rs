@@ -1,9 +1,25 @@
 //! The facts the metadata log consists of.
+//!
+//! An older release refuses a log with a kind of record it does not know. So kinds come in levels, and one of a
+//! level is written only when that level has been set for the cluster ([`FEATURE`]), which every broker of it
+//! must understand: level 0 is one broker alone, level 1 brought clusters.
 
 use brooklet_types::{
-    Acl, BrokerId, ProducerId, QuotaEntity, QuotaKey, QuotaLimit, ScramCredential, ScramHash,
-    TopicId, TopicName,
+    Acl, BrokerId, PartitionIndex, ProducerId, QuotaEntity, QuotaKey, QuotaLimit, ScramCredential,
+    ScramHash, TopicId, TopicName,
 };
+
+use crate::broker::{BrokerEpoch, FeatureRange, Registration};
+use crate::partition::{Assignment, Partition};
+
+/// The feature whose level says which kinds of records may be written.
+pub const FEATURE: &str = "brooklet.metadata.version";
+
+/// What this release understands of it.
+pub const LEVELS: FeatureRange = FeatureRange { min: 0, max: 1 };
+
+/// The first level with the records of clusters.
+pub const CLUSTER_LEVEL: u16 = 1;
 
 /// One setting and its new value; none takes it back to what it would be by itself.
 pub type SettingChange = (String, Option<String>);
@@ -36,4 +52,57 @@ pub enum MetaRecord {
     UserRemoved { user: String, hash: ScramHash },
     /// A quota has this limit, or none any more.
     QuotaSet { entity: QuotaEntity, key: QuotaKey, limit: Option<QuotaLimit> },
+    /// A fact about more brokers than one.
+    Cluster(ClusterRecord),
+}
+
+/// A fact about brokers among each other. Kept for ever too. [`CLUSTER_LEVEL`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterRecord {
+    /// A broker has registered, or changed how it is registered.
+    BrokerRegistered { broker: BrokerId, registration: Registration },
+    /// What that registration of a broker may do.
+    BrokerChanged { broker: BrokerId, epoch: BrokerEpoch, fenced: bool, shutting_down: bool },
+    /// That registration of a broker is gone, with the broker's settings.
+    BrokerUnregistered { broker: BrokerId, epoch: BrokerEpoch },
+    /// A topic exists, and these keep its partitions.
+    TopicPlaced {
+        id: TopicId,
+        name: TopicName,
+        partitions: Vec<Assignment>,
+        settings: Vec<(String, String)>,
+    },
+    /// A topic has grown by these partitions.
+    PartitionsPlaced { id: TopicId, partitions: Vec<Assignment> },
+    /// Who keeps one partition from now on: all of it, so that reading it needs no rule that could change.
+    PartitionChanged { topic: TopicId, partition: PartitionIndex, now: Partition },
+    /// A feature has this level; 0 is as if it had none.
+    FeatureLevelSet { name: String, level: u16 },
+}
+
+impl MetaRecord {
+    /// The level with which this kind of record came.
+    pub fn level(&self) -> u16 {
+        match self {
+            MetaRecord::BrokerStarted { .. }
+            | MetaRecord::TopicCreated { .. }
+            | MetaRecord::PartitionsAdded { .. }
+            | MetaRecord::TopicDeleted { .. }
+            | MetaRecord::TopicSettingsChanged { .. }
+            | MetaRecord::BrokerSettingsChanged { .. }
+            | MetaRecord::ProducerIdsAllotted { .. }
+            | MetaRecord::AclAdded { .. }
+            | MetaRecord::AclRemoved { .. }
+            | MetaRecord::UserSet { .. }
+            | MetaRecord::UserRemoved { .. }
+            | MetaRecord::QuotaSet { .. } => 0,
+            MetaRecord::Cluster(_) => CLUSTER_LEVEL,
+        }
+    }
+}
+
+impl From<ClusterRecord> for MetaRecord {
+    fn from(record: ClusterRecord) -> MetaRecord {
+        MetaRecord::Cluster(record)
+    }
 }

@@ -16,7 +16,7 @@ use brooklet_types::{
 use crate::input::Ticket;
 use crate::output::{CommittedOffset, Event, Output, Reply};
 use crate::shard::{Shard, Waiting};
-use crate::stored::{self, LoadError};
+use crate::stored::{self, Found, LoadError};
 
 /// The group coordinators of this shard, by their partition of `__consumer_offsets`.
 #[derive(Debug)]
@@ -71,7 +71,8 @@ impl<D: Disk> Shard<D> {
     ) -> Result<(), LoadError> {
         let mut coordinator = Coordinator::new(self.groups.settings.clone());
         let partition = self.partitions.get(&id).expect("the caller has just opened it");
-        stored::read_all(&partition.log, |offset, key, value| {
+        stored::read_all(&partition.log, |found| {
+            let Found { offset, key, value, .. } = found;
             if let Some(record) = stored::read_group_record(offset, key, value)? {
                 coordinator.replay(&record);
             }

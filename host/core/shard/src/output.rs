@@ -9,11 +9,13 @@ use brooklet_log::plan::ReadPlan;
 use brooklet_log::{Dirty, Disk};
 use brooklet_meta::Cluster;
 use brooklet_types::{
-    ErrorCode, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicName, TopicPartition,
+    BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicName, TopicPartition,
 };
 
 use crate::input::{Slot, Ticket};
-use crate::metadata::MetadataReply;
+use bytes::Bytes;
+
+use crate::metadata::{MetadataReply, QuorumDescription};
 use crate::sync::SyncJob;
 
 /// Something must be done. The shell does it; the shard only says so.
@@ -31,6 +33,8 @@ pub enum Output<D: Disk> {
     Compact { partition: TopicPartition, topic: TopicName, job: Box<Job<D>> },
     /// The metadata changed and the change is durable: tell every shard and every connection.
     ClusterChanged(Arc<Cluster>),
+    /// Bring this to another broker, where it is `Input::FromBroker`. It may be lost, and come twice or late.
+    SendToBroker { broker: BrokerId, message: Bytes },
     /// Worth a line in the log.
     Event(Event),
 }
@@ -64,6 +68,8 @@ pub enum Reply<D: Disk> {
         /// The version of the cluster that includes the change.
         version: u64,
     },
+    /// How the quorum is.
+    Quorum(QuorumDescription),
     /// Every partition of the new cluster image is open here.
     ClusterApplied,
 }
@@ -180,6 +186,8 @@ pub enum Event {
     /// A log could not be compacted, and is left alone for so long; if for no time, until it is another or
     /// treated otherwise.
     NotCompacted { folder: String, topic: TopicName, error: CompactError, again: Option<Duration> },
+    /// A broker's message to the quorum was not taken.
+    QuorumMessageRefused { from: BrokerId, problem: String },
     /// A group coordinator has read its log.
     GroupsLoaded { partition: u32 },
 }

@@ -5,7 +5,6 @@ use brooklet_log::{AppendError, Appended, Disk};
 use brooklet_types::{ErrorCode, Offset, Timestamp, TopicPartition};
 
 use crate::input::{Acks, Produce, Ticket};
-use crate::metadata::METADATA;
 use crate::output::{Output, Produced, Refusal, Reply};
 use crate::shard::{Shard, Waiting};
 use brooklet_meta::setting::effective::Flush;
@@ -89,10 +88,7 @@ impl<D: Disk> Shard<D> {
                 // A duplicate is answered when its original is durable, not sooner: after a start that may
                 // be later than it can be read.
                 let needs_sync = appended.last >= partition.log.durable_end();
-                if id == METADATA {
-                    // A start reads the metadata before it knows any journal.
-                    self.syncs.touched(id);
-                } else if let Some(header) = &appended.header {
+                if let Some(header) = &appended.header {
                     self.syncs.wrote(id, appended.base, header, batch.bytes());
                 }
                 Ok(Stored { appended, needs_sync })

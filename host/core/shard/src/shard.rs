@@ -9,6 +9,7 @@ use brooklet_log::journal::{Entry, Journal};
 use brooklet_log::{Disk, Log, LogSettings, SyncToken, TailBudget};
 use brooklet_meta::setting::effective::Flush;
 use brooklet_meta::{Cluster, Topic};
+use brooklet_quorum::ReadyNumber;
 use brooklet_types::{
     BrokerId, ByteSize, Instant, LeaderEpoch, PartitionIndex, Timestamp, TopicPartition,
 };
@@ -17,7 +18,7 @@ use crate::compact::{Compaction, CompactionSettings};
 use crate::coordinate::GroupCoordinators;
 use crate::fetch::WaitingFetches;
 use crate::input::{Input, Request, Ticket};
-use crate::metadata::{Change, METADATA, Metadata};
+use crate::metadata::{METADATA, Metadata};
 use crate::output::{Event, Output, Reply};
 use crate::partition::{Partition, claim_folder, folder, sign_folder};
 use crate::sync::Syncs;
@@ -96,8 +97,8 @@ pub(crate) enum Waiting<D: Disk> {
     Reply { ticket: Ticket, reply: Reply<D> },
     /// A group coordinator's records.
     Group { id: TopicPartition, token: AppendToken },
-    /// A change of the metadata.
-    Metadata(Change),
+    /// What the quorum wanted written.
+    Quorum(ReadyNumber),
 }
 
 /// Which of `shards` shards holds a partition. Spread by the topic's id, so that the partitions of
@@ -172,6 +173,9 @@ impl<D: Disk> Shard<D> {
             Input::Compacted { partition, outcome } => {
                 self.compacted(now, partition, outcome, outbox);
             }
+            Input::FromBroker { from, message } => {
+                self.quorum_message(now, clock, (from, &message), outbox);
+            }
             Input::Tick => self.tick(now, clock, outbox),
         }
     }
@@ -183,6 +187,7 @@ impl<D: Disk> Shard<D> {
             self.groups.next_deadline(),
             (!self.partitions.is_empty()).then_some(self.next_maintenance),
             self.compaction.next_deadline(),
+            self.metadata.as_ref().and_then(Metadata::next_deadline),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -204,7 +209,9 @@ impl<D: Disk> Shard<D> {
             | Request::DescribeLogs
             | Request::Groups(_)
             | Request::Committed
-            | Request::Metadata(_) => false,
+            | Request::Metadata(_)
+            | Request::ChangeMembers(_)
+            | Request::DescribeQuorum => false,
         }
     }
 
@@ -224,8 +231,12 @@ impl<D: Disk> Shard<D> {
                 return self.group_request(now, clock, ticket, asked, outbox);
             }
             Request::Metadata(request) => {
-                return self.metadata_request(clock, ticket, request, outbox);
+                return self.metadata_request(now, clock, ticket, request, outbox);
             }
+            Request::ChangeMembers(change) => {
+                return self.change_members(now, clock, (ticket, change), outbox);
+            }
+            Request::DescribeQuorum => self.describe_quorum(),
             Request::ListOffsets(queries) => self.list_offsets(&queries),
             Request::EpochEnds(queries) => self.epoch_ends(&queries),
             Request::DeleteRecords(wanted) => self.delete_records(&wanted, outbox),
@@ -240,6 +251,7 @@ impl<D: Disk> Shard<D> {
     fn tick(&mut self, now: Instant, clock: Timestamp, outbox: &mut Vec<Output<D>>) {
         self.expire_fetches(now, outbox);
         self.tick_groups(now, clock, outbox);
+        self.follow_quorum(now, clock, outbox);
         if now >= self.next_maintenance {
             self.next_maintenance = now + self.settings.retention_check_interval;
             self.maintain(clock, outbox);

@@ -18,7 +18,7 @@ use brooklet_log::{Disk, DiskFile};
 use brooklet_meta::Cluster;
 use brooklet_types::{BrokerId, ByteSize, Instant, Timestamp, TopicPartition};
 
-use crate::metadata::{Metadata, MetadataError, NAME};
+use crate::metadata::{Metadata, MetadataError, NAME, QuorumSeed};
 use crate::partition::TOPICS;
 use crate::shard::{Identity, Journaled, Shard, ShardSettings, shard_of};
 
@@ -61,6 +61,8 @@ pub struct ShardPlan {
     pub journal_bytes: ByteSize,
     /// The cluster as far as the configuration knows it.
     pub cluster: Cluster,
+    /// What the quorum has to be told.
+    pub quorum: QuorumSeed,
 }
 
 /// Shards that are ready to be told of the cluster.
@@ -86,7 +88,8 @@ pub fn start<D: Disk>(
     disk.create_folder(TOPICS)?;
     disk.create_folder(JOURNALS)?;
     disk.sync_folder("")?;
-    let metadata = Metadata::start(disk, plan.cluster, plan.broker, clean, clock)?;
+    let seed = (clock, plan.quorum);
+    let metadata = Metadata::start(disk, plan.cluster, plan.broker, clean, seed)?;
     let cluster = metadata.cluster();
     let orphans = remove_orphans(disk, &cluster)?;
     let journals = open_journals(disk, plan.shards, plan.journal_bytes)?;

@@ -3,6 +3,10 @@
 //! The logic does not know how its records are stored, and the formats do not know what they
 //! mean; the two meet here and nowhere else.
 
+mod cluster;
+pub(crate) mod entry;
+#[cfg(test)]
+mod histories;
 mod security;
 
 use brooklet_group as group;
@@ -10,6 +14,7 @@ use brooklet_group::{Generation, GroupRecord};
 use brooklet_log::validate::ValidatedBatch;
 use brooklet_log::{Buffers, Disk, Log, ReadError};
 use brooklet_meta::MetaRecord;
+use brooklet_quorum::DecodeError;
 use brooklet_types::{
     BrokerId, LeaderEpoch, Offset, PartitionIndex, ProducerId, Timestamp, TopicId, TopicName,
 };
@@ -38,6 +43,15 @@ pub enum LoadError {
     /// A rule, a user or a quota has a number or a name that this release does not know.
     #[error("at offset {offset}: a rule, user or quota of a later release")]
     Security { offset: Offset },
+    /// A snapshot is too short to be one.
+    #[error("at offset {offset}: a snapshot that ends too early")]
+    Image { offset: Offset },
+    /// A change of members is not one.
+    #[error("at offset {offset}: {source}")]
+    Members { offset: Offset, source: DecodeError },
+    /// A broker or a partition has a number that this release does not know.
+    #[error("at offset {offset}: a broker or partition of a later release")]
+    Cluster { offset: Offset },
     /// A topic's name is not one.
     #[error("at offset {offset}: {source}")]
     Name { offset: Offset, source: brooklet_types::NameError },
@@ -57,12 +71,30 @@ pub(crate) fn batch_of(records: &[KeyValue], clock: Timestamp) -> ValidatedBatch
     ValidatedBatch::trusted(bytes)
 }
 
+/// A record that was read back.
+pub(crate) struct Found {
+    pub(crate) offset: Offset,
+    /// The leader epoch of its batch.
+    pub(crate) epoch: LeaderEpoch,
+    pub(crate) key: Option<Bytes>,
+    pub(crate) value: Option<Bytes>,
+}
+
 /// Reads every record of a log, from its start to its end.
 pub(crate) fn read_all<D: Disk>(
     log: &Log<D>,
-    mut take: impl FnMut(Offset, Option<Bytes>, Option<Bytes>) -> Result<(), LoadError>,
+    take: impl FnMut(Found) -> Result<(), LoadError>,
 ) -> Result<(), LoadError> {
-    let mut next = log.start_offset();
+    read_from(log, log.start_offset(), take)
+}
+
+/// Reads every record from the batch that holds `from` on.
+pub(crate) fn read_from<D: Disk>(
+    log: &Log<D>,
+    from: Offset,
+    mut take: impl FnMut(Found) -> Result<(), LoadError>,
+) -> Result<(), LoadError> {
+    let mut next = from;
     let mut buffers = Buffers::default();
     while next < log.end_offset() {
         let plan = log.read(next, log.end_offset(), LOAD_BYTES, true)?;
@@ -76,7 +108,12 @@ pub(crate) fn read_all<D: Disk>(
                 for record in records.iter() {
                     let record = record.map_err(failed)?;
                     let owned = |part: Option<&[u8]>| part.map(Bytes::copy_from_slice);
-                    take(record.offset, owned(record.key), owned(record.value))?;
+                    take(Found {
+                        offset: record.offset,
+                        epoch: header.partition_leader_epoch.unwrap_or_default(),
+                        key: owned(record.key),
+                        value: owned(record.value),
+                    })?;
                 }
                 next = header.last_offset().next();
             }
@@ -90,8 +127,33 @@ pub(crate) fn read_all<D: Disk>(
 }
 
 /// A fact about the cluster, ready to be stored.
+#[cfg(test)]
 pub(crate) fn metadata_record(record: &MetaRecord) -> KeyValue {
-    let stored = match record.clone() {
+    let value = stored_record(record).encode().expect(SHORT);
+    (None, Some(value))
+}
+
+/// What one decision about the cluster came to, as the value of one record; none if it came to nothing.
+pub fn metadata_decision(records: &[MetaRecord]) -> Option<Bytes> {
+    let stored: Vec<MetadataRecord> = records.iter().map(stored_record).collect();
+    MetadataRecord::encode_decision(&stored).expect(SHORT)
+}
+
+/// What one decision about the cluster came to, as it was stored at `offset`: by [`metadata_decision`], or fact by
+/// fact.
+pub fn read_metadata_decision(
+    offset: Offset,
+    value: Option<Bytes>,
+) -> Result<Vec<MetaRecord>, LoadError> {
+    let stored = MetadataRecord::decode_decision(value);
+    let stored = stored.map_err(|source| LoadError::Record { offset, source })?;
+    stored.into_iter().map(|record| read_record(offset, record)).collect()
+}
+
+const SHORT: &str = "names and settings are checked to be short";
+
+fn stored_record(record: &MetaRecord) -> MetadataRecord {
+    match record.clone() {
         MetaRecord::BrokerStarted { broker, clean } => {
             MetadataRecord::BrokerStarted { broker: broker.0, clean }
         }
@@ -120,19 +182,11 @@ pub(crate) fn metadata_record(record: &MetaRecord) -> KeyValue {
             MetadataRecord::UserRemoved { user, hash: hash.to_wire() }
         }
         MetaRecord::QuotaSet { entity, key, limit } => security::quota(&entity, key, limit),
-    };
-    let value = stored.encode().expect("names and settings are checked to be short");
-    (None, Some(value))
+        MetaRecord::Cluster(record) => MetadataRecord::Cluster(cluster::stored(record)),
+    }
 }
 
-/// A fact about the cluster, as it was stored.
-pub(crate) fn read_metadata_record(
-    offset: Offset,
-    value: Option<Bytes>,
-) -> Result<MetaRecord, LoadError> {
-    let value = value.unwrap_or_default();
-    let stored =
-        MetadataRecord::decode(value).map_err(|source| LoadError::Record { offset, source })?;
+fn read_record(offset: Offset, stored: MetadataRecord) -> Result<MetaRecord, LoadError> {
     Ok(match stored {
         MetadataRecord::BrokerStarted { broker, clean } => {
             MetaRecord::BrokerStarted { broker: BrokerId(broker), clean }
@@ -163,6 +217,7 @@ pub(crate) fn read_metadata_record(
         | MetadataRecord::QuotaSet { .. }) => {
             security::read(security).ok_or(LoadError::Security { offset })?
         }
+        MetadataRecord::Cluster(record) => MetaRecord::Cluster(cluster::read(offset, record)?),
     })
 }
 

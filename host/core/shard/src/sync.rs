@@ -240,7 +240,7 @@ impl<D: Disk> Shard<D> {
                 Waiting::Group { id, token } => {
                     self.group_appended(now, clock, (id, token), outbox);
                 }
-                Waiting::Metadata(change) => self.metadata_appended(change, outbox),
+                Waiting::Quorum(number) => self.metadata_written(now, clock, number, outbox),
             }
         }
     }

@@ -14,7 +14,8 @@ use brooklet_shard::input::{Acks, Fetch, FetchPartition, Input, Produce, Request
 use brooklet_shard::output::{Output, Reply};
 use brooklet_shard::start::{self, ShardPlan};
 use brooklet_shard::{
-    CompactionSettings, GROUPS_TOPIC, MetadataRequest, Shard, ShardSettings, SyncJob,
+    ClusterId, CompactionSettings, DirectoryId, GROUPS_TOPIC, MetadataRequest, QuorumSeed, Shard,
+    ShardSettings, SyncJob,
 };
 use brooklet_types::{
     BrokerId, ByteSize, ErrorCode, Instant, Offset, PartitionIndex, ProducerEpoch, ProducerId,
@@ -53,6 +54,12 @@ impl Broker {
             settings,
             journal_bytes: ByteSize::kib(64),
             cluster: Cluster::default(),
+            quorum: QuorumSeed {
+                cluster: ClusterId([1; 16]),
+                directory: DirectoryId([2; 16]),
+                entropy: 3,
+                joins: false,
+            },
         };
         let mut started = start::start(disk, plan, Instant::from_millis(1), CLOCK).unwrap();
         let mut broker = Broker {
@@ -104,6 +111,7 @@ impl Broker {
                 Output::Reply { ticket, reply } => self.replies.push((ticket, reply)),
                 Output::Sync(job) => self.syncs.push(job),
                 Output::ClusterChanged(cluster) => self.follow(cluster),
+                Output::SendToBroker { .. } => panic!("there is no other broker"),
                 Output::WriteBack { partition, dirty } => self.write_backs.push((partition, dirty)),
                 Output::Compact { .. } | Output::Event(_) => {}
             }

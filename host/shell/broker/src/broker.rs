@@ -11,6 +11,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use brooklet_auth::Mechanism;
 use brooklet_hook::Hooks;
 use brooklet_io::tcp::{ListenError, Listener};
@@ -20,7 +23,7 @@ use brooklet_io::{Clock, DataFolder, DataFolderError};
 use brooklet_log::disk::read_small;
 use brooklet_log::{Disk, DiskFile};
 use brooklet_meta::Cluster;
-use brooklet_shard::{CompactionSettings, ShardSettings};
+use brooklet_shard::{ClusterId, CompactionSettings, DirectoryId, QuorumSeed, ShardSettings};
 use brooklet_types::{BrokerId, ByteSize, TopicId};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
@@ -178,7 +181,9 @@ pub async fn run_extended(
     register(&mut registry);
     let metrics = Arc::new(Metrics::register(&mut registry));
     let (counting, asked) = (Arc::clone(&metrics), Arc::clone(&hooks));
-    let running = start::start(disk.clone(), plan(&config), clock.clone(), counting, asked).await?;
+    let running =
+        start::start(disk.clone(), plan(&config, &cluster_id), clock.clone(), counting, asked)
+            .await?;
     users::create_first(&running.shards, &config.access.first_users).await?;
     let context = Arc::new(Context {
         shards: running.shards.clone(),
@@ -224,7 +229,7 @@ pub async fn run_extended(
     Ok(())
 }
 
-fn plan(config: &Config) -> ShardPlan {
+fn plan(config: &Config, cluster_id: &str) -> ShardPlan {
     let groups = &config.groups;
     let millis = |duration: Duration| i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
     let shards = usize::try_from(config.shards).expect("a handful");
@@ -254,7 +259,23 @@ fn plan(config: &Config) -> ShardPlan {
             },
         },
         cluster: Cluster::new(config.broker_settings()),
+        quorum: QuorumSeed {
+            cluster: ClusterId(id_bytes(cluster_id)),
+            directory: DirectoryId(brooklet_io::entropy::bytes()),
+            entropy: u64::from_be_bytes(brooklet_io::entropy::bytes()),
+            joins: false,
+        },
     }
+}
+
+/// The sixteen bytes that a cluster's id stands for.
+fn id_bytes(id: &str) -> [u8; 16] {
+    // The last of 22 characters has four bits too many.
+    let config = GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true);
+    let bytes = GeneralPurpose::new(&alphabet::URL_SAFE, config).decode(id);
+    bytes.ok().and_then(|bytes| bytes.try_into().ok()).expect("22 characters that were looked at")
 }
 
 /// The cluster's id: read, or made on the first start.

@@ -198,6 +198,7 @@ impl Metrics {
             Event::Recovered { .. }
             | Event::PartitionFailed { .. }
             | Event::DiskFull { .. }
+            | Event::QuorumMessageRefused { .. }
             | Event::GroupsLoaded { .. } => {}
         }
     }

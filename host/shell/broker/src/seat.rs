@@ -229,6 +229,7 @@ impl<D: Disk> Machine<D> {
                 | Output::WriteBack { .. }
                 | Output::Compact { .. }
                 | Output::ClusterChanged(_)
+                | Output::SendToBroker { .. }
                 | Output::Event(_)) => self.perform(other),
             }
         }
@@ -311,6 +312,8 @@ impl<D: Disk> Machine<D> {
             Output::ClusterChanged(cluster) => {
                 self.outside.decided.send_replace(cluster);
             }
+            // A broker is a quorum of one until it is told of others, and nothing tells it yet.
+            Output::SendToBroker { broker, .. } => unreachable!("nobody knows broker {broker}"),
             Output::Event(event) => {
                 self.outside.metrics.happened(&event, self.outside.clock.timestamp());
                 events::log(&event);

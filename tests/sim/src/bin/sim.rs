@@ -4,10 +4,10 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use brooklet_sim::{Outcome, broker, log};
+use brooklet_sim::{Outcome, broker, log, quorum, replica};
 use clap::{Parser, ValueEnum};
 
-/// Simulates logs, and whole brokers, on a disk that loses power.
+/// Simulates logs and whole brokers, on disks that lose power, the copies of a partition, and quorums.
 #[derive(Parser)]
 struct Arguments {
     /// Lives this seed's histories, and prints them.
@@ -20,7 +20,7 @@ struct Arguments {
     #[arg(long)]
     twice: bool,
     /// What is simulated.
-    #[arg(long, value_enum, default_value_t = World::Both)]
+    #[arg(long, value_enum, default_value_t = World::All)]
     world: World,
 }
 
@@ -31,19 +31,30 @@ enum World {
     Log,
     /// Shards with groups and clients.
     Broker,
+    /// The members of a metadata quorum, and the network between them.
+    Quorum,
+    /// A partition's leaders and followers.
+    Replica,
     /// Each in turn.
-    Both,
+    All,
 }
 
 impl World {
     /// Its histories of one seed, with their names.
     fn simulate(self, seed: u64) -> Vec<(&'static str, Outcome)> {
+        let has = |world| self == world || self == World::All;
         let mut outcomes = Vec::new();
-        if self != World::Broker {
+        if has(World::Log) {
             outcomes.push(("log", log::simulate(seed, log::Bug::None)));
         }
-        if self != World::Log {
+        if has(World::Broker) {
             outcomes.push(("broker", broker::simulate(seed, broker::Bug::None)));
+        }
+        if has(World::Replica) {
+            outcomes.push(("replica", replica::simulate(seed, replica::Bug::None)));
+        }
+        if has(World::Quorum) {
+            outcomes.push(("quorum", quorum::simulate(seed, quorum::Bug::None)));
         }
         outcomes
     }

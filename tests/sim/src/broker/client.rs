@@ -94,9 +94,3 @@ impl Context<'_> {
         ids.collect()
     }
 }
-
-/// Picks one of several.
-pub(crate) fn pick<'a, T>(prng: &mut Prng, from: &'a [T]) -> Option<&'a T> {
-    let count = u64::try_from(from.len()).expect("few");
-    (count > 0).then(|| &from[usize::try_from(prng.below(count)).expect("few")])
-}

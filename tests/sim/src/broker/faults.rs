@@ -5,7 +5,6 @@ use brooklet_shard::GROUPS_TOPIC;
 use brooklet_shard::start;
 use brooklet_types::ByteSize;
 
-use crate::broker::client::pick;
 use crate::broker::driver::Seat;
 use crate::broker::world::{CAPACITY, Event, Mood, World};
 
@@ -78,11 +77,11 @@ impl World {
         let cluster = broker.applied();
         let topics: Vec<_> =
             cluster.topics().filter(|it| it.name.as_str() != GROUPS_TOPIC).collect();
-        let Some(topic) = pick(&mut self.prng, &topics).copied() else { return Ok(()) };
+        let Some(topic) = self.prng.pick(&topics).copied() else { return Ok(()) };
         let folder = format!("topics/{}-0", topic.name);
         let mut names = self.disk.list(&folder).map_err(failed)?;
         names.retain(|name| name.ends_with(".log") || name.ends_with("index"));
-        let Some(name) = pick(&mut self.prng, &names) else { return Ok(()) };
+        let Some(name) = self.prng.pick(&names) else { return Ok(()) };
         let path = format!("{folder}/{name}");
         let file = self.disk.open(&path).map_err(failed)?;
         let length = file.len().map_err(failed)?.min(4000);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use brooklet_meta::Cluster;
 use brooklet_shard::start::ShardPlan;
-use brooklet_shard::{CompactionSettings, ShardSettings};
+use brooklet_shard::{ClusterId, CompactionSettings, DirectoryId, QuorumSeed, ShardSettings};
 use brooklet_types::{BrokerId, ByteSize};
 
 use crate::prng::Prng;
@@ -51,6 +51,12 @@ impl Plan {
             settings,
             journal_bytes: ByteSize(512 * (8 + prng.below(100))),
             cluster: Cluster::default(),
+            quorum: QuorumSeed {
+                cluster: ClusterId([1; 16]),
+                directory: DirectoryId([2; 16]),
+                entropy: prng.below(u64::MAX),
+                joins: false,
+            },
         };
         Plan {
             events: 1500 + prng.below(2500),

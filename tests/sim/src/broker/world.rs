@@ -23,8 +23,8 @@ use crate::broker::driver::Broker;
 use crate::broker::plan::Plan;
 use crate::broker::promises::Promises;
 use crate::broker::promises::records::place;
-use crate::broker::schedule::Schedule;
 use crate::prng::Prng;
+use crate::schedule::Schedule;
 
 /// What fits on the disk while it is not full.
 pub(crate) const CAPACITY: ByteSize = ByteSize(1 << 40);

@@ -6,21 +6,31 @@
 //! The texts of the errors here are Kafka's, with its capitals and full stops: clients show them
 //! to people and tests compare them.
 
+pub mod alter_partition;
 pub mod broker;
+mod change;
+pub mod election;
+pub mod feature;
+pub mod heartbeat;
 pub mod partition;
 pub mod permission;
 pub mod producer_id;
 pub mod quota;
+pub mod reassignment;
 pub mod setting;
 pub mod topic;
 pub mod user;
 
 #[cfg(test)]
+mod cluster_tests;
+#[cfg(test)]
 mod security_tests;
 #[cfg(test)]
 mod tests;
 
-use crate::cluster::Cluster;
+use std::sync::Arc;
+
+use crate::cluster::{Cluster, Topic};
 use crate::record::MetaRecord;
 
 /// The most records one request may come to: what they are one batch of. Kafka's
@@ -47,8 +57,11 @@ impl Draft {
         Draft { cluster: cluster.clone(), records: Vec::new() }
     }
 
-    fn push(&mut self, record: MetaRecord) {
+    fn push(&mut self, record: impl Into<MetaRecord>) {
+        let record = record.into();
         self.cluster.apply(&record);
+        // A release that does not know the record must never find it.
+        assert!(record.level() <= self.cluster.level(), "{record:?}");
         self.records.push(record);
     }
 
@@ -57,4 +70,9 @@ impl Draft {
         let records = if validate_only { Vec::new() } else { self.records };
         Decision { records, reply }
     }
+}
+
+/// A topic with partitions of its own: what a view has can be changed only where it is stored.
+fn stored_topic(topic: Option<&Arc<Topic>>) -> Option<&Topic> {
+    topic.map(Arc::as_ref).filter(|topic| topic.view_of.is_none())
 }

@@ -1,10 +1,12 @@
 //! Topics grow.
 
-use brooklet_types::{BrokerId, ErrorCode, TopicName, limits};
+use brooklet_types::{BrokerId, ErrorCode, TopicId, TopicName, limits};
 
 use super::{Decision, Draft};
-use crate::cluster::Cluster;
-use crate::record::MetaRecord;
+use crate::cluster::{Cluster, Topic};
+use crate::partition::Assignment;
+use crate::placement::{PlacementError, place, usable};
+use crate::record::{CLUSTER_LEVEL, ClusterRecord, MetaRecord};
 
 /// One topic that somebody wants to be larger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +36,21 @@ pub enum AssignmentError {
     /// The partitions are not 0, 1, 2 and so on.
     #[error("partitions should be a consecutive 0-based integer sequence")]
     NotConsecutive,
+    /// One partition is assigned twice.
+    #[error("Found multiple manual partition assignments for partition {0}")]
+    PartitionTwice(i32),
+    /// Not as many copies as of the others.
+    #[error(
+        "The manual partition assignment includes a partition with {got} replica(s), but this is \
+         not consistent with previous partitions, which have {expected} replica(s)."
+    )]
+    Uneven { got: usize, expected: usize },
+    /// Nobody could lead it.
+    #[error(
+        "All brokers specified in the manual partition assignment for partition {0} are fenced or \
+         in controlled shutdown."
+    )]
+    AllFenced(usize),
     /// Not one list for each new partition.
     #[error(
         "Attempted to add {added} additional partition(s), but only {assigned} assignment(s) were \
@@ -69,6 +86,9 @@ pub enum CreatePartitionsError {
     /// The assignment makes no sense.
     #[error(transparent)]
     Assignment(#[from] AssignmentError),
+    /// There are not the brokers for as many copies as the topic has.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
 }
 
 impl AssignmentError {
@@ -89,6 +109,7 @@ impl CreatePartitionsError {
             | CreatePartitionsError::NoIncrease { .. }
             | CreatePartitionsError::TooMany(_) => ErrorCode::InvalidPartitions,
             CreatePartitionsError::Assignment(error) => error.code(),
+            CreatePartitionsError::Placement(error) => error.code(),
         }
     }
 }
@@ -140,8 +161,74 @@ fn grow(draft: &mut Draft, wanted: &MorePartitions) -> Result<(), CreatePartitio
             check_assignment(&draft.cluster, replicas)?;
         }
     }
-    draft.push(MetaRecord::PartitionsAdded { id, total });
+    if draft.cluster.level() < CLUSTER_LEVEL {
+        draft.push(MetaRecord::PartitionsAdded { id, total });
+        return Ok(());
+    }
+    let partitions = more_partitions(&draft.cluster, topic, added, wanted.assignments.as_deref())?;
+    draft.push(ClusterRecord::PartitionsPlaced { id, partitions });
     Ok(())
+}
+
+/// Who keeps the partitions that a topic grows by: as many copies of each as of its first one.
+fn more_partitions(
+    cluster: &Cluster,
+    topic: &Topic,
+    added: u32,
+    assignments: Option<&[Vec<i32>]>,
+) -> Result<Vec<Assignment>, CreatePartitionsError> {
+    let known = topic.partitions.len();
+    let copies = topic.partitions.first().map_or(1, |first| first.replicas.len());
+    if let Some(assignments) = assignments {
+        let assigned = (known..).zip(assignments);
+        let assigned = assigned.map(|(index, replicas)| {
+            let even = replicas.len() == copies;
+            let uneven = AssignmentError::Uneven { got: replicas.len(), expected: copies };
+            even.then_some(()).ok_or(uneven)?;
+            assigned_partition(cluster, index, replicas)
+        });
+        return Ok(assigned.collect::<Result<_, _>>()?);
+    }
+    let copies = u16::try_from(copies).unwrap_or(u16::MAX);
+    Ok(placed_partitions(cluster, added, copies, entropy(topic.id, known))?)
+}
+
+/// Where the turns of a placement begin: a topic's id is drawn by chance, and is another for each topic.
+pub(super) fn entropy(id: TopicId, partitions: usize) -> u64 {
+    let drawn = u128::from_be_bytes(id.0);
+    let folded = u64::try_from((drawn >> 64) ^ (drawn & u128::from(u64::MAX)));
+    let grown = u64::try_from(partitions).expect("partitions are limited");
+    folded.expect("64 bits").wrapping_add(grown)
+}
+
+/// Has new partitions kept by whoever it suits.
+pub(super) fn placed_partitions(
+    cluster: &Cluster,
+    partitions: u32,
+    copies: u16,
+    entropy: u64,
+) -> Result<Vec<Assignment>, PlacementError> {
+    let placed = place(&usable(cluster), partitions, copies, entropy)?;
+    let assigned = placed.into_iter().map(|replicas| {
+        let active = replicas.iter().filter(|broker| cluster.is_active(**broker));
+        Assignment { in_sync: active.copied().collect(), replicas }
+    });
+    Ok(assigned.collect())
+}
+
+/// Has one new partition kept by these brokers, who have been checked.
+pub(super) fn assigned_partition(
+    cluster: &Cluster,
+    index: usize,
+    replicas: &[i32],
+) -> Result<Assignment, AssignmentError> {
+    let replicas: Vec<BrokerId> = replicas.iter().copied().map(BrokerId).collect();
+    let active = replicas.iter().filter(|broker| cluster.is_active(**broker));
+    let in_sync: Vec<BrokerId> = active.copied().collect();
+    if in_sync.is_empty() {
+        return Err(AssignmentError::AllFenced(index));
+    }
+    Ok(Assignment { replicas, in_sync })
 }
 
 /// Whether these brokers can keep a partition.

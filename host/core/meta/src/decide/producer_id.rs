@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
-use brooklet_types::ProducerId;
+use brooklet_types::{BrokerId, ErrorCode, ProducerId};
 
 use super::Decision;
+use super::broker::{BrokerEpochError, check_epoch};
+use crate::broker::BrokerEpoch;
 use crate::cluster::Cluster;
 use crate::record::MetaRecord;
 
@@ -24,4 +26,35 @@ pub fn allot_producer_ids(cluster: &Cluster) -> Result<Decision<Range<u64>>, Pro
     let end = end.ok_or(ProducerIdsExhausted)?;
     let records = vec![MetaRecord::ProducerIdsAllotted { next: ProducerId(end) }];
     Ok(Decision { records, reply: start..end })
+}
+
+/// Why a broker was not given a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AllocateError {
+    /// It is not the broker it says it is.
+    #[error(transparent)]
+    Epoch(#[from] BrokerEpochError),
+    /// There is none left.
+    #[error(transparent)]
+    Exhausted(#[from] ProducerIdsExhausted),
+}
+
+impl AllocateError {
+    /// What the broker is told.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            AllocateError::Epoch(error) => error.code(),
+            AllocateError::Exhausted(_) => ErrorCode::UnknownServerError,
+        }
+    }
+}
+
+/// Gives the next block of ids to a broker (AllocateProducerIds).
+pub fn allocate_producer_ids(
+    cluster: &Cluster,
+    broker: BrokerId,
+    epoch: BrokerEpoch,
+) -> Result<Decision<Range<u64>>, AllocateError> {
+    check_epoch(cluster, broker, epoch)?;
+    Ok(allot_producer_ids(cluster)?)
 }

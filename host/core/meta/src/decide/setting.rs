@@ -2,10 +2,11 @@
 
 use brooklet_types::{BrokerId, ErrorCode, NameError, TopicId, TopicName};
 
+use super::broker::change_partitions;
 use super::topic::name_message;
 use super::{Decision, Draft};
 use crate::cluster::{Cluster, Settings};
-use crate::record::{MetaRecord, SettingChange};
+use crate::record::{CLUSTER_LEVEL, MetaRecord, SettingChange};
 use crate::setting::{Change, Setting, SettingError, broker, describe, kind, topic};
 
 /// Whose settings.
@@ -105,7 +106,16 @@ pub enum AlterError {
          ({max})"
     )]
     CompactionLags { min: i64, max: i64 },
+    /// Leaders and the controller have to count the same, or who is eligible might lack records.
+    #[error("Broker-level {MIN_IN_SYNC} cannot be altered while ELR is enabled.")]
+    BrokerMinInSync,
+    /// And without it each would go by its own configuration file.
+    #[error("Cluster-level {MIN_IN_SYNC} cannot be removed while ELR is enabled.")]
+    NoMinInSync,
 }
+
+/// How many have to be in sync. In a cluster it is a topic's or the cluster's, and no broker's.
+pub(super) const MIN_IN_SYNC: &str = "min.insync.replicas";
 
 impl AlterError {
     /// What the client is told.
@@ -128,7 +138,9 @@ impl AlterError {
             | AlterError::Value(_)
             | AlterError::NoTieredStorage
             | AlterError::ViewOf
-            | AlterError::CompactionLags { .. } => ErrorCode::InvalidConfig,
+            | AlterError::CompactionLags { .. }
+            | AlterError::BrokerMinInSync
+            | AlterError::NoMinInSync => ErrorCode::InvalidConfig,
         }
     }
 }
@@ -312,7 +324,7 @@ impl Target {
         let own = self.settings(cluster);
         let value = match self {
             Target::Topic(_) => {
-                let this = cluster.brokers().next().map_or(BrokerId(0), |broker| broker.id);
+                let this = cluster.brokers().next().map(|broker| broker.id);
                 return describe::topic_value(cluster, this, &own, setting);
             }
             Target::Broker(_) => own.get(setting.name).cloned(),
@@ -331,6 +343,11 @@ impl Target {
         if changes.is_empty() {
             return Ok(());
         }
+        let min_in_sync = changes.iter().find(|(name, _)| name == MIN_IN_SYNC);
+        let min_in_sync = min_in_sync.filter(|_| draft.cluster.level() >= CLUSTER_LEVEL).cloned();
+        if let Some((_, value)) = &min_in_sync {
+            self.check_min_in_sync(value.as_deref())?;
+        }
         match self {
             Target::Topic(id) => {
                 let before = self.settings(&draft.cluster);
@@ -344,7 +361,19 @@ impl Target {
                 draft.push(MetaRecord::BrokerSettingsChanged { broker, changes });
             }
         }
+        if min_in_sync.is_some() {
+            // Where there are enough in sync now, more is acknowledged that others lack.
+            change_partitions(draft, |_change, _settings, before| !before.eligible.is_empty());
+        }
         Ok(())
+    }
+
+    fn check_min_in_sync(self, value: Option<&str>) -> Result<(), AlterError> {
+        match self {
+            Target::Broker(Some(_)) => Err(AlterError::BrokerMinInSync),
+            Target::Broker(None) if value.is_none() => Err(AlterError::NoMinInSync),
+            Target::Topic(_) | Target::Broker(None) => Ok(()),
+        }
     }
 }
 

@@ -408,7 +408,9 @@ proptest! {
         }
         let mut replayed = Cluster::default();
         live(&mut replayed, &log);
-        prop_assert_eq!(replayed, lived);
+        prop_assert_eq!(&replayed, &lived);
+        let facts = lived.facts();
+        prop_assert_eq!(Cluster::restored(Default::default(), lived.version(), &facts), lived);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Topics come and go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use brooklet_types::{BrokerId, ErrorCode, NameError, TopicId, TopicName, limits};
 
@@ -8,7 +8,9 @@ use super::partition::{self, AssignmentError};
 use super::setting::{AlterError, check_topic_settings};
 use super::{Decision, Draft};
 use crate::cluster::{Cluster, Topic};
-use crate::record::MetaRecord;
+use crate::partition::Assignment;
+use crate::placement::PlacementError;
+use crate::record::{CLUSTER_LEVEL, ClusterRecord, MetaRecord};
 use crate::setting::topic;
 
 /// One topic somebody wants.
@@ -74,6 +76,9 @@ pub enum CreateTopicError {
          {wanted} cannot be reached because only {brokers} broker(s) are registered."
     )]
     TooManyReplicas { wanted: i16, brokers: usize },
+    /// The cluster has not the brokers.
+    #[error("Unable to replicate the partition {wanted} time(s): {error}")]
+    Placement { wanted: u16, error: PlacementError },
     /// Numbers besides an assignment.
     #[error("A manual partition assignment was specified, but {what} was not set to -1.")]
     NumbersAndAssignment { what: &'static str },
@@ -134,6 +139,7 @@ impl CreateTopicError {
             CreateTopicError::NoReplicas | CreateTopicError::TooManyReplicas { .. } => {
                 ErrorCode::InvalidReplicationFactor
             }
+            CreateTopicError::Placement { error, .. } => error.code(),
             CreateTopicError::NumbersAndAssignment { .. } => ErrorCode::InvalidRequest,
             CreateTopicError::Assignment(error) => error.code(),
             CreateTopicError::Setting(error) => error.code(),
@@ -207,14 +213,21 @@ fn create_topic(draft: &mut Draft, wanted: &NewTopic) -> Result<CreatedTopic, Cr
     }
     let settings = check_topic_settings(&wanted.settings)?;
     let base = settings.iter().find(|(name, _)| name == topic::VIEW_OF).map(|(_, base)| base);
-    let partitions = match base {
-        Some(base) => shown_partitions(&draft.cluster, base, wanted)?,
-        None => partition_count(&draft.cluster, wanted)?,
+    let id = wanted.id;
+    let record = if base.is_none() && draft.cluster.level() >= CLUSTER_LEVEL {
+        let partitions = placed_topic(&draft.cluster, wanted)?;
+        ClusterRecord::TopicPlaced { id, name, partitions, settings }.into()
+    } else {
+        let partitions = match base {
+            Some(base) => shown_partitions(&draft.cluster, base, wanted)?,
+            None => partition_count(&draft.cluster, wanted)?,
+        };
+        MetaRecord::TopicCreated { id, name, partitions, settings }
     };
     if let Some(problem) = &wanted.refused {
         return Err(CreateTopicError::Plugins(problem.clone()));
     }
-    draft.push(MetaRecord::TopicCreated { id: wanted.id, name, partitions, settings });
+    draft.push(record);
     let topic = draft.cluster.topic_by_id(wanted.id).expect("it was just created");
     Ok(CreatedTopic { topic: topic.as_ref().clone() })
 }
@@ -259,29 +272,14 @@ fn colliding(cluster: &Cluster, name: &TopicName) -> Option<TopicName> {
     cluster.topics().map(|topic| &topic.name).find(|other| same(other.as_str())).cloned()
 }
 
+/// How many partitions a topic has on a broker that is alone.
 fn partition_count(cluster: &Cluster, wanted: &NewTopic) -> Result<u32, CreateTopicError> {
     if !wanted.assignments.is_empty() {
-        if wanted.replication_factor != -1 {
-            let what = "replication factor";
-            return Err(CreateTopicError::NumbersAndAssignment { what });
-        }
-        if wanted.partitions != -1 {
-            return Err(CreateTopicError::NumbersAndAssignment { what: "number of partitions" });
-        }
-        return Ok(assigned_count(cluster, &wanted.assignments)?);
+        return check_assignments(cluster, wanted);
     }
-    if wanted.replication_factor < -1 || wanted.replication_factor == 0 {
-        return Err(CreateTopicError::NoReplicas);
-    }
-    let partitions = match wanted.partitions {
-        -1 => default_partitions(cluster),
-        count => {
-            let count = u32::try_from(count).ok().filter(|count| *count > 0);
-            count.ok_or(CreateTopicError::NoPartitions)?
-        }
-    };
+    let (partitions, copies) = numbers(cluster, wanted)?;
     // One broker, one copy: the default is taken as what can be had, the number as a demand.
-    if wanted.replication_factor > 1 {
+    if copies.is_some_and(|copies| copies > 1) {
         let brokers = cluster.brokers().len();
         return Err(CreateTopicError::TooManyReplicas {
             wanted: wanted.replication_factor,
@@ -291,23 +289,77 @@ fn partition_count(cluster: &Cluster, wanted: &NewTopic) -> Result<u32, CreateTo
     Ok(partitions)
 }
 
+/// Who keeps the partitions of a topic in a cluster.
+fn placed_topic(cluster: &Cluster, wanted: &NewTopic) -> Result<Vec<Assignment>, CreateTopicError> {
+    if wanted.assignments.is_empty() {
+        let (partitions, copies) = numbers(cluster, wanted)?;
+        let copies = copies.unwrap_or_else(|| default_copies(cluster));
+        let entropy = partition::entropy(wanted.id, 0);
+        let placed = partition::placed_partitions(cluster, partitions, copies, entropy);
+        return placed.map_err(|error| CreateTopicError::Placement { wanted: copies, error });
+    }
+    check_assignments(cluster, wanted)?;
+    let mut assignments: Vec<&(i32, Vec<i32>)> = wanted.assignments.iter().collect();
+    assignments.sort_unstable_by_key(|(number, _)| *number);
+    let assigned = assignments.into_iter().enumerate();
+    let assigned = assigned
+        .map(|(index, (_, replicas))| partition::assigned_partition(cluster, index, replicas));
+    Ok(assigned.collect::<Result<_, _>>()?)
+}
+
+/// How many partitions, and how many copies of each; none leaves that to us.
+fn numbers(cluster: &Cluster, wanted: &NewTopic) -> Result<(u32, Option<u16>), CreateTopicError> {
+    let copies = match wanted.replication_factor {
+        -1 => None,
+        copies => {
+            let copies = u16::try_from(copies).ok().filter(|copies| *copies > 0);
+            Some(copies.ok_or(CreateTopicError::NoReplicas)?)
+        }
+    };
+    let partitions = match wanted.partitions {
+        -1 => default_partitions(cluster),
+        count => {
+            let count = u32::try_from(count).ok().filter(|count| *count > 0);
+            count.ok_or(CreateTopicError::NoPartitions)?
+        }
+    };
+    Ok((partitions, copies))
+}
+
+fn default_copies(cluster: &Cluster) -> u16 {
+    let configured = cluster.configured().get("default.replication.factor");
+    configured.and_then(|value| value.trim().parse().ok()).unwrap_or(1)
+}
+
 fn default_partitions(cluster: &Cluster) -> u32 {
     let configured = cluster.configured().get("num.partitions");
     configured.and_then(|value| value.trim().parse().ok()).unwrap_or(1)
 }
 
-fn assigned_count(
-    cluster: &Cluster,
-    assignments: &[(i32, Vec<i32>)],
-) -> Result<u32, AssignmentError> {
-    for (_, replicas) in assignments {
-        partition::check_assignment(cluster, replicas)?;
+/// Checks who is to keep a topic's partitions, and counts them.
+fn check_assignments(cluster: &Cluster, wanted: &NewTopic) -> Result<u32, CreateTopicError> {
+    if wanted.replication_factor != -1 {
+        return Err(CreateTopicError::NumbersAndAssignment { what: "replication factor" });
     }
-    let mut numbers: Vec<i32> = assignments.iter().map(|(number, _)| *number).collect();
-    numbers.sort_unstable();
-    let count = u32::try_from(numbers.len()).map_err(|_| AssignmentError::NotConsecutive)?;
+    if wanted.partitions != -1 {
+        return Err(CreateTopicError::NumbersAndAssignment { what: "numPartitions" });
+    }
+    let mut numbers = BTreeSet::new();
+    let expected = wanted.assignments.first().map_or(0, |(_, replicas)| replicas.len());
+    for (number, replicas) in &wanted.assignments {
+        if !numbers.insert(*number) {
+            return Err(AssignmentError::PartitionTwice(*number).into());
+        }
+        partition::check_assignment(cluster, replicas)?;
+        if replicas.len() != expected {
+            return Err(AssignmentError::Uneven { got: replicas.len(), expected }.into());
+        }
+    }
     let in_order = (0i32..).zip(&numbers).all(|(expected, number)| expected == *number);
-    if in_order { Ok(count) } else { Err(AssignmentError::NotConsecutive) }
+    if !in_order {
+        return Err(AssignmentError::NotConsecutive.into());
+    }
+    Ok(u32::try_from(numbers.len()).map_err(|_| AssignmentError::NotConsecutive)?)
 }
 
 /// Deletes topics, each by itself.

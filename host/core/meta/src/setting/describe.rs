@@ -82,15 +82,16 @@ impl Described {
 /// Every setting of a topic, as broker `this` sees it.
 pub fn describe_topic(cluster: &Cluster, this: BrokerId, topic: &Topic) -> Vec<Described> {
     let describe = |setting: &'static Setting| {
-        Described::new(setting, topic_chain(cluster, this, &topic.settings, setting))
+        Described::new(setting, topic_chain(cluster, Some(this), &topic.settings, setting))
     };
     topic::SETTINGS.iter().map(describe).collect()
 }
 
 /// Every setting of broker `this`.
 pub fn describe_broker(cluster: &Cluster, this: BrokerId) -> Vec<Described> {
-    let describe =
-        |setting: &'static Setting| Described::new(setting, broker_chain(cluster, this, setting));
+    let describe = |setting: &'static Setting| {
+        Described::new(setting, broker_chain(cluster, Some(this), setting))
+    };
     broker::SETTINGS.iter().map(describe).collect()
 }
 
@@ -105,10 +106,10 @@ pub fn describe_broker_defaults(cluster: &Cluster) -> Vec<Described> {
     cluster.broker_defaults().iter().filter_map(describe).collect()
 }
 
-/// The value of a topic's setting that is in effect.
+/// The value of a topic's setting that is in effect; without a broker, whatever brokers have of their own.
 pub(crate) fn topic_value(
     cluster: &Cluster,
-    this: BrokerId,
+    this: Option<BrokerId>,
     own: &Settings,
     setting: &'static Setting,
 ) -> String {
@@ -119,7 +120,7 @@ pub(crate) fn topic_value(
 
 fn topic_chain(
     cluster: &Cluster,
-    this: BrokerId,
+    this: Option<BrokerId>,
     own: &Settings,
     setting: &'static Setting,
 ) -> Vec<Synonym> {
@@ -134,9 +135,14 @@ fn topic_chain(
     chain
 }
 
-fn broker_chain(cluster: &Cluster, this: BrokerId, setting: &'static Setting) -> Vec<Synonym> {
+fn broker_chain(
+    cluster: &Cluster,
+    this: Option<BrokerId>,
+    setting: &'static Setting,
+) -> Vec<Synonym> {
     let name = setting.name;
-    let dynamic = cluster.broker(this).and_then(|broker| broker.settings.get(name));
+    let broker = this.and_then(|this| cluster.broker(this));
+    let dynamic = broker.and_then(|broker| broker.settings.get(name));
     let everywhere = cluster.broker_defaults().get(name);
     let configured = cluster.configured().get(name);
     let places =

@@ -75,7 +75,29 @@ pub enum Compression {
     Zstd { level: i32 },
 }
 
+/// What the controller asks of a topic's settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplicationSettings {
+    /// `min.insync.replicas`
+    pub min_in_sync_replicas: u32,
+    /// `unclean.leader.election.enable`
+    pub unclean_elections: bool,
+    /// `brooklet.flush`
+    pub flush: Flush,
+}
+
 impl Cluster {
+    /// The settings of `topic` as the controller works with them: no broker's own count, because all have to
+    /// agree on them.
+    pub fn replication(&self, topic: &Topic) -> ReplicationSettings {
+        let read = Reader { cluster: self, this: None, own: &topic.settings };
+        ReplicationSettings {
+            min_in_sync_replicas: read.count("min.insync.replicas"),
+            unclean_elections: read.flag("unclean.leader.election.enable"),
+            flush: read.flush(),
+        }
+    }
+
     /// The settings of `topic` as broker `this` works with them.
     pub fn effective(&self, this: BrokerId, topic: &Topic) -> EffectiveTopicSettings {
         EffectiveTopicSettings::of(self, this, &topic.settings)
@@ -85,7 +107,7 @@ impl Cluster {
 impl EffectiveTopicSettings {
     /// The settings of a topic with these settings of its own.
     pub fn of(cluster: &Cluster, this: BrokerId, own: &Settings) -> EffectiveTopicSettings {
-        let read = Reader { cluster, this, own };
+        let read = Reader { cluster, this: Some(this), own };
         let policies = read.value("cleanup.policy");
         let ratio = read.value("min.cleanable.dirty.ratio").trim().parse::<f64>().unwrap_or(0.5);
         let retention_bytes = u64::try_from(read.long("retention.bytes")).ok().map(ByteSize);
@@ -95,7 +117,7 @@ impl EffectiveTopicSettings {
             compact: kind::items(&policies).contains(&"compact"),
             compression: read.compression(),
             delete_retention_ms: read.long("delete.retention.ms"),
-            flush: if read.value("brooklet.flush") == "os" { Flush::Os } else { Flush::Sync },
+            flush: read.flush(),
             index_interval_bytes: read.count("index.interval.bytes"),
             max_compaction_lag_ms: read.long("max.compaction.lag.ms"),
             max_message_bytes: read.count("max.message.bytes"),
@@ -122,7 +144,8 @@ fn permille(ratio: f64) -> u32 {
 
 struct Reader<'a> {
     cluster: &'a Cluster,
-    this: BrokerId,
+    /// Whose own settings count too.
+    this: Option<BrokerId>,
     own: &'a Settings,
 }
 
@@ -138,6 +161,10 @@ impl Reader<'_> {
         setting.default.expect("every topic setting has a default").to_owned()
     }
 
+    fn flag(&self, name: &str) -> bool {
+        self.value(name).trim().eq_ignore_ascii_case("true")
+    }
+
     fn long(&self, name: &str) -> i64 {
         self.value(name).trim().parse().expect("checked as a LONG or INT")
     }
@@ -148,6 +175,10 @@ impl Reader<'_> {
 
     fn level(&self, name: &str) -> i32 {
         i32::try_from(self.long(name)).expect("checked as an INT")
+    }
+
+    fn flush(&self) -> Flush {
+        if self.value("brooklet.flush") == "os" { Flush::Os } else { Flush::Sync }
     }
 
     fn compression(&self) -> Compression {

@@ -80,7 +80,8 @@ pub(super) fn read(record: MetadataRecord) -> Option<MetaRecord> {
         | MetadataRecord::TopicDeleted { .. }
         | MetadataRecord::TopicSettingsChanged { .. }
         | MetadataRecord::BrokerSettingsChanged { .. }
-        | MetadataRecord::ProducerIdsAllotted { .. } => return None,
+        | MetadataRecord::ProducerIdsAllotted { .. }
+        | MetadataRecord::Cluster(_) => return None,
     })
 }
 
@@ -116,7 +117,7 @@ fn read_entity(parts: Vec<(String, Option<String>)>) -> Option<QuotaEntity> {
 mod tests {
     use brooklet_types::Offset;
 
-    use super::super::{metadata_record, read_metadata_record};
+    use super::super::{metadata_record, read_metadata_decision};
     use super::*;
 
     fn acl() -> Acl {
@@ -159,7 +160,7 @@ mod tests {
         for record in records {
             let (key, value) = metadata_record(&record);
             assert_eq!(key, None);
-            assert_eq!(read_metadata_record(Offset::new(0), value).unwrap(), record);
+            assert_eq!(read_metadata_decision(Offset::new(0), value).unwrap(), [record]);
         }
     }
 
@@ -176,7 +177,7 @@ mod tests {
         ];
         for record in later {
             let value = record.encode().unwrap();
-            let refused = read_metadata_record(Offset::new(7), Some(value)).unwrap_err();
+            let refused = read_metadata_decision(Offset::new(7), Some(value)).unwrap_err();
             assert!(
                 refused.to_string().contains("at offset 7: a rule, user or quota"),
                 "{refused}"

@@ -16,7 +16,8 @@ use brooklet_shard::input::{
 };
 use brooklet_shard::output::{Event, Output, Produced, Refusal, Reply};
 use brooklet_shard::{
-    CompactionSettings, Identity, Journaled, Metadata, Shard, ShardSettings, SyncJob,
+    ClusterId, CompactionSettings, DirectoryId, Identity, Journaled, Metadata, QuorumSeed, Shard,
+    ShardSettings, SyncJob,
 };
 use brooklet_types::{
     BrokerId, ByteSize, ErrorCode, Instant, LeaderEpoch, Offset, PartitionIndex, Timestamp,
@@ -26,9 +27,16 @@ use brooklet_wire::batch::{self, BatchBuilder};
 use brooklet_wire::compress::Codec;
 
 mod compaction;
+mod quorum;
 
 const BROKER: BrokerId = BrokerId(1);
 const CLOCK: Timestamp = Timestamp(1_000_000);
+const SEED: QuorumSeed = QuorumSeed {
+    cluster: ClusterId([1; 16]),
+    directory: DirectoryId([2; 16]),
+    entropy: 3,
+    joins: false,
+};
 const TOPIC: TopicId = TopicId([9; 16]);
 
 /// A shard, its disk, and what it has said that nobody has looked at yet.
@@ -50,7 +58,8 @@ impl Bench {
 
     /// Whether the last stop was clean decides whether a new epoch of leaders begins.
     fn start_after(disk: MemoryDisk, clean: bool) -> Bench {
-        let metadata = Metadata::start(&disk, Cluster::default(), BROKER, clean, CLOCK).unwrap();
+        let metadata =
+            Metadata::start(&disk, Cluster::default(), BROKER, clean, (CLOCK, SEED)).unwrap();
         disk.create_folder("journal").unwrap();
         let (journal, entries) = Journal::open(&disk, "journal/0", ByteSize::mib(1)).unwrap();
         let mut journaled = Journaled { journal, recovered: Default::default() };
@@ -109,6 +118,7 @@ impl Bench {
                 Output::Reply { ticket, reply } => self.replies.push((ticket, reply)),
                 Output::Sync(job) => self.syncs.push(job),
                 Output::ClusterChanged(cluster) => self.follow(cluster),
+                Output::SendToBroker { .. } => panic!("there is no other broker"),
                 Output::WriteBack { dirty, .. } => dirty.sync().unwrap(),
                 Output::Compact { partition, topic, job } => {
                     assert_eq!(topic.as_str(), "flights");

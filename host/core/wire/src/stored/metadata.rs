@@ -1,13 +1,22 @@
-//! `__cluster_metadata`: our own records of what the cluster is. Format version 1.
+//! `__cluster_metadata`: our own records of what the cluster is. Format versions 1 and 2.
 //!
-//! A record is a value without a key: `version i8 · kind i8 · fields`, with the primitives of Kafka's
+//! A record is a value without a key: `version i8 = 1 · kind i8 · fields`, with the primitives of Kafka's
 //! flexible messages. A kind's fields never change; a new need is a new kind.
+//!
+//! A decision is what stands or falls together. One that came to several facts is a value of version 2: `version
+//! i8 = 2 · count · as many values of version 1, each behind its length`. One that came to a single fact is a
+//! value of version 1, one that came to none has no value.
+
+pub mod cluster;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
 use bytes::Bytes;
 use kafka_wire_core::{BufferTarget, DecodeError, Decoder, EncodeError, Encoder, Uuid};
 
+use self::cluster::ClusterRecord;
 use super::{StoredError, read, text, written};
 
 /// A fact about the cluster, as it is stored.
@@ -44,6 +53,8 @@ pub enum MetadataRecord {
     UserRemoved { user: String, hash: i8 },
     /// A quota has this limit; `None` takes it away. Kinds as in AlterClientQuotas; no name is the default.
     QuotaSet { entity: Vec<(String, Option<String>)>, key: String, limit: Option<f64> },
+    /// What came with clusters.
+    Cluster(ClusterRecord),
 }
 
 /// A rule, with the numbers that Kafka's wire gives its parts.
@@ -63,6 +74,8 @@ pub type Changes = Vec<(String, Option<String>)>;
 
 const WHAT: &str = "metadata record";
 const VERSION: i8 = 1;
+/// The version of a value with several facts in it.
+const SEVERAL: i8 = 2;
 
 impl MetadataRecord {
     /// Reads a record's value.
@@ -70,7 +83,7 @@ impl MetadataRecord {
         let (version, kind) =
             read(WHAT, value.clone(), |decoder| Ok((decoder.read_i8()?, decoder.read_i8()?)))?;
         if version != VERSION {
-            let (version, newest) = (version.into(), VERSION.into());
+            let (version, newest) = (version.into(), SEVERAL.into());
             return Err(StoredError::UnknownVersion { what: WHAT, version, newest });
         }
         let record = read(WHAT, value, |decoder| {
@@ -88,6 +101,35 @@ impl MetadataRecord {
         })
     }
 
+    /// Reads the value of a decision: every fact it came to.
+    pub fn decode_decision(value: Option<Bytes>) -> Result<Vec<MetadataRecord>, StoredError> {
+        let Some(value) = value else { return Ok(Vec::new()) };
+        if value.first().copied() != Some(SEVERAL.cast_unsigned()) {
+            return Ok(vec![MetadataRecord::decode(value)?]);
+        }
+        let values = read(WHAT, value, |decoder| {
+            decoder.read_i8()?;
+            let count = decoder.read_compact_array_len()?;
+            decoder.read_vec(count, Decoder::read_compact_bytes)
+        })?;
+        values.into_iter().map(MetadataRecord::decode).collect()
+    }
+
+    /// Writes the value of a decision that came to these facts.
+    pub fn encode_decision(records: &[MetadataRecord]) -> Result<Option<Bytes>, StoredError> {
+        if records.len() < 2 {
+            return records.first().map(MetadataRecord::encode).transpose();
+        }
+        let values: Vec<Bytes> =
+            records.iter().map(MetadataRecord::encode).collect::<Result<_, _>>()?;
+        let value = written(WHAT, |encoder| {
+            encoder.write_i8(SEVERAL)?;
+            encoder.write_compact_array_len(values.len())?;
+            values.iter().try_for_each(|value| encoder.write_compact_bytes(value))
+        })?;
+        Ok(Some(value))
+    }
+
     fn write(&self, encoder: &mut Encoder<BufferTarget<'_>>) -> Result<(), EncodeError> {
         match self {
             MetadataRecord::BrokerStarted { broker, clean } => {
@@ -100,11 +142,7 @@ impl MetadataRecord {
                 encoder.write_uuid(Uuid::from_bytes(*id))?;
                 encoder.write_compact_string(&text(name))?;
                 encoder.write_u32(*partitions)?;
-                encoder.write_compact_array_len(settings.len())?;
-                settings.iter().try_for_each(|(name, value)| {
-                    encoder.write_compact_string(&text(name))?;
-                    encoder.write_compact_string(&text(value))
-                })
+                write_values(encoder, settings)
             }
             MetadataRecord::PartitionsAdded { id, total } => {
                 encoder.write_i8(2)?;
@@ -157,6 +195,7 @@ impl MetadataRecord {
                 encoder.write_bool(limit.is_some())?;
                 encoder.write_i64(limit.unwrap_or_default().to_bits().cast_signed())
             }
+            MetadataRecord::Cluster(record) => record.write(encoder),
         }
     }
 }
@@ -177,6 +216,7 @@ impl fmt::Debug for MetadataRecord {
             MetadataRecord::UserSet { .. } => "UserSet",
             MetadataRecord::UserRemoved { .. } => "UserRemoved",
             MetadataRecord::QuotaSet { .. } => "QuotaSet",
+            MetadataRecord::Cluster(record) => record.kind_name(),
         };
         formatter.write_str(kind)
     }
@@ -193,13 +233,7 @@ fn fields(decoder: &mut Decoder, kind: i8) -> Result<Option<MetadataRecord>, Dec
             id: decoder.read_uuid()?.to_bytes(),
             name: decoder.read_compact_string()?.into_string(),
             partitions: decoder.read_u32()?,
-            settings: {
-                let count = decoder.read_compact_array_len()?;
-                decoder.read_vec(count, |decoder| {
-                    let name = decoder.read_compact_string()?.into_string();
-                    Ok((name, decoder.read_compact_string()?.into_string()))
-                })?
-            },
+            settings: read_values(decoder)?,
         },
         2 => MetadataRecord::PartitionsAdded {
             id: decoder.read_uuid()?.to_bytes(),
@@ -239,7 +273,7 @@ fn fields(decoder: &mut Decoder, kind: i8) -> Result<Option<MetadataRecord>, Dec
             let limit = f64::from_bits(decoder.read_i64()?.cast_unsigned());
             MetadataRecord::QuotaSet { entity, key, limit: set.then_some(limit) }
         }
-        _ => return Ok(None),
+        kind => return Ok(cluster::fields(decoder, kind)?.map(MetadataRecord::Cluster)),
     }))
 }
 
@@ -274,6 +308,25 @@ fn read_acl(decoder: &mut Decoder) -> Result<StoredAcl, DecodeError> {
     })
 }
 
+fn write_values(
+    encoder: &mut Encoder<BufferTarget<'_>>,
+    settings: &[(String, String)],
+) -> Result<(), EncodeError> {
+    encoder.write_compact_array_len(settings.len())?;
+    settings.iter().try_for_each(|(name, value)| {
+        encoder.write_compact_string(&text(name))?;
+        encoder.write_compact_string(&text(value))
+    })
+}
+
+fn read_values(decoder: &mut Decoder) -> Result<Vec<(String, String)>, DecodeError> {
+    let count = decoder.read_compact_array_len()?;
+    decoder.read_vec(count, |decoder| {
+        let name = decoder.read_compact_string()?.into_string();
+        Ok((name, decoder.read_compact_string()?.into_string()))
+    })
+}
+
 fn write_changes(
     encoder: &mut Encoder<BufferTarget<'_>>,
     changes: &Changes,
@@ -292,104 +345,4 @@ fn read_changes(decoder: &mut Decoder) -> Result<Changes, DecodeError> {
         let value = decoder.read_compact_nullable_string()?;
         Ok((name, value.map(|value| value.into_string())))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn every_kind() -> Vec<MetadataRecord> {
-        let id = [3; 16];
-        let changes = vec![("a".to_owned(), Some("1".to_owned())), ("b".to_owned(), None)];
-        vec![
-            MetadataRecord::BrokerStarted { broker: 1, clean: false },
-            MetadataRecord::TopicCreated {
-                id,
-                name: "flights".into(),
-                partitions: 12,
-                settings: vec![("cleanup.policy".into(), "compact".into())],
-            },
-            MetadataRecord::PartitionsAdded { id, total: 24 },
-            MetadataRecord::TopicDeleted { id },
-            MetadataRecord::TopicSettingsChanged { id, changes: changes.clone() },
-            MetadataRecord::BrokerSettingsChanged { broker: None, changes: changes.clone() },
-            MetadataRecord::BrokerSettingsChanged { broker: Some(2), changes },
-            MetadataRecord::ProducerIdsAllotted { next: 2000 },
-            MetadataRecord::AclAdded { acl: acl() },
-            MetadataRecord::AclRemoved { acl: acl() },
-            MetadataRecord::UserSet {
-                user: "ada".into(),
-                hash: 1,
-                salt: Bytes::from_static(b"salt"),
-                stored_key: Bytes::from_static(&[7; 32]),
-                server_key: Bytes::from_static(&[9; 32]),
-                iterations: 4096,
-            },
-            MetadataRecord::UserRemoved { user: "ada".into(), hash: 2 },
-            MetadataRecord::QuotaSet {
-                entity: vec![("user".into(), Some("ada".into())), ("client-id".into(), None)],
-                key: "request_percentage".into(),
-                limit: Some(0.5),
-            },
-            MetadataRecord::QuotaSet {
-                entity: vec![("ip".into(), None)],
-                key: "connection_creation_rate".into(),
-                limit: None,
-            },
-        ]
-    }
-
-    fn acl() -> StoredAcl {
-        StoredAcl {
-            resource: 2,
-            pattern: 4,
-            name: "fl".into(),
-            principal: "User:ada".into(),
-            host: "*".into(),
-            operation: 3,
-            permission: 3,
-        }
-    }
-
-    #[test]
-    fn every_kind_comes_back_as_it_was_written_and_never_from_less() {
-        for record in every_kind() {
-            let bytes = record.encode().unwrap();
-            assert_eq!(MetadataRecord::decode(bytes.clone()).unwrap(), record);
-            for cut in 0..bytes.len() {
-                let shorter = MetadataRecord::decode(bytes.slice(..cut));
-                assert!(shorter.is_err(), "{record:?} cut to {cut} bytes");
-            }
-        }
-    }
-
-    #[test]
-    fn the_bytes_of_version_1_never_change() {
-        let mut kinds = every_kind();
-        let added = kinds.split_off(8);
-        for (kinds, golden) in [(kinds, GOLDEN), (added, GOLDEN_ADDED)] {
-            let bytes: Vec<u8> =
-                kinds.iter().flat_map(|record| record.encode().unwrap().to_vec()).collect();
-            assert_eq!(crate::checksum::of(&bytes), golden, "{bytes:02x?}");
-        }
-    }
-
-    /// The checksum of the first kinds, back to back. A change here is a change of the format.
-    const GOLDEN: u32 = 2_895_074_207;
-
-    /// The same of those that came with access control.
-    const GOLDEN_ADDED: u32 = 825_078_527;
-
-    #[test]
-    fn keys_are_not_printed() {
-        assert!(every_kind().iter().all(|record| !format!("{record:?}").contains('7')));
-    }
-
-    #[test]
-    fn what_a_later_release_wrote_is_named() {
-        let kind = MetadataRecord::decode(Bytes::from_static(&[1, 99])).unwrap_err();
-        assert!(kind.to_string().contains("unknown kind 99"), "{kind}");
-        let version = MetadataRecord::decode(Bytes::from_static(&[2, 0])).unwrap_err();
-        assert!(version.to_string().contains("version 2"), "{version}");
-    }
 }

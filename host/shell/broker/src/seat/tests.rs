@@ -10,7 +10,9 @@ use brooklet_meta::decide::Decision;
 use brooklet_meta::{Cluster, MetaRecord};
 use brooklet_shard::input::{Acks, Fetch, FetchPartition, Produce};
 use brooklet_shard::start::{ShardPlan, start};
-use brooklet_shard::{CompactionSettings, MetadataRequest, ShardSettings, SyncJob};
+use brooklet_shard::{
+    ClusterId, CompactionSettings, DirectoryId, MetadataRequest, QuorumSeed, ShardSettings, SyncJob,
+};
 use brooklet_types::{
     BrokerId, ByteSize, Offset, PartitionIndex, Timestamp, TopicId, TopicName, TopicPartition,
 };
@@ -57,6 +59,12 @@ impl Bench {
             settings,
             journal_bytes: ByteSize::mib(1),
             cluster: Cluster::default(),
+            quorum: QuorumSeed {
+                cluster: ClusterId([1; 16]),
+                directory: DirectoryId([2; 16]),
+                entropy: 3,
+                joins: false,
+            },
         };
         let disk = MemoryDisk::default();
         let mut started = start(&disk, plan, clock.now(), clock.timestamp()).unwrap();

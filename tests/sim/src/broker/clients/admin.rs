@@ -9,7 +9,7 @@ use brooklet_shard::output::Reply;
 use brooklet_shard::{GROUPS_TOPIC, MetadataRequest};
 use brooklet_types::{ErrorCode, Offset, TopicId, TopicPartition};
 
-use crate::broker::client::{Answer, Client, Context, pick};
+use crate::broker::client::{Answer, Client, Context};
 use crate::broker::promises::records::place;
 use crate::prng::Prng;
 
@@ -83,7 +83,7 @@ impl Admin {
             return self.delete_groups(ctx);
         }
         let all = ctx.partitions(|name| name.starts_with("data"));
-        let Some(partition) = pick(ctx.prng, &all).copied() else { return };
+        let Some(partition) = ctx.prng.pick(&all).copied() else { return };
         let here = place(partition);
         let topic = ctx.cluster.topic_by_id(partition.topic).expect("just listed").name.clone();
         match ctx.prng.below(10) {
@@ -165,7 +165,7 @@ fn other_setting(prng: &mut Prng) -> (String, String) {
         ("segment.index.bytes", "8"),
         ("max.message.bytes", "100000"),
     ];
-    let (name, value) = *pick(prng, &table).expect("a table with lines");
+    let (name, value) = *prng.pick(&table).expect("a table with lines");
     (name.to_owned(), value.to_owned())
 }
 

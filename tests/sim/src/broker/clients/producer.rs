@@ -93,7 +93,7 @@ impl Producer {
         let several = if ctx.prng.chance(50) { 1 } else { PARTITIONS_MAX };
         let mut chosen = Vec::new();
         for _ in 0..=ctx.prng.below(several) {
-            let partition = super::super::client::pick(ctx.prng, &all).copied();
+            let partition = ctx.prng.pick(&all).copied();
             chosen.extend(partition.filter(|partition| !chosen.contains(partition)));
         }
         // One question for each shard.
