@@ -417,8 +417,8 @@ fn begin<D: Disk>(
     write(log, &Entry { index, term, payload: Payload::Empty }, clock)?;
     log.sync()?;
     let mark = Mark { index, term, members: files::only(broker, directory) };
+    // The vote for ourselves, which comes next, says the rest; and until then a member that is alone is known by its start.
     files::write_start(disk, &mark, &[])?;
-    files::write_state(disk, directory, hard_state)?;
     Ok(Kept { directory, hard_state, start: Some(Start { mark, image: Bytes::new() }) })
 }
 

@@ -181,7 +181,7 @@ pub async fn run_extended(
     register(&mut registry);
     let metrics = Arc::new(Metrics::register(&mut registry));
     let (counting, asked) = (Arc::clone(&metrics), Arc::clone(&hooks));
-    let running =
+    let mut running =
         start::start(disk.clone(), plan(&config, &cluster_id), clock.clone(), counting, asked)
             .await?;
     users::create_first(&running.shards, &config.access.first_users).await?;
@@ -205,6 +205,7 @@ pub async fn run_extended(
         shutdown: stop.clone(),
     });
     context.follow_plugins().await;
+    running.begin_cleaning();
     let asks_for_password = |listener: &ListenerConfig| {
         let mechanisms = listener.sasl.iter().flat_map(|sasl| &sasl.mechanisms);
         mechanisms.into_iter().any(|mechanism| *mechanism != Mechanism::OauthBearer)
