@@ -10,6 +10,8 @@ use bytes::Bytes;
 
 use super::*;
 
+mod seeds;
+
 /// As long as the quorum's own ticks.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -19,6 +21,8 @@ struct Node {
     cluster: Arc<Cluster>,
     replies: BTreeMap<Ticket, MetadataReply>,
     events: Vec<Event>,
+    /// Where syncs take their time: the one under way.
+    sync: Option<SyncJob<MemoryDisk>>,
 }
 
 /// Brokers, numbered from 1.
@@ -30,6 +34,8 @@ struct Net {
     /// Who hears nothing and is not heard.
     cut_off: BTreeSet<i32>,
     next_ticket: Ticket,
+    /// Whether a sync is done only when somebody says so.
+    slow: bool,
 }
 
 fn member(broker: i32) -> Member {
@@ -40,7 +46,7 @@ fn member(broker: i32) -> Member {
 impl Net {
     fn new() -> Net {
         let (nodes, wire, cut_off) = (BTreeMap::new(), VecDeque::new(), BTreeSet::new());
-        Net { now: Instant::from_millis(1), nodes, wire, cut_off, next_ticket: 1 }
+        Net { now: Instant::from_millis(1), nodes, wire, cut_off, next_ticket: 1, slow: false }
     }
 
     /// Three brokers in one quorum. The first has begun it alone.
@@ -87,16 +93,22 @@ impl Net {
             cluster,
             replies: BTreeMap::new(),
             events: Vec::new(),
+            sync: None,
         };
         self.nodes.insert(broker, node);
     }
 
     /// The power goes: what was not synced is lost.
     fn crash(&mut self, broker: i32) -> MemoryDisk {
+        self.crash_keeping(broker, |_| 0)
+    }
+
+    /// The power goes: of so many writes that were not synced, `kept` are there.
+    fn crash_keeping(&mut self, broker: i32, mut kept: impl FnMut(usize) -> usize) -> MemoryDisk {
         let node = self.nodes.remove(&broker).unwrap();
         drop(node.shard);
         self.wire.retain(|(from, to, _)| *from != broker && *to != broker);
-        node.disk.crash(|_, _| 0, false);
+        node.disk.crash(|_, count| kept(count), false);
         node.disk
     }
 
@@ -114,6 +126,9 @@ impl Net {
                         assert!(node.replies.insert(ticket, reply).is_none(), "answered twice");
                     }
                     Output::Reply { .. } => {}
+                    Output::Sync(job) if self.slow => {
+                        assert!(node.sync.replace(job).is_none(), "one sync at a time");
+                    }
                     Output::Sync(job) => {
                         job.run().unwrap();
                         inputs.push_back(Input::Synced { id: job.id });
