@@ -23,6 +23,9 @@ use crate::metrics::RoomMetrics;
 use crate::role::{Introduction, Role};
 use instance::Instance;
 
+/// Who is let go says goodbye first, which takes longer than this only where something is wrong.
+const GOODBYE_WAIT: Duration = Duration::from_secs(2);
+
 /// How long an instance may have nothing to do.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// Instances up to which one is kept that nobody has called yet.
@@ -434,7 +437,10 @@ async fn sweep<R: Role>(room: Weak<Room<R>>) {
         match room.upgrade() {
             Some(room) if room.let_go() => {}
             Some(room) => {
-                if room.engine.slots().taken() == 0 {
+                let engine = Arc::clone(&room.engine);
+                drop(room);
+                tokio::time::sleep(GOODBYE_WAIT).await;
+                if engine.slots().comes_to_rest() {
                     // Nobody runs: most of what is left of plugins is the code that runs and compiles them.
                     tokio::task::spawn_blocking(brooklet_io::memory::give_back_program);
                 }

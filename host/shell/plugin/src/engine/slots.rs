@@ -3,6 +3,7 @@
 //! **Invariants.** An instance that has nothing to do is in nobody's way: when there is no room left it goes, whoever's
 //! it is.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(crate) struct Slots {
     free: Arc<Semaphore>,
     /// Protects who may be keeping instances; taken when one comes and when there is no room.
     tenants: Mutex<Tenants>,
+    /// Whether somebody has seen that all places are free, and none was taken since.
+    at_rest: AtomicBool,
 }
 
 #[derive(Default)]
@@ -44,7 +47,8 @@ impl std::fmt::Debug for Tenants {
 impl Slots {
     pub(super) fn new(count: u32) -> Slots {
         let count = usize::try_from(count).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Slots { count, free: Arc::new(Semaphore::new(count)), tenants: Mutex::default() }
+        let (free, tenants) = (Arc::new(Semaphore::new(count)), Mutex::default());
+        Slots { count, free, tenants, at_rest: AtomicBool::new(true) }
     }
 
     /// From now on this one may keep instances.
@@ -62,8 +66,15 @@ impl Slots {
         self.count.saturating_sub(self.free.available_permits())
     }
 
+    /// Whether there is no instance any more. True once, until there has been one again.
+    pub(crate) fn comes_to_rest(&self) -> bool {
+        // Whoever takes a place meanwhile says so afterwards: at worst it is not seen that they rest again.
+        self.taken() == 0 && !self.at_rest.swap(true, Ordering::Relaxed)
+    }
+
     /// A place: a free one, one that somebody else can do without, or the first that becomes free within a time.
     pub(crate) async fn take(&self, patience: Duration) -> Result<Occupied, Failure> {
+        self.at_rest.store(false, Ordering::Relaxed);
         if let Ok(place) = Arc::clone(&self.free).try_acquire_owned() {
             return Ok(place);
         }
@@ -104,6 +115,11 @@ mod tests {
         assert!(matches!(slots.take(moment).await, Err(Failure::Busy(_))));
         drop(busy);
         assert!(slots.take(moment).await.is_ok());
+        assert!(!slots.comes_to_rest(), "one is taken");
         drop(third);
+        assert!(slots.comes_to_rest());
+        assert!(!slots.comes_to_rest(), "it was at rest");
+        drop(slots.take(moment).await.unwrap());
+        assert!(slots.comes_to_rest());
     }
 }
