@@ -1,8 +1,10 @@
-//! One log, one producer of each kind, one disk, and what a seed does to them: appends, syncs, cleaning, cuts
-//! and lost power.
+//! One log, one producer of each kind, one disk, and what a seed does to them: appends, copies from a leader,
+//! syncs through files or the journal, cleaning, cuts and lost power.
 
+mod follow;
 pub mod invariants;
 pub mod oracle;
+mod paper;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -20,6 +22,7 @@ use bytes::Bytes;
 use crate::Outcome;
 use crate::log::invariants::{nothing_acknowledged_is_lost, reads_return_what_was_written};
 use crate::log::oracle::{Oracle, Written};
+use crate::log::paper::Paper;
 use crate::prng::Prng;
 
 const FOLDER: &str = "topics/t-0";
@@ -36,6 +39,10 @@ pub enum Bug {
     AcknowledgeBeforeSync,
     /// The cleaner's clock gains an hour with each cleaning, and tombstones go too early.
     CleanTooEarly,
+    /// What a journal has of before a cut looks as if it came from the newest leader.
+    BelieveStaleJournal,
+    /// Batches go to the journal that the log wants to have synced with its files.
+    TrustJournalWithAnyEpoch,
 }
 
 struct World {
@@ -48,6 +55,7 @@ struct World {
     storms: u64,
     settings: LogSettings,
     log: Option<Log<MemoryDisk>>,
+    paper: Option<Paper>,
     oracle: Oracle,
     /// The last batch of the idempotent producer, its base offset, and the sequence that follows.
     last_batch: Option<(ValidatedBatch, u64)>,
@@ -106,6 +114,7 @@ impl World {
             storms,
             settings: settings.clone(),
             log: None,
+            paper: None,
             oracle: Oracle::new(&settings),
             last_batch: None,
             sequence: 0,
@@ -114,16 +123,23 @@ impl World {
             cleaning: None,
             history: String::new(),
         };
-        let mut log = world.open().expect("an empty disk opens");
-        log.sync().expect("an empty disk has room");
-        world.log = Some(log);
+        world.open().expect("an empty disk opens");
+        world.log().sync().expect("an empty disk has room");
         world
     }
 
-    fn open(&mut self) -> Result<Log<MemoryDisk>, String> {
+    /// Opens the log and takes from the journal what it lacks; says how many batches that were.
+    fn open(&mut self) -> Result<usize, String> {
         let tail = TailBudget::new(if self.prng.chance(50) { 0 } else { 2000 });
-        Log::open(self.disk.clone(), FOLDER, self.settings.clone(), tail)
-            .map_err(|error| format!("start: {error}"))
+        let mut log = Log::open(self.disk.clone(), FOLDER, self.settings.clone(), tail)
+            .map_err(|error| format!("start: {error}"))?;
+        let (paper, mut entries) = Paper::open(&self.disk)?;
+        if self.bug == Bug::BelieveStaleJournal {
+            paper::rejuvenate(&mut entries, self.epoch);
+        }
+        let taken = log.take_journal(&entries).map_err(|error| format!("journal: {error}"))?;
+        (self.log, self.paper) = (Some(log), Some(paper));
+        Ok(taken)
     }
 
     fn log(&mut self) -> &mut Log<MemoryDisk> {
@@ -139,8 +155,10 @@ impl World {
     fn step(&mut self) -> Result<(), String> {
         self.clock += i64::try_from(self.prng.below(50)).expect("small");
         match self.prng.below(100) {
-            0..45 => self.append(),
-            45..60 => self.sync(),
+            0..30 => self.append(),
+            30..45 => self.copy(),
+            45..53 => self.sync(),
+            53..60 => self.journal(),
             60..66 => self.append_again(),
             66..75 => self.compact(),
             75..78 if self.storm() => self.cut(),
@@ -148,6 +166,7 @@ impl World {
             81..89 if self.storm() => self.lose_power(),
             89..92 => self.restart(),
             92..93 if self.flips => self.flip(),
+            93..94 if self.storm() => self.begin_anew(),
             _ => self.check(),
         }
     }
@@ -157,15 +176,47 @@ impl World {
         self.prng.chance(self.storms)
     }
 
+    fn codec(&mut self) -> Codec {
+        Codec::ALL[usize::try_from(self.prng.below(5)).expect("small")]
+    }
+
     fn append(&mut self) -> Result<(), String> {
-        let codec = Codec::ALL[usize::try_from(self.prng.below(5)).expect("small")];
-        let count = 1 + self.prng.below(4);
-        let mut builder = BatchBuilder::new(codec);
+        let mut builder = BatchBuilder::new(self.codec());
         let idempotent = self.prng.chance(60);
         if idempotent {
             let epoch = ProducerEpoch(u16::try_from(self.epoch).expect("few losses of power"));
             builder = builder.producer(ProducerId(1), epoch, self.sequence);
         }
+        let (batch, records) = self.fill(builder)?;
+        let count = records.len();
+        let batch = ValidatedBatch::trusted(batch);
+        let (epoch, now) = (LeaderEpoch(self.epoch), Timestamp(self.clock));
+        let appended = match self.log().append(&batch, epoch, now) {
+            Ok(appended) => appended,
+            // With a batch its producer's sequence is gone: the client begins anew.
+            Err(AppendError::Producer(_)) if self.oracle.damaged => {
+                self.new_producer();
+                return Ok(());
+            }
+            Err(error) => return Err(format!("append: {error}")),
+        };
+        self.paper().wrote(appended.base, appended.header, batch.bytes());
+        let base = appended.base.value();
+        self.wrote(base, records)?;
+        if idempotent {
+            self.sequence += i32::try_from(count).expect("small");
+            self.last_batch = Some((batch, base));
+        }
+        if self.bug == Bug::AcknowledgeBeforeSync {
+            self.oracle.acknowledged = appended.last.next().value();
+        }
+        self.note(format_args!("append {count}"));
+        Ok(())
+    }
+
+    /// Some records, and the batch that they make.
+    fn fill(&mut self, mut builder: BatchBuilder) -> Result<(Bytes, Vec<Written>), String> {
+        let count = 1 + self.prng.below(4);
         let mut records: Vec<Written> = Vec::new();
         for _ in 0..count {
             // Some keys come again and again, most never.
@@ -179,32 +230,18 @@ impl World {
             pushed.map_err(|error| error.to_string())?;
             records.push((key, value));
         }
-        let batch = ValidatedBatch::trusted(builder.build().map_err(|error| error.to_string())?);
-        let (epoch, now) = (LeaderEpoch(self.epoch), Timestamp(self.clock));
-        let appended = match self.log().append(&batch, epoch, now) {
-            Ok(appended) => appended,
-            // With a batch its producer's sequence is gone: the client begins anew.
-            Err(AppendError::Producer(_)) if self.oracle.damaged => {
-                self.new_producer();
-                return Ok(());
-            }
-            Err(error) => return Err(format!("append: {error}")),
-        };
-        let base = appended.base.value();
+        let batch = builder.build().map_err(|error| error.to_string())?;
+        Ok((batch, records))
+    }
+
+    /// These records are in the log from `base` on.
+    fn wrote(&mut self, base: u64, records: Vec<Written>) -> Result<(), String> {
         for (offset, record) in (base..).zip(records) {
             if self.oracle.written.insert(offset, record).is_some() {
                 return Err(format!("offset {offset} was given out twice"));
             }
             self.oracle.written_at.insert(offset, self.clock);
         }
-        if idempotent {
-            self.sequence += i32::try_from(count).expect("small");
-            self.last_batch = Some((batch, base));
-        }
-        if self.bug == Bug::AcknowledgeBeforeSync {
-            self.oracle.acknowledged = base + count;
-        }
-        self.note(format_args!("append {count}"));
         Ok(())
     }
 
@@ -235,6 +272,8 @@ impl World {
             self.log().sync().map_err(|error| format!("checkpoint: {error}"))?;
         }
         self.oracle.acknowledged = self.log().durable_end().value();
+        let starts_over = self.prng.chance(30);
+        self.paper().synced(starts_over);
         self.note(format_args!("sync"));
         Ok(())
     }
@@ -282,26 +321,16 @@ impl World {
         let keys = usize::try_from(self.prng.below(400)).expect("small");
         let ahead = match self.bug {
             Bug::CleanTooEarly => 3_600_000 * self.oracle.cleanings.len(),
-            Bug::None | Bug::AcknowledgeBeforeSync => 0,
+            Bug::None
+            | Bug::AcknowledgeBeforeSync
+            | Bug::BelieveStaleJournal
+            | Bug::TrustJournalWithAnyEpoch => 0,
         };
         let now = Timestamp(self.clock).plus_millis(i64::try_from(ahead).expect("small"));
         let job = self.log().begin_compaction(now, Keys::within(keys, [7; 32]))?;
         self.oracle.cleanings.insert(self.clock);
         self.note(format_args!("begin to compact"));
         Some(Stage::Job(Box::new(job)))
-    }
-
-    /// Truncation, as a follower does it: what was cut is promised to nobody any more.
-    fn cut(&mut self) -> Result<(), String> {
-        let (start, end) = (self.log().start_offset().value(), self.log().end_offset().value());
-        let to = start + self.prng.below(end - start + 1);
-        self.oracle.before_cut(self.clock);
-        self.log().truncate_to(Offset::new(to)).map_err(|error| format!("truncate: {error}"))?;
-        let end = self.log().end_offset().value();
-        self.oracle.ends_at(end);
-        self.new_producer();
-        self.note(format_args!("truncate {to}"));
-        Ok(())
     }
 
     fn delete(&mut self) -> Result<(), String> {
@@ -315,7 +344,7 @@ impl World {
 
     /// Some of what was not synced is there afterwards, some is not, and one write is torn.
     fn lose_power(&mut self) -> Result<(), String> {
-        (self.log, self.cleaning) = (None, None);
+        (self.log, self.paper, self.cleaning) = (None, None, None);
         let tear = self.prng.chance(50);
         let prng = &mut self.prng;
         if prng.chance(50) {
@@ -323,11 +352,10 @@ impl World {
         }
         self.disk
             .crash(|_, count| usize::try_from(prng.below(count as u64 + 1)).expect("small"), tear);
-        let log = self.open()?;
-        self.log = Some(log);
+        let taken = self.open()?;
         self.new_producer();
         self.settle()?;
-        self.note(format_args!("power"));
+        self.note(format_args!("power, {taken} from the journal"));
         Ok(())
     }
 
@@ -335,8 +363,10 @@ impl World {
         let log = self.log.take().expect("open between steps");
         self.cleaning = None;
         log.close().map_err(|error| format!("close: {error}"))?;
-        let log = self.open()?;
-        self.log = Some(log);
+        let taken = self.open()?;
+        if taken > 0 && !self.oracle.damaged {
+            return Err(format!("{taken} batches came from a journal though the log was closed"));
+        }
         self.settle()?;
         self.note(format_args!("restart"));
         Ok(())

@@ -156,6 +156,11 @@ impl<D: Disk> Log<D> {
         offsets.iter().take(old).try_for_each(|offset| self.remove_snapshot(*offset))
     }
 
+    /// Removes all snapshots: what they tell of goes.
+    pub(crate) fn remove_snapshots(&self) -> io::Result<()> {
+        self.snapshots()?.into_iter().try_for_each(|offset| self.remove_snapshot(offset))
+    }
+
     /// Removes snapshots of what the log does not hold any more, durably: other records may come there.
     fn remove_snapshots_behind(&self, end: Offset) -> io::Result<()> {
         let offsets = self.snapshots()?;
@@ -230,30 +235,41 @@ impl<D: Disk> Log<D> {
     /// Takes from a journal what the log lacks; its entries in the order in which they were written.
     /// Says how many it took.
     ///
+    /// What was written before the log was last cut is told by its epoch, and left out
+    /// ([`Log::truncate_to`]). What remains was written one after the other since then, each where the log
+    /// ended: what the log has is the beginning of it.
+    ///
     /// Where a lost write left damage behind the recovery point, and the journal has everything from
     /// there to the end, the log is cut before the damage and written again.
     pub fn take_journal(&mut self, entries: &[Entry]) -> Result<usize, AppendError> {
-        let reach = entries.iter().filter_map(header_of).map(|header| header.last_offset().next());
+        let whole = entries.iter().filter_map(|entry| Some((entry, header_of(entry)?)));
+        let entries: Vec<(&Entry, BatchHeader)> = whole
+            .filter(|(_, header)| {
+                self.may_be_journaled(header.partition_leader_epoch.unwrap_or_default())
+            })
+            .collect();
+        let reach = entries.iter().map(|(_, header)| header.last_offset().next());
         let reach = reach.max().unwrap_or(Offset::ZERO);
-        let damaged = self
-            .holes
-            .iter()
-            .map(|hole| hole.from)
-            .find(|from| reach >= self.end && entries.iter().any(|entry| entry.base == *from));
+        let damaged =
+            self.holes.iter().map(|hole| hole.from).find(|from| {
+                reach >= self.end && entries.iter().any(|entry| entry.0.base == *from)
+            });
         if let Some(from) = damaged {
             let file = self.folder.clone();
-            self.truncate_to(from).map_err(|source| WriteError::Disk { file, source })?;
+            // The entries are what is to come back: they stay what they are.
+            self.cut(from).map_err(|source| WriteError::Disk { file, source })?;
         }
         let mut taken = 0;
-        for entry in entries {
-            let Some(header) = header_of(entry) else { continue };
-            if entry.base != self.end {
-                // Before the end: it is there. Behind it: something before it was never durable.
+        for (entry, header) in entries {
+            // Before the end: it is there. Behind it: something before it was never durable.
+            let Some(head) = entry.tail.first_chunk().filter(|_| entry.base == self.end) else {
+                continue;
+            };
+            if header.base_offset() < self.end {
                 continue;
             }
-            let epoch = header.partition_leader_epoch.unwrap_or_default();
-            let stored = self.write(&entry.tail, epoch)?;
-            self.remembered.producers.record(&header, stored.base);
+            self.put(head, &entry.tail)?;
+            self.remembered.producers.record(&header, header.base_offset());
             taken += 1;
         }
         Ok(taken)
@@ -324,7 +340,7 @@ mod tests {
         }
         log.truncate_to(Offset::new(3)).unwrap();
         for sequence in [2, 3, 4] {
-            let appended = log.append(&batch(sequence), EPOCH, NOW).unwrap();
+            let appended = log.append(&batch(sequence), LeaderEpoch(1), NOW).unwrap();
             let expected = (i64::from(sequence), sequence > 2);
             assert_eq!((appended.base.to_wire(), appended.header.is_some()), expected);
         }
@@ -336,7 +352,7 @@ mod tests {
         damaged[last] ^= 1;
         disk.put(path, damaged);
         let mut log = open(&disk);
-        let again = log.append(&batch(4), EPOCH, NOW).unwrap();
+        let again = log.append(&batch(4), LeaderEpoch(1), NOW).unwrap();
         assert_eq!((again.base.to_wire(), again.header), (4, None));
     }
 

@@ -9,22 +9,28 @@
 //! before anyone is told.
 //!
 //! ```text
-//! slot: "brkckpt1" · serial u64 · log start u64 · recovery offset u64 · segment base u64
+//! slot: "brkckpt2" · serial u64 · log start u64 · recovery offset u64 · segment base u64
 //!       · position u64 · newest timestamp i64 · its offset u64 · oldest timestamp i64
-//!       · clean u32 · epochs u32 · crc32c u32, all big-endian; slots at 0 and 512
+//!       · flags u32 (1 clean, 256 gaps) · epochs u32 · cut epoch i32 · crc32c u32, all big-endian;
+//!       slots at 0 and 512
 //! ```
+//!
+//! A slot of the first version, "brkckpt1", has no cut epoch.
 
 use std::io;
 
-use brooklet_types::{Offset, Timestamp};
+use brooklet_types::{LeaderEpoch, Offset, Timestamp};
 
 use crate::disk::{Disk, DiskFile, read_small};
+use crate::epoch::Epochs;
 use crate::frame::crc;
 use crate::segment::open_or_create;
 
 const NAME: &str = "brooklet-checkpoint";
-const MAGIC: &[u8; 8] = b"brkckpt1";
-const SLOT_BYTES: usize = 84;
+const MAGIC: &[u8; 8] = b"brkckpt2";
+const SLOT_BYTES: usize = 88;
+const MAGIC_FIRST: &[u8; 8] = b"brkckpt1";
+const SLOT_BYTES_FIRST: usize = 84;
 /// Slots lie in sectors of their own, so that tearing one leaves the other whole.
 const SLOT_DISTANCE: u64 = 512;
 
@@ -44,9 +50,38 @@ pub(crate) struct Checkpoint {
     /// The fingerprint of the epochs between `log_start` and `recovered`.
     pub(crate) epochs: u32,
     pub(crate) clean: bool,
+    /// Whether batches were ever copied behind gaps, so that an index that is lost may have named some.
+    pub(crate) gaps: bool,
+    /// No batch of this epoch or an older one was written to the journal since the log was last cut.
+    pub(crate) cut_epoch: Option<LeaderEpoch>,
 }
 
 impl Checkpoint {
+    /// What nobody has stored yet: a log that begins at `first`, without a batch.
+    pub(crate) fn fresh(first: Offset) -> Checkpoint {
+        Checkpoint {
+            serial: 0,
+            log_start: first,
+            recovered: first,
+            segment: first,
+            position: 0,
+            newest: None,
+            oldest: None,
+            epochs: Epochs::default().fingerprint(first, first),
+            clean: false,
+            gaps: false,
+            cut_epoch: None,
+        }
+    }
+
+    /// The next one, that of a segment at `base` in which everything has to be looked at. The start and
+    /// the epochs' fingerprint are to be adjusted.
+    pub(crate) fn back_to(self, base: Offset) -> Checkpoint {
+        let (serial, log_start) = (self.serial + 1, self.log_start);
+        let (gaps, cut_epoch) = (self.gaps, self.cut_epoch);
+        Checkpoint { serial, log_start, gaps, cut_epoch, ..Checkpoint::fresh(base) }
+    }
+
     fn to_bytes(self) -> [u8; SLOT_BYTES] {
         let (newest, newest_offset) = self.newest.unwrap_or((Timestamp::NONE, Offset::ZERO));
         let numbers = [
@@ -64,19 +99,24 @@ impl Checkpoint {
         for (index, number) in numbers.iter().enumerate() {
             bytes[8 + index * 8..16 + index * 8].copy_from_slice(&number.to_be_bytes());
         }
-        bytes[72..76].copy_from_slice(&u32::from(self.clean).to_be_bytes());
+        bytes[74..76].copy_from_slice(&[u8::from(self.gaps), u8::from(self.clean)]);
         bytes[76..80].copy_from_slice(&self.epochs.to_be_bytes());
-        let sum = crc(&bytes[..80]);
-        bytes[80..].copy_from_slice(&sum.to_be_bytes());
+        let cut_epoch = self.cut_epoch.map_or(-1, LeaderEpoch::to_wire);
+        bytes[80..84].copy_from_slice(&cut_epoch.to_be_bytes());
+        let sum = crc(&bytes[..84]);
+        bytes[84..].copy_from_slice(&sum.to_be_bytes());
         bytes
     }
 
     fn parse(bytes: &[u8]) -> Option<Checkpoint> {
-        let bytes: &[u8; SLOT_BYTES] = bytes.get(..SLOT_BYTES)?.try_into().ok()?;
-        let sum = u32::from_be_bytes(bytes[80..].try_into().ok()?);
-        if &bytes[..8] != MAGIC || crc(&bytes[..80]) != sum {
+        let is_first = bytes.get(..8)? == MAGIC_FIRST;
+        let (magic, length) =
+            if is_first { (MAGIC_FIRST, SLOT_BYTES_FIRST) } else { (MAGIC, SLOT_BYTES) };
+        let (bytes, sum) = bytes.get(..length)?.split_last_chunk::<4>()?;
+        if &bytes[..8] != magic || crc(bytes) != u32::from_be_bytes(*sum) {
             return None;
         }
+        let cut_epoch = bytes.get(80..84).and_then(|field| field.try_into().ok());
         let number = |index: usize| -> Option<i64> {
             let field = bytes.get(8 + index * 8..16 + index * 8)?;
             Some(i64::from_be_bytes(field.try_into().ok()?))
@@ -92,6 +132,8 @@ impl Checkpoint {
             newest: Some((time(5)?, offset(6)?)).filter(|newest| newest.0 > Timestamp::NONE),
             oldest: time(7).filter(|oldest| *oldest > Timestamp::NONE),
             clean: bytes[75] == 1,
+            gaps: bytes[74] == 1,
+            cut_epoch: cut_epoch.and_then(|it| LeaderEpoch::from_wire(i32::from_be_bytes(it))),
             epochs: u32::from_be_bytes(bytes[76..80].try_into().ok()?),
         })
     }
@@ -135,6 +177,8 @@ mod tests {
             oldest: None,
             epochs: 99,
             clean: serial == 2,
+            gaps: serial == 1,
+            cut_epoch: (serial == 2).then_some(LeaderEpoch(7)),
         };
         for serial in 1..=2 {
             slot(serial).store(&disk, "p").unwrap();
@@ -148,5 +192,16 @@ mod tests {
             disk.put(path, damaged);
             assert_eq!(Checkpoint::load(&disk, "p").unwrap(), Some(slot(1)), "byte {index}");
         }
+    }
+
+    #[test]
+    fn a_slot_of_the_first_version_is_read() {
+        let disk = MemoryDisk::default();
+        let slot = Checkpoint { serial: 4, clean: true, ..Checkpoint::fresh(Offset::new(9)) };
+        let mut bytes = slot.to_bytes()[..SLOT_BYTES_FIRST - 4].to_vec();
+        bytes[..8].copy_from_slice(MAGIC_FIRST);
+        bytes.extend(crc(&bytes).to_be_bytes());
+        disk.put("p/brooklet-checkpoint", bytes);
+        assert_eq!(Checkpoint::load(&disk, "p").unwrap(), Some(slot));
     }
 }

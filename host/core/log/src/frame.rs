@@ -12,8 +12,8 @@
 //! **How flips are found.** The CRC covers a batch from its attributes on. Before it stand four
 //! fields. A wrong length moves the CRC's end and fails it; a wrong magic is no batch. A wrong leader
 //! epoch is compared with the epochs on record. A wrong base offset leaves a gap or an overlap with
-//! the batch before: batches adjoin, but where compaction took what was between them, and there the
-//! segment's index names the batch behind the gap ([`Gaps`]).
+//! the batch before: batches adjoin, but where compaction took what was between them, here or at the
+//! leader that they are copied from, and there the segment's index names the batch behind the gap ([`Gaps`]).
 
 use std::io;
 
@@ -22,7 +22,7 @@ use brooklet_wire::batch::BatchHeader;
 use brooklet_wire::checksum;
 
 use crate::disk::DiskFile;
-use crate::offset_index::Named;
+use crate::offset_index::{self, Entry, Named};
 
 /// Bytes of a batch header. Kafka's `RECORD_BATCH_OVERHEAD`.
 pub(crate) const HEADER_BYTES: usize = 61;
@@ -94,6 +94,15 @@ pub(crate) enum Step {
     },
 }
 
+/// Whether a whole batch has the offset that it was stored with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Right,
+    /// Behind a gap whose entry was lost with the power.
+    Unnamed,
+    Wrong,
+}
+
 impl Frame {
     /// Reads a header; none when no batch of ours begins so. Does not look at the CRC.
     pub(crate) fn parse(bytes: &[u8], position: u64) -> Option<Frame> {
@@ -149,11 +158,35 @@ pub(crate) enum Gaps<F> {
     Nowhere,
     /// Before batches that the segment's index names.
     Named(Named<F>),
+    /// The same of an index that was read whole and may be torn: position and last offset, sorted.
+    Listed(Vec<(u64, Offset)>),
     /// Anywhere: what is read was compacted, and its index is lost.
     Anywhere,
 }
 
 impl<F: DiskFile> Gaps<F> {
+    /// What the bytes of an index of the segment at `base` name, whatever is between the entries.
+    pub(crate) fn listed(index: &[u8], base: Offset) -> Gaps<F> {
+        let entries = index.chunks_exact(offset_index::ENTRY_BYTES).filter_map(Entry::parse);
+        let named = entries.map(|entry| {
+            (u64::from(entry.position), Offset::new(base.value() + u64::from(entry.relative)))
+        });
+        let mut listed: Vec<_> = named.collect();
+        listed.sort_unstable();
+        Gaps::Listed(listed)
+    }
+
+    /// Whether what was read whole has an entry for a batch at `position`.
+    fn name(&self, position: u64) -> bool {
+        match self {
+            Gaps::Listed(named) => {
+                let at = named.partition_point(|named| named.0 < position);
+                named.get(at).is_some_and(|named| named.0 == position)
+            }
+            Gaps::Nowhere | Gaps::Named(_) | Gaps::Anywhere => false,
+        }
+    }
+
     /// Whether a batch that lies behind `expected` may do so.
     pub(crate) fn allow(&mut self, frame: &Frame, expected: Offset) -> io::Result<bool> {
         if frame.base <= expected {
@@ -162,6 +195,7 @@ impl<F: DiskFile> Gaps<F> {
         match self {
             Gaps::Nowhere => Ok(false),
             Gaps::Named(named) => named.has(frame.position, frame.last),
+            Gaps::Listed(named) => Ok(named.binary_search(&(frame.position, frame.last)).is_ok()),
             Gaps::Anywhere => Ok(true),
         }
     }
@@ -178,6 +212,10 @@ pub(crate) struct Walk<'a, F> {
     gaps: Gaps<F>,
     /// Behind this offset the walk ends where a write was lost, rather than look for batches behind.
     durable_until: Option<Offset>,
+    /// Where the next segment begins.
+    until: Option<Offset>,
+    /// The walk has ended before a batch whose entry in the index was lost.
+    lost_name: bool,
     /// Bytes that were read: the first `window_bytes` of it, from `window_start` on.
     window: Vec<u8>,
     window_start: u64,
@@ -201,17 +239,29 @@ impl<'a, F: DiskFile> Walk<'a, F> {
             expected,
             gaps,
             durable_until: None,
+            until: None,
+            lost_name: false,
             window: Vec::new(),
             window_start: position,
             window_bytes: 0,
         }
     }
 
-    /// The walk of a start: reserved space that was not written to ends it, however much there is.
-    /// Before `durable_until` no write can have been lost.
-    pub(crate) fn ending_at_lost_page(mut self, durable_until: Offset) -> Walk<'a, F> {
-        self.durable_until = Some(durable_until);
+    /// The walk of a start: reserved space that was not written to ends it, however much there is, and so
+    /// does a gap whose entry was lost. Before `durable_until` no write can have been. The next segment,
+    /// if there is one, begins at `until`.
+    pub(crate) fn after_lost_power(
+        mut self,
+        durable_until: Offset,
+        until: Option<Offset>,
+    ) -> Walk<'a, F> {
+        (self.durable_until, self.until) = (Some(durable_until), until);
         self
+    }
+
+    /// Whether the walk has ended before a batch whose entry in the index was lost with the power.
+    pub(crate) fn has_lost_name(&self) -> bool {
+        self.lost_name
     }
 
     /// The next batch, or what is there instead.
@@ -220,12 +270,19 @@ impl<'a, F: DiskFile> Walk<'a, F> {
         if position + HEADER_BYTES as u64 > self.limit {
             return Ok(Step::End { position });
         }
-        if let Some(frame) = self.whole_at(position)?
-            && self.gaps.allow(&frame, self.expected)?
-        {
-            self.position = frame.end();
-            self.expected = frame.last.next();
-            return Ok(Step::Batch(frame));
+        if let Some(frame) = self.whole_at(position)? {
+            match self.place_of(&frame)? {
+                Place::Right => {
+                    self.position = frame.end();
+                    self.expected = frame.last.next();
+                    return Ok(Step::Batch(frame));
+                }
+                Place::Unnamed => {
+                    self.lost_name = true;
+                    return Ok(Step::End { position });
+                }
+                Place::Wrong => {}
+            }
         }
         if self.durable_until.is_some_and(|durable| durable <= self.expected) {
             let page_end = (position + LENGTH_OVERHEAD).next_multiple_of(PAGE_BYTES);
@@ -237,6 +294,39 @@ impl<'a, F: DiskFile> Walk<'a, F> {
         self.position = next.position;
         self.expected = next.base;
         Ok(Step::Bad { position, end: next.position, next: next.base })
+    }
+
+    /// Whether a whole batch has its own offset. A start also looks at what follows where no entry explains
+    /// a gap: what adjoins bears the batch out, what lies before its end or is named itself speaks
+    /// against it, since entries are written in order.
+    fn place_of(&mut self, frame: &Frame) -> io::Result<Place> {
+        if self.gaps.allow(frame, self.expected)? {
+            return Ok(Place::Right);
+        }
+        let Some(durable) = self.durable_until.filter(|_| frame.base > self.expected) else {
+            return Ok(Place::Wrong);
+        };
+        let follows = frame.last.next();
+        if frame.end() == self.limit {
+            let adjoins = self.until == Some(follows);
+            return Ok(if adjoins { Place::Right } else { Place::Wrong });
+        }
+        let next = self.whole_at(frame.end())?;
+        if next.as_ref().is_some_and(|next| next.base == follows) {
+            return Ok(Place::Right);
+        }
+        // There is an entry, and it says something else.
+        if durable > self.expected || self.gaps.name(frame.position) {
+            return Ok(Place::Wrong);
+        }
+        let lost = match next {
+            Some(next) => next.base > follows && !self.gaps.allow(&next, follows)?,
+            None => {
+                let page_end = (frame.end() + LENGTH_OVERHEAD).next_multiple_of(PAGE_BYTES);
+                self.has_lost_page(frame.end(), page_end.min(self.limit), follows)?
+            }
+        };
+        Ok(if lost { Place::Unnamed } else { Place::Wrong })
     }
 
     /// Whether what stands from `position` to the end is the beginning of a batch whose rest was never

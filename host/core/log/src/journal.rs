@@ -22,8 +22,9 @@
 //! 1. A frame is believed only if both its checksums hold, whatever lies around it. So a flipped
 //!    bit costs the frame it is in and no other.
 //! 2. Frames of an older generation may be believed too: everything in them is in synced
-//!    segments, and a log takes no batch that it has already. Replaying twice is harmless, and
-//!    so starting over needs no write of its own.
+//!    segments, or was cut from them. A log takes no batch that it has already, nor one of an epoch
+//!    that is over since it was cut. Replaying twice is harmless, and so starting over needs no write
+//!    of its own.
 
 use std::io;
 use std::ops::Range;
@@ -58,7 +59,8 @@ pub struct Journal<D: Disk> {
 pub struct Entry {
     /// Whose it is.
     pub partition: TopicPartition,
-    /// Its first offset.
+    /// Where its log ended when it was written: its first offset, or the first of those that are missing
+    /// before it.
     pub base: Offset,
     /// The bytes that come first: the part of the header that the broker fills in.
     pub head: Bytes,

@@ -11,6 +11,7 @@ mod append;
 mod buffers;
 mod checkpoint;
 pub mod compaction;
+mod copy;
 pub mod disk;
 pub mod epoch;
 mod frame;
@@ -31,6 +32,7 @@ pub mod validate;
 
 pub use append::{AppendError, Appended};
 pub use buffers::Buffers;
+pub use copy::{Copied, CopyError};
 pub use disk::{Disk, DiskFile};
 pub use frame::Hole;
 pub use log::{Log, Stored, WriteError};

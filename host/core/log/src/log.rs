@@ -9,8 +9,8 @@
 //! write, except where space runs out or a segment is full.
 //!
 //! **Invariants.**
-//! 1. `start_offset <= end_offset`, `durable_end <= end_offset`, and only `truncate_to` moves the
-//!    end back.
+//! 1. `start_offset <= end_offset`, `durable_end <= end_offset`, and only `truncate_to` and
+//!    `restart_at` move the end back.
 //! 2. The active segment holds no stale bytes: behind its end lie zeroes, or the file ends.
 //! 3. A failed write leaves the log as it was: what it left in the file is overwritten next.
 
@@ -100,21 +100,18 @@ impl WriteError {
 impl<D: Disk> Log<D> {
     /// Stores one validated batch at the end: the offset and the epoch are written into its first
     /// bytes, which no CRC covers, and everything goes to the page cache in one call.
+    ///
+    /// Only a leader writes, in an epoch that is newer than any in which something was cut.
     pub fn write(&mut self, batch: &Bytes, epoch: LeaderEpoch) -> Result<Stored, WriteError> {
-        let mut header = [0; HEADER_BYTES];
-        let Some((first, rest)) = batch.split_at_checked(HEADER_BYTES) else {
+        if !self.may_be_journaled(epoch) {
+            self.lead(epoch).map_err(|source| self.write_error(source))?;
+        }
+        let Some(mut header) = batch.first_chunk().copied() else {
             return Err(self.not_a_batch(batch));
         };
-        header.copy_from_slice(first);
         header[..8].copy_from_slice(&self.end.to_wire().to_be_bytes());
         header[12..16].copy_from_slice(&epoch.to_wire().to_be_bytes());
-        let frame = self.place(&header, batch)?;
-        let frame = Frame { position: self.active.size, ..frame };
-        let parts: [&[u8]; 2] = [&header, rest];
-        let written = self.active.file.write_at(&parts, frame.position);
-        written.map_err(|source| self.write_error(source))?;
-        self.stored(&frame);
-        self.tail.push(batch.len(), || cached(&frame, &header, batch));
+        let frame = self.put(&header, batch)?;
         Ok(Stored { base: frame.base, last: frame.last, header })
     }
 
@@ -133,6 +130,36 @@ impl<D: Disk> Log<D> {
         reserved.map_err(|source| self.write_error(source))
     }
 
+    /// Puts a batch at the end, its first bytes replaced by `header`, which says where it belongs: there, or
+    /// behind a gap.
+    pub(crate) fn put(
+        &mut self,
+        header: &[u8; HEADER_BYTES],
+        batch: &Bytes,
+    ) -> Result<Frame, WriteError> {
+        let frame = self.place(header, batch)?;
+        let frame = Frame { position: self.active.size, ..frame };
+        let parts: [&[u8]; 2] = [header, &batch[HEADER_BYTES..]];
+        let written = self.active.file.write_at(&parts, frame.position);
+        let named = written.and_then(|()| self.name_gap(&frame));
+        named.map_err(|source| self.write_error(source))?;
+        self.stored(&frame);
+        self.tail.push(batch.len(), || cached(&frame, header, batch));
+        Ok(frame)
+    }
+
+    /// Where offsets are missing before a batch, its entry goes to the index before it counts.
+    fn name_gap(&mut self, frame: &Frame) -> io::Result<()> {
+        if frame.base == self.end {
+            return Ok(());
+        }
+        // The index may be new.
+        self.unsynced.folder |= self.active.index.is_none();
+        self.active.name(frame, &self.disk, &self.folder)?;
+        self.checkpoint.gaps = true;
+        Ok(())
+    }
+
     /// Makes room for a batch, in a new segment if need be.
     fn place(&mut self, header: &[u8; HEADER_BYTES], batch: &Bytes) -> Result<Frame, WriteError> {
         let frame = Frame::parse(header, self.active.size);
@@ -149,7 +176,12 @@ impl<D: Disk> Log<D> {
     /// Counts a batch that is in the file.
     pub(crate) fn stored(&mut self, frame: &Frame) {
         assert!(frame.base >= self.end, "offsets only grow");
-        self.active.note(frame, self.settings.index_interval_bytes);
+        let interval = self.settings.index_interval_bytes;
+        if frame.base > self.end {
+            self.active.note_named(frame, interval);
+        } else {
+            self.active.note(frame, interval);
+        }
         self.epochs.note_appended(frame.epoch, frame.base);
         self.end = frame.last.next();
         self.unsynced.active = true;
@@ -159,7 +191,7 @@ impl<D: Disk> Log<D> {
         WriteError::NotABatch { folder: self.folder.clone(), bytes: batch.len() }
     }
 
-    fn write_error(&self, source: io::Error) -> WriteError {
+    pub(crate) fn write_error(&self, source: io::Error) -> WriteError {
         let file = self.path(self.active.base, "log");
         if source.kind() == io::ErrorKind::StorageFull {
             return WriteError::StorageFull { file };
@@ -268,7 +300,10 @@ impl<D: Disk> Log<D> {
                 base: self.active.base,
                 until: self.end,
                 hint: self.active.hint(plan.from),
-                gaps: Gaps::Nowhere,
+                gaps: match self.active.index.clone() {
+                    Some(index) => Gaps::Named(Named::new(index, self.active.base)),
+                    None => Gaps::Nowhere,
+                },
             }));
         }
         Ok(pieces)
@@ -301,7 +336,7 @@ impl<D: Disk> Log<D> {
     pub(crate) fn gaps(&self, base: Offset, index: Option<D::File>) -> Gaps<D::File> {
         match index {
             Some(index) => Gaps::Named(Named::new(index, base)),
-            None if base < self.compacted.gaps_until => Gaps::Anywhere,
+            None if self.checkpoint.gaps || base < self.compacted.gaps_until => Gaps::Anywhere,
             None => Gaps::Nowhere,
         }
     }
@@ -334,6 +369,11 @@ impl<D: Disk> Log<D> {
     /// The epoch that wrote `offset`.
     pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
         self.epochs.at(offset)
+    }
+
+    /// The newest epoch of which there is a batch.
+    pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
+        self.epochs.latest()
     }
 
     /// Damage that recovery found. What lies behind it is served.

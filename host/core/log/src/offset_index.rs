@@ -47,24 +47,22 @@ impl Entry {
     }
 }
 
-/// Reads a whole index whose segment holds `segment_bytes`; none unless it is a strictly growing
-/// column of positions within the segment.
-pub(crate) fn parse_all(bytes: &[u8], segment_bytes: u64) -> Option<Vec<Entry>> {
-    if !bytes.len().is_multiple_of(ENTRY_BYTES) {
-        return None;
-    }
+/// Reads the entries of the batches before `position`, whose offsets lie before `width`. They were durable;
+/// what was written behind them may be torn, and is left out. None when they are damaged themselves.
+pub(crate) fn parse_before(bytes: &[u8], position: u64, width: u64) -> Option<Vec<Entry>> {
     let mut entries: Vec<Entry> = Vec::with_capacity(bytes.len() / ENTRY_BYTES);
-    for chunk in bytes.chunks_exact(ENTRY_BYTES) {
-        let entry = Entry::parse(chunk)?;
-        let grows = entries
-            .last()
+    let mut rest = bytes.chunks_exact(ENTRY_BYTES).filter_map(Entry::parse).peekable();
+    let fits = |entry: &Entry, last: Option<&Entry>| {
+        let grows = last
             .is_none_or(|last| last.relative < entry.relative && last.position < entry.position);
-        if !grows || u64::from(entry.position) >= segment_bytes {
-            return None;
-        }
+        grows && u64::from(entry.position) < position && u64::from(entry.relative) < width
+    };
+    while let Some(entry) = rest.next_if(|entry| fits(entry, entries.last())) {
         entries.push(entry);
     }
-    Some(entries)
+    let last = entries.last().map_or(0, |last| last.position);
+    let damaged = rest.any(|entry| entry.position > last && u64::from(entry.position) < position);
+    (!damaged).then_some(entries)
 }
 
 /// The last entry at or before `offset` in a sorted list.
@@ -161,8 +159,7 @@ mod tests {
         let disk = MemoryDisk::default();
         disk.put("index", bytes.clone());
         let file = disk.open("index").unwrap();
-        assert_eq!(parse_all(&bytes, 300_000).unwrap(), entries);
-        assert_eq!(parse_all(&bytes, 200_000), None);
+        assert_eq!(parse_before(&bytes, 300_000, u64::MAX).unwrap(), entries);
         let base = Offset::new(1000);
         for offset in (990..10_100).step_by(7).map(Offset::new) {
             let expected = floor(&entries, base, offset);
@@ -179,6 +176,26 @@ mod tests {
                 assert_eq!(has(&mut named, position).unwrap(), entry, "{number}");
                 assert!(!has(&mut named, position + 1).unwrap());
             }
+        }
+    }
+
+    #[test]
+    fn what_is_torn_behind_a_point_is_left_out_and_what_is_damaged_before_it_is_not_believed() {
+        let entry = |n: u32| Entry { relative: n * 2 + 1, position: n * 100 };
+        let whole: Vec<u8> = (0..6).flat_map(|n| entry(n).to_bytes()).collect();
+        let before = |bytes: &[u8]| parse_before(bytes, 300, 100);
+        let expected: Vec<_> = (0..3).map(entry).collect();
+        for behind in [0, 4, 8, 20, 24] {
+            let mut torn = whole[..24 + behind].to_vec();
+            assert_eq!(before(&torn).as_ref(), Some(&expected), "{behind}");
+            torn[24..].fill(0);
+            assert_eq!(before(&torn).as_ref(), Some(&expected), "{behind} zeroes");
+        }
+        for at in 0..16 {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x80;
+            let low = at % 4 == 3;
+            assert!(low || before(&damaged).is_none(), "byte {at}: {:?}", before(&damaged));
         }
     }
 

@@ -10,6 +10,8 @@
 //! - behind it, a page of nothing but zeroes, or a segment's end in them, is space that was reserved
 //!   and whose write was lost with the power: the log is cut there, since nothing behind it can have
 //!   been acknowledged;
+//! - behind it, a batch behind a gap that no entry names, and that the batch after it does not speak against,
+//!   is one whose entry was lost with the power: the log is cut there, too, since both are synced as one;
 //! - anything else is data gone bad there, too.
 //!
 //! **What it cannot tell.** The epoch of the very last batch lies outside its CRC; a flip there shows
@@ -30,7 +32,7 @@ use crate::checkpoint::Checkpoint;
 use crate::compaction::Compacted;
 use crate::disk::{Disk, DiskFile, read_small};
 use crate::epoch::{self, Epochs};
-use crate::frame::{Frame, HEADER_BYTES, Hole, Step, Walk};
+use crate::frame::{Frame, Gaps, HEADER_BYTES, Hole, Step, Walk};
 use crate::log::Log;
 use crate::segment::{self, Active};
 use crate::settings::LogSettings;
@@ -100,17 +102,7 @@ impl<D: Disk> Log<D> {
             epochs_stored: epochs,
             holes: Vec::new(),
             tail: Tail::new(budget),
-            checkpoint: checkpoint.unwrap_or(Checkpoint {
-                serial: 0,
-                log_start: first,
-                recovered: first,
-                segment: first,
-                position: 0,
-                newest: None,
-                oldest: None,
-                epochs: Epochs::default().fingerprint(first, first),
-                clean: false,
-            }),
+            checkpoint: checkpoint.unwrap_or(Checkpoint::fresh(first)),
             unsynced: Unsynced::found(),
             remembered: Remembered::default(),
             compacted,
@@ -236,10 +228,14 @@ impl<D: Disk> Log<D> {
     /// batch.
     fn walk_segment(&mut self, path: &str, length: u64, next: Option<Offset>) -> io::Result<()> {
         let file = self.active.file.clone();
-        let gaps =
-            self.gaps(self.active.base, self.disk.open(&self.path(self.active.base, "index")).ok());
+        let index = self.path(self.active.base, "index");
+        let gaps = match read_small(&self.disk, &index, INDEX_BYTES_MAX)? {
+            Some(index) => Gaps::listed(&index, self.active.base),
+            None => self.gaps(self.active.base, None),
+        };
+        self.active.index = self.disk.open(&index).ok();
         let walk = Walk::new(&file, self.active.size, length, self.end, gaps);
-        let mut walk = walk.ending_at_lost_page(self.checkpoint.recovered);
+        let mut walk = walk.after_lost_power(self.checkpoint.recovered, next);
         let mut epoch: Option<(LeaderEpoch, Offset)> = None;
         let cut = loop {
             match walk.step()? {
@@ -281,6 +277,8 @@ impl<D: Disk> Log<D> {
         if next.is_some() {
             let indexes = self.active.close(&self.disk, &self.folder)?;
             self.unsynced.files.extend(indexes);
+        } else {
+            self.active.trim_index()?;
         }
         Ok(())
     }
@@ -303,7 +301,9 @@ impl<D: Disk> Log<D> {
             return Ok(());
         };
         let lost = !self.was_durable()
-            && (walk.has_lost_page(position, length, self.end)? || walk.is_cut_short(position)?);
+            && (walk.has_lost_name()
+                || walk.has_lost_page(position, length, self.end)?
+                || walk.is_cut_short(position)?);
         if !lost {
             let (file, from) = (path.to_owned(), self.end);
             self.holes.push(Hole { file, position, end: length, from, next });
@@ -321,12 +321,11 @@ impl<D: Disk> Log<D> {
         let offsets = read_small(&self.disk, &self.path(base, "index"), INDEX_BYTES_MAX)?;
         let times = read_small(&self.disk, &self.path(base, "timeindex"), INDEX_BYTES_MAX)?;
         let (Some(offsets), Some(times)) = (offsets, times) else { return Ok(()) };
-        let offsets = offset_index::parse_all(&offsets, u64::MAX);
-        let (Some(mut offsets), Some(mut times)) = (offsets, time_index::parse_all(&times)) else {
+        let width = point.recovered.distance_from(base);
+        let offsets = offset_index::parse_before(&offsets, point.position, width);
+        let (Some(offsets), Some(mut times)) = (offsets, time_index::parse_all(&times)) else {
             return Ok(());
         };
-        let width = point.recovered.distance_from(base);
-        offsets.retain(|e| u64::from(e.position) < point.position && u64::from(e.relative) < width);
         times.retain(|e| u64::from(e.relative) < width);
         self.active.restore(&point, offsets, times);
         self.end = point.recovered;
@@ -341,7 +340,10 @@ impl<D: Disk> Log<D> {
         }
         let (file, position) = (self.path(self.active.base, "log"), self.active.size);
         let (from, end) = (self.end, position);
-        self.holes.push(Hole { file, position, end, from, next: recovered });
+        // What lies before the log's start was let go of.
+        if recovered > self.checkpoint.log_start {
+            self.holes.push(Hole { file, position, end, from, next: recovered });
+        }
         self.end = recovered;
         self.roll()
     }

@@ -14,8 +14,10 @@ use brooklet_types::{Offset, Timestamp};
 
 use crate::checkpoint::Checkpoint;
 use crate::disk::{Disk, DiskFile};
+use crate::epoch::Epochs;
 use crate::frame::{Frame, Step, Walk};
 use crate::log::Log;
+use crate::producer::Producers;
 use crate::segment::Active;
 
 impl<D: Disk> Log<D> {
@@ -96,30 +98,61 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// Removes everything from `offset` on, durably. A batch that holds `offset` goes whole. The
-    /// shard's journal must have started over before: its entries would bring the records back.
+    /// Removes everything from `offset` on, durably. A batch that holds `offset` goes whole.
+    ///
+    /// The shard's journal may have entries of what goes, and needs no word of it. What stays is synced
+    /// first, so that of this log nothing depends on the journal; then the newest epoch that was ever here
+    /// is stored with the checkpoint, and entries of it and of older ones are not believed any more
+    /// ([`Log::take_journal`]). What comes after is of a newer epoch, or, where a follower copies what an
+    /// older leader wrote, does not go to the journal ([`Log::copy`] says so).
     pub fn truncate_to(&mut self, offset: Offset) -> io::Result<()> {
         if offset >= self.end {
             return Ok(());
         }
+        self.sync()?;
+        self.void_journal();
+        self.cut(offset)
+    }
+
+    /// Throws away all that is there, durably, and begins anew at `offset`, before or behind: what lies
+    /// between is not to be had any more. Producers are forgotten with what they wrote.
+    pub fn restart_at(&mut self, offset: Offset) -> io::Result<()> {
+        self.void_journal();
+        self.cut(self.start)?;
+        self.forget_compaction(offset)?;
+        self.remove_snapshots()?;
+        // The log is empty. The next one has its file before the checkpoint says that it has begun.
+        let file = self.disk.create(&self.path(offset, "log"))?;
+        self.disk.sync_folder(&self.folder)?;
+        let epochs = Epochs::default().fingerprint(offset, offset);
+        let checkpoint = self.checkpoint.back_to(offset);
+        let checkpoint = Checkpoint { log_start: offset, epochs, gaps: false, ..checkpoint };
+        checkpoint.store(&self.disk, &self.folder)?.sync()?;
+        self.checkpoint = checkpoint;
+        let old = std::mem::replace(&mut self.active, Active::new(offset, file, 0));
+        self.closed.insert(old.base, old.closed());
+        for base in std::mem::take(&mut self.closed).into_keys().filter(|base| *base != offset) {
+            self.remove_segment(base)?;
+        }
+        (self.start, self.end, self.durable) = (offset, offset, offset);
+        (self.epochs, self.remembered.producers) = (Epochs::default(), Producers::default());
+        self.holes.clear();
+        self.tail.clear();
+        self.unsynced.disown();
+        self.sync()?;
+        Checkpoint::open(&self.disk, &self.folder)?.sync()
+    }
+
+    /// Removes everything from `offset` on, durably.
+    pub(crate) fn cut(&mut self, offset: Offset) -> io::Result<()> {
         let offset = offset.max(self.start);
         let target = self.segment_at(offset)?;
         self.forget_compaction(target)?;
         self.tail.clear();
         self.unsynced.disown();
         // No recovery point may lie beyond the new end.
-        let (serial, log_start) = (self.checkpoint.serial + 1, self.start);
-        self.checkpoint = Checkpoint {
-            serial,
-            log_start,
-            recovered: target,
-            segment: target,
-            position: 0,
-            newest: None,
-            oldest: None,
-            epochs: self.epochs.fingerprint(log_start, target),
-            clean: false,
-        };
+        let epochs = self.epochs.fingerprint(self.start, target);
+        self.checkpoint = Checkpoint { epochs, ..self.checkpoint.back_to(target) };
         self.checkpoint.store(&self.disk, &self.folder)?.sync()?;
         if self.active.base > target {
             self.remove_segment(self.active.base)?;
@@ -162,8 +195,10 @@ impl<D: Disk> Log<D> {
     fn rewalk(&mut self, offset: Offset) -> io::Result<()> {
         let (base, file) = (self.active.base, self.active.file.clone());
         let length = file.len()?;
-        let gaps = self.gaps(base, self.disk.open(&self.path(base, "index")).ok());
+        let index = self.disk.open(&self.path(base, "index")).ok();
+        let gaps = self.gaps(base, index.clone());
         self.active = Active::new(base, file.clone(), length);
+        self.active.index = index;
         self.end = base;
         let mut walk = Walk::new(&file, 0, length, base, gaps);
         loop {

@@ -4,7 +4,8 @@
 //!
 //! **What it decides.** When a segment is full, how far space is reserved ahead of the writes, and
 //! when an index gets an entry: as in Kafka after `index.interval.bytes`, and for each batch behind a
-//! gap in the offsets, which is how a gap that compaction left is told from damage.
+//! gap in the offsets, which is how a gap that compaction left is told from damage. An entry of the latter
+//! kind is in the file with its batch, and synced with it; the others are there when the log checkpoints.
 //!
 //! **What it never does.** Keep a file of a closed segment open, or read one.
 //!
@@ -61,12 +62,14 @@ pub(crate) struct Active<F> {
     pub(crate) oldest: Option<Timestamp>,
     /// The offset behind its last batch.
     next: Offset,
-    /// Whether compaction has left gaps between its batches.
+    /// Whether there are gaps between its batches, as far as it was walked or written.
     gaps: bool,
     pub(crate) offsets: Vec<offset_index::Entry>,
     times: Vec<time_index::Entry>,
     offsets_stored: usize,
     times_stored: usize,
+    /// The file of offsets, where it may name batches behind gaps.
+    pub(crate) index: Option<F>,
     bytes_since_entry: u64,
     allocated: u64,
     step: u64,
@@ -89,6 +92,7 @@ impl<F: DiskFile> Active<F> {
             times: Vec::new(),
             offsets_stored: 0,
             times_stored: 0,
+            index: None,
             bytes_since_entry: 0,
             allocated,
             step: STEP_BYTES_MIN,
@@ -183,15 +187,53 @@ impl<F: DiskFile> Active<F> {
         (self.size, self.next) = (end, next);
     }
 
-    /// Whether compaction has left gaps between its batches.
+    /// Whether there are gaps between its batches, as far as it was walked or written.
     pub(crate) fn has_gaps(&self) -> bool {
         self.gaps
     }
 
+    /// Writes the entry of a batch behind a gap, and those before it, ahead of [`Active::note_named`].
+    /// Changes nothing that counts: what it leaves when the batch fails is overwritten.
+    pub(crate) fn name<D: Disk<File = F>>(
+        &mut self,
+        frame: &Frame,
+        disk: &D,
+        folder: &str,
+    ) -> io::Result<()> {
+        let file = match &self.index {
+            Some(file) => file.clone(),
+            None => open_or_create(disk, &path(folder, self.base, "index"))?,
+        };
+        let entries = &self.offsets[self.offsets_stored..];
+        let entries = entries.iter().copied().chain(self.entry(frame));
+        let bytes: Vec<u8> = entries.flat_map(offset_index::Entry::to_bytes).collect();
+        store(&file, self.offsets_stored * offset_index::ENTRY_BYTES, &bytes)?;
+        self.index = Some(file);
+        Ok(())
+    }
+
+    /// Cuts from the file of offsets what power that was lost may have left behind the entries that count:
+    /// a reader would stumble over it. Where there are gaps it is needed until it is replaced.
+    pub(crate) fn trim_index(&self) -> io::Result<()> {
+        let Some(index) = self.index.as_ref().filter(|_| !self.gaps) else { return Ok(()) };
+        let length = (self.offsets_stored * offset_index::ENTRY_BYTES) as u64;
+        if index.len()? > length { index.truncate(length) } else { Ok(()) }
+    }
+
+    /// Counts a batch behind a gap, whose entry is in the file.
+    pub(crate) fn note_named(&mut self, frame: &Frame, interval: u32) {
+        self.note(frame, interval);
+        self.offsets_stored = self.offsets.len();
+    }
+
+    fn entry(&self, frame: &Frame) -> Option<offset_index::Entry> {
+        let position = u32::try_from(frame.position).ok()?;
+        Some(offset_index::Entry { relative: self.relative(frame.last), position })
+    }
+
     fn add_entry(&mut self, frame: &Frame) {
-        let relative = self.relative(frame.last);
-        let Ok(position) = u32::try_from(frame.position) else { return };
-        self.offsets.push(offset_index::Entry { relative, position });
+        let Some(entry) = self.entry(frame) else { return };
+        self.offsets.push(entry);
         self.add_time_entry();
         self.bytes_since_entry = 0;
     }

@@ -146,6 +146,9 @@ impl<D: Disk> Log<D> {
         self.unsynced.handed_out.extend(files.iter().cloned());
         if std::mem::take(&mut self.unsynced.active) {
             files.push(self.active.file.clone());
+            // A batch behind a gap is worth as much as its entry.
+            let index = self.active.index.clone();
+            files.extend(index.filter(|_| self.active.has_gaps()));
         }
         self.unsynced.serial += 1;
         let folder = std::mem::take(&mut self.unsynced.folder).then(|| self.folder.clone());
@@ -260,6 +263,8 @@ impl<D: Disk> Log<D> {
             oldest: point.oldest,
             epochs: self.epochs.fingerprint(self.start, point.up_to),
             clean,
+            gaps: self.checkpoint.gaps,
+            cut_epoch: self.checkpoint.cut_epoch,
         };
         // The first time, its name is new.
         self.unsynced.folder |= self.checkpoint.serial == 1;

@@ -55,6 +55,12 @@ impl Oracle {
         self.acknowledged = self.acknowledged.min(end);
     }
 
+    /// Everything was thrown away on purpose, and the log goes on at `offset`.
+    pub fn begins_anew_at(&mut self, offset: u64) {
+        self.ends_at(0);
+        (self.start, self.acknowledged) = (offset, offset);
+    }
+
     /// Whether a record may be missing because a later one has its key, or because it is a
     /// tombstone that has been there for long enough.
     pub fn may_be_cleaned(&self, offset: u64, clock: i64) -> bool {
