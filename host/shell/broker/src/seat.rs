@@ -228,6 +228,8 @@ impl<D: Disk> Machine<D> {
                 | Output::Sync(_)
                 | Output::WriteBack { .. }
                 | Output::Compact { .. }
+                | Output::FetchFrom { .. }
+                | Output::AlterPartitions { .. }
                 | Output::ClusterChanged(_)
                 | Output::Event(_)) => self.perform(other),
             }
@@ -310,6 +312,9 @@ impl<D: Disk> Machine<D> {
             }
             Output::ClusterChanged(cluster) => {
                 self.outside.decided.send_replace(cluster);
+            }
+            Output::FetchFrom { .. } | Output::AlterPartitions { .. } => {
+                unreachable!("nobody has told the shard that this broker is registered")
             }
             Output::Event(event) => {
                 self.outside.metrics.happened(&event, self.outside.clock.timestamp());
