@@ -19,6 +19,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "brooklet-log",
             "brooklet-meta",
             "brooklet-quorum",
+            "brooklet-replica",
             "brooklet-group",
         ],
     ),

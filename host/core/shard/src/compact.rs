@@ -159,6 +159,9 @@ impl<D: Disk> Shard<D> {
                 (Cleanable::In { ms }, None) => {
                     comes(now + Duration::from_millis(u64::try_from(ms).unwrap_or_default()));
                 }
+                (Cleanable::Now { .. }, None) if !partition.may_lose_segments() => {
+                    comes(now + self.compaction.settings.backoff);
+                }
                 (Cleanable::Now { dirty_permille }, None) => {
                     dirtiest = dirtiest.max(Some((dirty_permille, *id)));
                 }

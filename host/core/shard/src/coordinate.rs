@@ -15,6 +15,8 @@ use brooklet_types::{
 
 use crate::input::Ticket;
 use crate::output::{CommittedOffset, Event, Output, Reply};
+use crate::partition::Role;
+use crate::produce::{Stored, WaitsFor};
 use crate::shard::{Shard, Waiting};
 use crate::stored::{self, Found, LoadError};
 
@@ -87,6 +89,7 @@ impl<D: Disk> Shard<D> {
 
     /// The partition is gone, and with it its coordinator: whoever waits for one is told so.
     pub(crate) fn end_groups(&mut self, id: TopicPartition, outbox: &mut Vec<Output<D>>) {
+        self.copies.groups.remove(&id);
         let Some(coordinator) = self.groups.remove(id) else { return };
         for (ticket, reply) in coordinator.end() {
             outbox.push(Output::Reply { ticket, reply: Reply::Group(reply) });
@@ -199,12 +202,19 @@ impl<D: Disk> Shard<D> {
             let id = TopicPartition { topic: placed.topic, partition };
             let records: Vec<_> = effects.records.iter().map(stored::group_record).collect();
             let batch = stored::batch_of(&records, clock);
-            let outcome = match self.store_records(clock, id, &batch, outbox) {
-                Ok(true) => {
+            let outcome = match self.store_records(now, clock, id, &batch, outbox) {
+                Ok(Stored { waits: WaitsFor::Sync, .. }) => {
                     self.syncs.park(Waiting::Group { id, token });
                     return;
                 }
-                Ok(false) => Ok(()),
+                Ok(Stored { waits: WaitsFor::Copies, appended }) => {
+                    let waiting = self.copies.groups.entry(id).or_default();
+                    waiting.push_back((appended.last.next(), token));
+                    // It may have passed already.
+                    self.copies.committed.insert(id);
+                    return;
+                }
+                Ok(Stored { waits: WaitsFor::Nothing, .. }) => Ok(()),
                 Err(code) => Err(code),
             };
             let coordinator = self.groups.get(partition).expect("it has just decided");
@@ -212,18 +222,41 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    /// Appends a coordinator's batch. Says whether it must wait for a sync.
-    pub(crate) fn store_records(
+    /// The high watermark of a coordinator's partition may have passed what it has written. What the in-sync set has
+    /// become too small for waits on: it is in the log, and another leader would find it there.
+    pub(crate) fn groups_committed(
         &mut self,
+        now: Instant,
+        clock: Timestamp,
+        id: TopicPartition,
+        outbox: &mut Vec<Output<D>>,
+    ) {
+        let Some(partition) = self.partitions.get(&id) else { return };
+        let high_watermark = partition.high_watermark;
+        let next = |shard: &mut Shard<D>| {
+            let waiting = shard.copies.groups.get_mut(&id)?;
+            waiting.pop_front_if(|(end, _)| *end <= high_watermark)
+        };
+        while let Some((_, token)) = next(self) {
+            self.group_appended(now, clock, (id, token), outbox);
+        }
+    }
+
+    /// Appends a coordinator's batch, as a producer does with `acks=all`.
+    fn store_records(
+        &mut self,
+        now: Instant,
         clock: Timestamp,
         id: TopicPartition,
         batch: &ValidatedBatch,
         outbox: &mut Vec<Output<D>>,
-    ) -> Result<bool, ErrorCode> {
-        if !self.partitions.contains_key(&id) {
-            return Err(ErrorCode::NotCoordinator);
+    ) -> Result<Stored, ErrorCode> {
+        let partition = self.partitions.get(&id).filter(|partition| partition.leads());
+        let partition = partition.ok_or(ErrorCode::NotCoordinator)?;
+        if let Role::Leader(leader) = &partition.role {
+            // Members of groups know no replicas; they come again.
+            leader.accept().map_err(|_| ErrorCode::CoordinatorNotAvailable)?;
         }
-        let stored = self.store(clock, id, batch, outbox);
-        stored.map(|stored| stored.needs_sync).map_err(|error| error.code())
+        self.store(now, clock, id, batch, outbox).map_err(|error| error.code())
     }
 }

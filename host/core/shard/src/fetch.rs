@@ -1,15 +1,16 @@
 //! Reads: what a fetch finds now, and fetches that wait for more.
 //!
 //! A fetch is answered when enough bytes are there, when something is wrong with one of its
-//! partitions, or when its time is up. Nothing is read here: the answer is a plan of byte ranges,
+//! partitions, or when its time is up. A consumer may read from a follower too (KIP-392). Nothing is read here: the answer is a plan of byte ranges,
 //! carried out by whoever asked, off this thread.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use brooklet_log::Disk;
 use brooklet_types::{ByteSize, ErrorCode, Instant, Offset, TopicPartition};
 
-use crate::input::{Fetch, FetchPartition, Slot, Ticket};
+use crate::input::{Fetch, FetchPartition, ReplicaFetch, Slot, Ticket};
 use crate::output::{EpochEnd, Fetched, Output, Reply};
 use crate::partition::Partition;
 use crate::shard::Shard;
@@ -28,34 +29,78 @@ pub(crate) struct WaitingFetches {
 
 #[derive(Debug)]
 struct WaitingFetch {
-    fetch: Fetch,
+    asked: Asked,
     deadline: Instant,
 }
 
+/// Who reads what.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// A consumer, up to the high watermark.
+    Read(Fetch),
+    /// A follower, up to the log's end.
+    Copy(ReplicaFetch),
+}
+
 /// What a fetch finds now.
-struct Found<D: Disk> {
-    partitions: Vec<(Slot, Fetched<D>)>,
-    bytes: u64,
+pub(crate) struct Found<D: Disk> {
+    pub(crate) partitions: Vec<(Slot, Fetched<D>)>,
+    pub(crate) bytes: u64,
     /// Something the reader should hear of at once: an error or a divergence.
-    urgent: bool,
+    pub(crate) urgent: bool,
+}
+
+impl Asked {
+    fn partitions(&self) -> Vec<TopicPartition> {
+        match self {
+            Asked::Read(fetch) => fetch.partitions.iter().map(|one| one.partition).collect(),
+            Asked::Copy(fetch) => fetch.partitions.iter().map(|one| one.partition).collect(),
+        }
+    }
+
+    fn min(&self) -> u64 {
+        match self {
+            Asked::Read(Fetch { min, .. }) | Asked::Copy(ReplicaFetch { min, .. }) => min.0,
+        }
+    }
+
+    fn wait_max(&self) -> Duration {
+        match self {
+            Asked::Read(Fetch { wait_max, .. }) | Asked::Copy(ReplicaFetch { wait_max, .. }) => {
+                *wait_max
+            }
+        }
+    }
+}
+
+impl<D: Disk> Found<D> {
+    pub(crate) fn new(partitions: usize) -> Found<D> {
+        Found { partitions: Vec::with_capacity(partitions), bytes: 0, urgent: false }
+    }
+
+    pub(crate) fn add(&mut self, slot: Slot, fetched: Fetched<D>) {
+        self.bytes += fetched.plan.as_ref().map_or(0, |plan| plan.bytes());
+        self.urgent |= fetched.error.is_some() || fetched.diverging.is_some();
+        self.partitions.push((slot, fetched));
+    }
 }
 
 impl WaitingFetches {
-    fn park(&mut self, ticket: Ticket, fetch: Fetch, deadline: Instant) {
+    fn park(&mut self, ticket: Ticket, asked: Asked, deadline: Instant) {
         self.deadlines.insert((deadline, ticket));
-        for partition in &fetch.partitions {
-            self.interests.insert((partition.partition, ticket));
+        for partition in asked.partitions() {
+            self.interests.insert((partition, ticket));
         }
-        self.fetches.insert(ticket, WaitingFetch { fetch, deadline });
+        self.fetches.insert(ticket, WaitingFetch { asked, deadline });
     }
 
-    fn remove(&mut self, ticket: Ticket) -> Option<Fetch> {
+    fn remove(&mut self, ticket: Ticket) -> Option<Asked> {
         let waiting = self.fetches.remove(&ticket)?;
         self.deadlines.remove(&(waiting.deadline, ticket));
-        for partition in &waiting.fetch.partitions {
-            self.interests.remove(&(partition.partition, ticket));
+        for partition in waiting.asked.partitions() {
+            self.interests.remove(&(partition, ticket));
         }
-        Some(waiting.fetch)
+        Some(waiting.asked)
     }
 
     fn interested_in(&self, partition: TopicPartition) -> Vec<Ticket> {
@@ -80,12 +125,24 @@ impl<D: Disk> Shard<D> {
         fetch: Fetch,
         outbox: &mut Vec<Output<D>>,
     ) {
-        let found = self.look(&fetch);
-        if found.urgent || found.bytes >= fetch.min.0 || fetch.wait_max.is_zero() {
+        let found = self.look_as_reader(&fetch);
+        self.answer_or_park(now, ticket, Asked::Read(fetch), found, outbox);
+    }
+
+    /// Answers a fetch with what it has found, if that is enough.
+    pub(crate) fn answer_or_park(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        asked: Asked,
+        found: Found<D>,
+        outbox: &mut Vec<Output<D>>,
+    ) {
+        if found.urgent || found.bytes >= asked.min() || asked.wait_max().is_zero() {
             outbox.push(Output::Reply { ticket, reply: Reply::Fetched(found.partitions) });
         } else {
-            let deadline = now + fetch.wait_max;
-            self.waiting.park(ticket, fetch, deadline);
+            let deadline = now + asked.wait_max();
+            self.waiting.park(ticket, asked, deadline);
         }
     }
 
@@ -103,11 +160,35 @@ impl<D: Disk> Shard<D> {
     pub(crate) fn wake_readers(&mut self, partition: TopicPartition, outbox: &mut Vec<Output<D>>) {
         for ticket in self.waiting.interested_in(partition) {
             let waiting = self.waiting.fetches.get(&ticket).expect("an interest is of a fetch");
-            let min = waiting.fetch.min.0;
-            if min <= 1 || self.look(&waiting.fetch).bytes >= min {
+            let asked = &waiting.asked;
+            let has_enough = match asked {
+                Asked::Read(Fetch { min: ByteSize(0..=1), .. }) => true,
+                Asked::Read(_) => self.look(asked).bytes >= asked.min(),
+                Asked::Copy(_) => self.is_enough(asked),
+            };
+            if has_enough {
                 self.answer_fetch(ticket, outbox);
             }
         }
+    }
+
+    /// Answers the followers that have enough, now that there is more of `partition`.
+    pub(crate) fn wake_followers(
+        &mut self,
+        partition: TopicPartition,
+        outbox: &mut Vec<Output<D>>,
+    ) {
+        for ticket in self.waiting.interested_in(partition) {
+            let waiting = self.waiting.fetches.get(&ticket).expect("an interest is of a fetch");
+            if matches!(waiting.asked, Asked::Copy(_)) && self.is_enough(&waiting.asked) {
+                self.answer_fetch(ticket, outbox);
+            }
+        }
+    }
+
+    fn is_enough(&self, asked: &Asked) -> bool {
+        let found = self.look(asked);
+        found.urgent || found.bytes >= asked.min()
     }
 
     /// Answers every fetch that waits for `partition`, because it is going away or has changed.
@@ -134,26 +215,27 @@ impl<D: Disk> Shard<D> {
     }
 
     fn answer_fetch(&mut self, ticket: Ticket, outbox: &mut Vec<Output<D>>) {
-        let Some(fetch) = self.waiting.remove(ticket) else { return };
-        let found = self.look(&fetch);
+        let Some(asked) = self.waiting.remove(ticket) else { return };
+        let found = self.look(&asked);
         outbox.push(Output::Reply { ticket, reply: Reply::Fetched(found.partitions) });
     }
 
-    fn look(&self, fetch: &Fetch) -> Found<D> {
-        let mut found = Found {
-            partitions: Vec::with_capacity(fetch.partitions.len()),
-            bytes: 0,
-            urgent: false,
-        };
+    fn look(&self, asked: &Asked) -> Found<D> {
+        match asked {
+            Asked::Read(fetch) => self.look_as_reader(fetch),
+            Asked::Copy(fetch) => self.look_as_follower(fetch),
+        }
+    }
+
+    fn look_as_reader(&self, fetch: &Fetch) -> Found<D> {
+        let mut found = Found::new(fetch.partitions.len());
         for wanted in &fetch.partitions {
             let left = ByteSize(fetch.max.0.saturating_sub(found.bytes));
             let fetched = match self.partitions.get(&wanted.partition) {
                 Some(partition) => look_at(partition, wanted, left, found.bytes == 0),
                 None => Fetched::error(ErrorCode::NotLeaderOrFollower, None),
             };
-            found.bytes += fetched.plan.as_ref().map_or(0, |plan| plan.bytes());
-            found.urgent |= fetched.error.is_some() || fetched.diverging.is_some();
-            found.partitions.push((wanted.slot, fetched));
+            found.add(wanted.slot, fetched);
         }
         found
     }
@@ -161,8 +243,13 @@ impl<D: Disk> Shard<D> {
 
 impl<D: Disk> Fetched<D> {
     fn error(code: ErrorCode, partition: Option<&Partition<D>>) -> Fetched<D> {
+        Fetched::told(Some(code), partition)
+    }
+
+    /// No records, and what there is to say of the partition.
+    pub(crate) fn told(error: Option<ErrorCode>, partition: Option<&Partition<D>>) -> Fetched<D> {
         Fetched {
-            error: Some(code),
+            error,
             high_watermark: partition.map(|partition| partition.high_watermark),
             log_start: partition.map(|partition| partition.log.start_offset()),
             diverging: None,

@@ -11,11 +11,13 @@ use brooklet_log::SyncToken;
 use brooklet_log::compaction::{Cleaning, CompactError};
 use brooklet_log::validate::ValidatedBatch;
 use brooklet_meta::Cluster;
+use brooklet_meta::broker::BrokerEpoch;
 use brooklet_quorum::Change;
+use brooklet_replica::{Altered, ChangeId, FetchId};
 use brooklet_types::{
-    BrokerId, ByteSize, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicName, TopicPartition,
+    BrokerId, ByteSize, ErrorCode, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicName,
+    TopicPartition,
 };
-
 use bytes::Bytes;
 
 use crate::metadata::MetadataRequest;
@@ -33,6 +35,13 @@ pub enum Input {
     Abandoned { ticket: Ticket },
     /// The cluster changed: open, reconfigure and drop partitions accordingly.
     Cluster { ticket: Ticket, cluster: Arc<Cluster> },
+    /// This run of the broker is registered. In a cluster a shard acts on no image that has not this registration:
+    /// what others say was given to an earlier run.
+    Registered { epoch: BrokerEpoch },
+    /// What has come of `Output::FetchFrom`, or of some of its partitions. `entropy` is any random number.
+    FetchedFrom { answers: Vec<CopyAnswer>, entropy: u64 },
+    /// What has come of `Output::AlterPartitions`, or of some of it.
+    Altered(Vec<AlterAnswer>),
     /// Everything that sync `id` covered is on the disk.
     Synced { id: SyncId },
     /// What `Output::WriteBack` handed out is on the disk.
@@ -68,6 +77,8 @@ pub enum Request {
     Produce(Produce),
     /// Read batches, waiting for them if need be.
     Fetch(Fetch),
+    /// Copy batches to another broker, waiting for them if need be.
+    Replicate(ReplicaFetch),
     /// Offsets by time, or one of Kafka's special places.
     ListOffsets(Vec<(Slot, TopicPartition, OffsetQuery)>),
     /// Where leader epochs ended.
@@ -109,6 +120,8 @@ pub struct Produce {
     pub batches: Vec<(Slot, TopicPartition, ValidatedBatch)>,
     /// When to answer.
     pub acks: Acks,
+    /// How long other brokers may take, with [`Acks::All`].
+    pub timeout: Duration,
 }
 
 /// What a producer waits for.
@@ -118,7 +131,7 @@ pub enum Acks {
     None,
     /// The batch is in the leader's log, perhaps only in the page cache.
     Leader,
-    /// The batch is as durable as the topic asks for.
+    /// The batch is as durable as the topic asks for, on every broker that is in sync.
     All,
 }
 
@@ -150,6 +163,81 @@ pub struct FetchPartition {
     pub current_epoch: Option<LeaderEpoch>,
     /// The epoch of the last record the reader has, for finding divergence (KIP-595).
     pub last_fetched_epoch: Option<LeaderEpoch>,
+}
+
+/// A follower's read of several partitions, served in the order given. What is asked for proves what is there.
+#[derive(Clone, Debug)]
+pub struct ReplicaFetch {
+    /// Who asks.
+    pub broker: BrokerId,
+    /// Which registration of it.
+    pub epoch: BrokerEpoch,
+    /// What to read.
+    pub partitions: Vec<ReplicaFetchPartition>,
+    /// Answer at once when this much is there; zero never waits.
+    pub min: ByteSize,
+    /// Stop adding batches past this much. The first batch of the answer is whole all the same.
+    pub max: ByteSize,
+    /// Answer after this long, whatever is there.
+    pub wait_max: Duration,
+}
+
+/// A follower's read of one partition.
+#[derive(Clone, Debug)]
+pub struct ReplicaFetchPartition {
+    /// Given back with the result.
+    pub slot: Slot,
+    /// What to read.
+    pub partition: TopicPartition,
+    /// The first offset wanted: everything before is durable there.
+    pub offset: Offset,
+    /// Stop adding batches of this partition past this much.
+    pub max: ByteSize,
+    /// The term of the leader that it asks.
+    pub leader_epoch: LeaderEpoch,
+    /// The epoch of the last record it has; none without records.
+    pub last_epoch: Option<LeaderEpoch>,
+    /// The high watermark it knows (KIP-1166): with a later one it is answered at once. None where it does not say.
+    pub high_watermark: Option<Offset>,
+}
+
+/// What a leader answered of one partition, to the [`crate::output::CopyFetch`] of that id.
+#[derive(Clone, Debug)]
+pub struct CopyAnswer {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// Which fetch.
+    pub fetch: FetchId,
+    /// What came of it.
+    pub found: CopyFound,
+}
+
+/// What a leader answered.
+#[derive(Clone, Debug)]
+pub enum CopyFound {
+    /// Whole batches, or none yet.
+    Served { high_watermark: Offset, log_start: Offset, records: Bytes },
+    /// The logs part: this epoch ends there at the leader's.
+    Diverging { epoch: LeaderEpoch, end: Offset },
+    /// The offset is not in the leader's log, which is this.
+    OutOfRange { log_start: Offset, log_end: Offset },
+    /// Another error.
+    Refused(ErrorCode),
+    /// There is no answer.
+    Lost,
+}
+
+/// What the controller answered to one [`crate::output::Alter`].
+#[derive(Clone, Debug)]
+pub struct AlterAnswer {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The leader epoch in which it was asked.
+    pub leader_epoch: LeaderEpoch,
+    /// Which change.
+    pub change: ChangeId,
+    /// What came of it.
+    pub outcome: Altered,
 }
 
 /// Where in a partition, and what the asker believes about it.

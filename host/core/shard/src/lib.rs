@@ -14,26 +14,31 @@
 //! **Invariants** (asserted where they are kept, and by the simulation):
 //! 1. Every request is answered exactly once.
 //! 2. An `acks=all` reply and a coordinator's reply leave after a sync that began after the
-//!    append, on topics that are flushed by `sync`.
-//! 3. A partition's high watermark never moves backwards while it is open, and no reader sees
-//!    beyond it.
+//!    append, on topics that are flushed by `sync`; where others have copies, after one on every broker that is in
+//!    sync.
+//! 3. A partition's high watermark never moves backwards while it is open, but where a follower says so as a
+//!    violation, and no reader sees beyond it.
 //! 4. At most one sync is under way.
 
 mod compact;
 mod coordinate;
 mod fetch;
+mod follow;
 pub mod input;
+mod lead;
 mod metadata;
 mod offsets;
 pub mod output;
 mod partition;
 mod produce;
+mod roles;
 mod shard;
 pub mod start;
 mod stored;
 mod sync;
 
 pub use brooklet_quorum::{Change, ChangeError, ClusterId, DirectoryId, Member};
+pub use brooklet_replica::{Altered, ChangeId, FetchId, PartitionEpoch, Violation};
 pub use compact::CompactionSettings;
 pub use metadata::{
     Metadata, MetadataError, MetadataReply, MetadataRequest, QuorumDescription, QuorumFileError,

@@ -7,7 +7,7 @@ use crate::fetch::epoch_end;
 use crate::input::{EpochQuery, OffsetQuery, Place, Slot};
 use crate::metadata::METADATA;
 use crate::output::{EpochEnd, FoundOffset, LogDescription, Output, ProducerDescription, Reply};
-use crate::partition::Partition;
+use crate::partition::{Partition, Role};
 use crate::shard::Shard;
 
 impl<D: Disk> Shard<D> {
@@ -47,7 +47,8 @@ impl<D: Disk> Shard<D> {
         id: &TopicPartition,
         offset: Option<Offset>,
     ) -> Result<Offset, ErrorCode> {
-        let partition = self.partitions.get_mut(id).ok_or(ErrorCode::NotLeaderOrFollower)?;
+        let partition = self.partitions.get_mut(id).filter(|partition| partition.leads());
+        let partition = partition.ok_or(ErrorCode::NotLeaderOrFollower)?;
         let target = offset.unwrap_or(partition.high_watermark);
         if target > partition.high_watermark {
             return Err(ErrorCode::OffsetOutOfRange);
@@ -92,7 +93,8 @@ impl<D: Disk> Shard<D> {
     }
 
     fn led(&self, id: &TopicPartition) -> Result<&Partition<D>, ErrorCode> {
-        self.partitions.get(id).ok_or(ErrorCode::NotLeaderOrFollower)
+        let partition = self.partitions.get(id).filter(|partition| partition.leads());
+        partition.ok_or(ErrorCode::NotLeaderOrFollower)
     }
 }
 
@@ -111,7 +113,7 @@ fn find<D: Disk>(partition: &Partition<D>, query: &OffsetQuery) -> Result<FoundO
     let storage = |_| ErrorCode::KafkaStorageError;
     Ok(match query.place {
         Place::Latest => FoundOffset {
-            offset: Some(partition.high_watermark),
+            offset: Some(latest(partition)?),
             timestamp: None,
             epoch: Some(partition.epoch),
         },
@@ -124,6 +126,15 @@ fn find<D: Disk>(partition: &Partition<D>, query: &OffsetQuery) -> Result<FoundO
         Place::MaxTimestamp => of_record(log.max_timestamp().map_err(storage)?),
         Place::At(timestamp) => of_record(log.offset_for_time(timestamp).map_err(storage)?),
     })
+}
+
+/// Behind the last record that consumers may read, if it is known not to lie before what an earlier leader told
+/// (KIP-207).
+fn latest<D: Disk>(partition: &Partition<D>) -> Result<Offset, ErrorCode> {
+    match &partition.role {
+        Role::Leader(leader) => leader.latest_offset().ok_or(ErrorCode::OffsetNotAvailable),
+        Role::Alone | Role::Follower(_) => Ok(partition.high_watermark),
+    }
 }
 
 fn end_of<D: Disk>(partition: &Partition<D>, query: &EpochQuery) -> Result<EpochEnd, ErrorCode> {

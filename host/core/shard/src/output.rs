@@ -8,6 +8,9 @@ use brooklet_log::compaction::{Cleaned, CompactError, Job};
 use brooklet_log::plan::ReadPlan;
 use brooklet_log::{Dirty, Disk};
 use brooklet_meta::Cluster;
+use brooklet_meta::broker::BrokerEpoch;
+use brooklet_meta::decide::alter_partition::AlterPartition;
+use brooklet_replica::{ChangeId, FetchId, Violation};
 use brooklet_types::{
     BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicName, TopicPartition,
 };
@@ -35,8 +38,42 @@ pub enum Output<D: Disk> {
     ClusterChanged(Arc<Cluster>),
     /// Bring this to another broker, where it is `Input::FromBroker`. It may be lost, and come twice or late.
     SendToBroker { broker: BrokerId, message: Bytes },
+    /// Fetch this from that leader, as the follower that this broker is by that registration, and come back with
+    /// `Input::FetchedFrom`, for each partition once. What is not answered is asked for again after a while.
+    FetchFrom { leader: BrokerId, epoch: BrokerEpoch, partitions: Vec<CopyFetch> },
+    /// Ask the controller for other in-sync sets, and come back with `Input::Altered`. What is not answered is asked
+    /// for again after a while.
+    AlterPartitions { epoch: BrokerEpoch, wanted: Vec<Alter> },
     /// Worth a line in the log.
     Event(Event),
+}
+
+/// What a follower asks its leader for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyFetch {
+    /// Of which partition.
+    pub partition: TopicPartition,
+    /// Comes back with the answer.
+    pub fetch: FetchId,
+    /// The term of the leader that is asked.
+    pub leader_epoch: LeaderEpoch,
+    /// From where on: everything before is durable here.
+    pub offset: Offset,
+    /// The epoch of the record before; none without records.
+    pub last_epoch: Option<LeaderEpoch>,
+    /// Where the log begins here.
+    pub log_start: Offset,
+    /// The high watermark that is known here.
+    pub high_watermark: Offset,
+}
+
+/// Another in-sync set for one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alter {
+    /// Comes back with the answer.
+    pub change: ChangeId,
+    /// What to ask for.
+    pub wanted: AlterPartition,
 }
 
 /// A reply to a [`crate::input::Request`] of the same name.
@@ -105,7 +142,8 @@ pub struct Fetched<D: Disk> {
     pub high_watermark: Option<Offset>,
     /// The partition's first offset.
     pub log_start: Option<Offset>,
-    /// The reader's last epoch ended earlier than the reader believes: truncate to this.
+    /// The reader's last epoch ended earlier than the reader believes: truncate to this. A follower whose offset
+    /// is out of range is told the log's end here, with the leader's epoch.
     pub diverging: Option<EpochEnd>,
     /// Which bytes answer the fetch; `None` when there are none.
     pub plan: Option<ReadPlan<D::File>>,
@@ -179,6 +217,8 @@ pub enum Event {
     Recovered { folder: String, report: String },
     /// A partition cannot be written or read; others go on.
     PartitionFailed { folder: String, problem: String },
+    /// A partition's copies are not, or were not, what they should be.
+    CopiesDiffer { folder: String, problem: Violation },
     /// The disk has reached its reserve; producers are refused until there is room.
     DiskFull { folder: String },
     /// A log was compacted.

@@ -5,17 +5,39 @@ use std::io;
 use brooklet_log::disk::{read_small, replace};
 use brooklet_log::{Disk, Log, LogSettings};
 use brooklet_meta::setting::effective::{EffectiveTopicSettings, Flush};
+use brooklet_replica::{self as replica, Follower, Leader, LogEnds, LogState};
 use brooklet_types::{
-    ByteSize, ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName, TopicPartition,
+    ByteSize, ErrorCode, Instant, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName,
+    TopicPartition,
 };
 
-/// A partition that this broker leads.
+/// What this broker is to a partition.
+#[derive(Debug)]
+pub(crate) enum Role {
+    /// Its leader, with the only copy.
+    Alone,
+    /// Its leader, from whom others copy.
+    Leader(Box<Leader>),
+    /// One who copies, or waits for somebody to copy from.
+    Follower(Box<Following>),
+}
+
+/// A follower.
+#[derive(Debug)]
+pub(crate) struct Following {
+    pub(crate) machine: Follower,
+    /// Nothing is fetched before, as what came could not be stored.
+    pub(crate) not_before: Instant,
+}
+
+/// A partition of which this broker has a copy.
 #[derive(Debug)]
 pub(crate) struct Partition<D: Disk> {
     pub(crate) id: TopicPartition,
     pub(crate) topic: TopicName,
     pub(crate) log: Log<D>,
-    /// Our term as its leader, written into every batch.
+    pub(crate) role: Role,
+    /// The term of its leader; ours is written into every batch.
     pub(crate) epoch: LeaderEpoch,
     pub(crate) flush: Flush,
     /// Consumers may read up to (not including) this.
@@ -32,7 +54,39 @@ impl<D: Disk> Partition<D> {
     ) -> Partition<D> {
         // What recovery found is on the disk, or at least as durable as it will ever be.
         let high_watermark = log.end_offset();
-        Partition { id, topic, log, epoch, flush: Flush::Sync, high_watermark }
+        Partition { id, topic, log, role: Role::Alone, epoch, flush: Flush::Sync, high_watermark }
+    }
+
+    /// Whether this broker takes writes for it.
+    pub(crate) fn leads(&self) -> bool {
+        matches!(self.role, Role::Alone | Role::Leader(_))
+    }
+
+    /// How far the log goes.
+    pub(crate) fn ends(&self) -> LogEnds {
+        let end = self.log.end_offset();
+        let durable = match self.flush {
+            Flush::Sync => self.log.durable_end(),
+            Flush::Os => end,
+        };
+        LogEnds { durable, end }
+    }
+
+    /// What there is of the log.
+    pub(crate) fn log_state(&self) -> LogState {
+        let LogEnds { durable, end } = self.ends();
+        let (start, last_epoch) = (self.log.start_offset(), self.log.latest_epoch());
+        LogState { start, durable, end, last_epoch }
+    }
+
+    /// Whether what may be deleted by age or size, or compacted, is safe on other brokers: all closed segments are.
+    pub(crate) fn may_lose_segments(&self) -> bool {
+        match self.role {
+            Role::Alone => true,
+            Role::Leader(_) | Role::Follower(_) => {
+                self.log.is_in_active_segment(self.high_watermark)
+            }
+        }
     }
 
     /// Takes over what the topic's settings say now; says whether that changes anything for the log.
@@ -68,6 +122,18 @@ impl<D: Disk> Partition<D> {
         self.high_watermark = self.high_watermark.max(to);
         moved
     }
+}
+
+/// The newest epoch of which a log has batches and which is not after `asked`, and where it ends.
+pub(crate) fn history<D: Disk>(log: &Log<D>, asked: LeaderEpoch) -> Option<replica::EpochEnd> {
+    let latest = log.latest_epoch()?;
+    if asked >= latest {
+        return Some(replica::EpochEnd { epoch: latest, end: log.end_offset() });
+    }
+    let (_, end) = log.epoch_end(asked)?;
+    // Where nothing is so old, `end` is where the log's first epoch begins, and nothing is before that.
+    let epoch = log.epoch_at(Offset::new(end.value().checked_sub(1)?))?;
+    Some(replica::EpochEnd { epoch, end })
 }
 
 /// Where a partition's files are, relative to the data folder. Kafka's name for the folder.

@@ -2,10 +2,12 @@
 
 use brooklet_log::validate::ValidatedBatch;
 use brooklet_log::{AppendError, Appended, Disk};
-use brooklet_types::{ErrorCode, Offset, Timestamp, TopicPartition};
+use brooklet_types::{ErrorCode, Instant, Offset, Timestamp, TopicPartition};
 
 use crate::input::{Acks, Produce, Ticket};
+use crate::lead::Pending;
 use crate::output::{Output, Produced, Refusal, Reply};
+use crate::partition::Role;
 use crate::shard::{Shard, Waiting};
 use brooklet_meta::setting::effective::Flush;
 
@@ -13,30 +15,51 @@ use brooklet_meta::setting::effective::Flush;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stored {
     pub(crate) appended: Appended,
+    pub(crate) waits: WaitsFor,
+}
+
+/// What has to happen before a batch is as safe as its topic asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WaitsFor {
+    Nothing,
     /// It may be lost with the machine until the next sync.
-    pub(crate) needs_sync: bool,
+    Sync,
+    /// It may be lost with the broker until the high watermark has passed it.
+    Copies,
 }
 
 impl<D: Disk> Shard<D> {
     pub(crate) fn produce(
         &mut self,
+        now: Instant,
         clock: Timestamp,
         ticket: Ticket,
         produce: Produce,
         outbox: &mut Vec<Output<D>>,
     ) {
-        let Produce { batches, acks } = produce;
+        let Produce { batches, acks, timeout } = produce;
         let mut results = Vec::with_capacity(batches.len());
-        let mut needs_sync = false;
+        let (mut needs_sync, mut copied) = (false, Vec::new());
         for (slot, id, batch) in batches {
-            let result = self.store_for(clock, id, &batch, outbox);
-            needs_sync |= result.as_ref().is_ok_and(|stored| stored.needs_sync);
+            let result = self.store_for(now, clock, (id, acks), &batch, outbox);
+            match &result {
+                Ok(Stored { waits: WaitsFor::Sync, .. }) => needs_sync = true,
+                Ok(Stored { waits: WaitsFor::Copies, appended }) => {
+                    copied.push((id, results.len(), appended.last.next()));
+                }
+                Ok(_) | Err(_) => {}
+            }
             let result = result.map(|Stored { appended, .. }| Produced {
                 base: appended.base,
                 log_append_time: appended.log_append_time,
                 log_start: appended.log_start,
             });
             results.push((slot, result));
+        }
+        if acks == Acks::All && !copied.is_empty() {
+            let deadline = now + timeout;
+            let pending = Pending { results, copied, needs_sync, deadline };
+            return self.await_copies(now, ticket, pending, outbox);
         }
         let reply = Reply::Produced(results);
         if acks == Acks::All && needs_sync {
@@ -48,18 +71,27 @@ impl<D: Disk> Shard<D> {
 
     fn store_for(
         &mut self,
+        now: Instant,
         clock: Timestamp,
-        id: TopicPartition,
+        (id, acks): (TopicPartition, Acks),
         batch: &ValidatedBatch,
         outbox: &mut Vec<Output<D>>,
     ) -> Result<Stored, Refusal> {
-        let partition = self.partitions.get(&id).ok_or_else(|| {
+        let partition = self.partitions.get(&id).filter(|partition| partition.leads());
+        let partition = partition.ok_or_else(|| {
             Refusal::new(ErrorCode::NotLeaderOrFollower, "this broker does not lead the partition")
         })?;
-        // `min.insync.replicas` asks for no more copies than a topic has replicas (Kafka's effective
-        // minimum), and here every topic has one: it is always met.
         let log_start = partition.log.start_offset();
-        self.store(clock, id, batch, outbox).map_err(|error| Refusal {
+        // `min.insync.replicas` asks for no more copies than a topic has replicas (Kafka's effective
+        // minimum): with one it is always met.
+        if let (Role::Leader(leader), Acks::All) = (&partition.role, acks) {
+            leader.accept().map_err(|error| Refusal {
+                code: error.code(),
+                message: error.to_string(),
+                log_start: Some(log_start),
+            })?;
+        }
+        self.store(now, clock, id, batch, outbox).map_err(|error| Refusal {
             code: error.code(),
             message: error.to_string(),
             log_start: Some(log_start),
@@ -70,6 +102,7 @@ impl<D: Disk> Shard<D> {
     /// allows. The way of every record: producers', groups' and the metadata's.
     pub(crate) fn store(
         &mut self,
+        now: Instant,
         clock: Timestamp,
         id: TopicPartition,
         batch: &ValidatedBatch,
@@ -83,7 +116,8 @@ impl<D: Disk> Shard<D> {
         if has_rolled && partition.log.settings().compact {
             self.compaction.look_soon();
         }
-        match partition.flush {
+        let is_alone = matches!(partition.role, Role::Alone);
+        let waits = match partition.flush {
             Flush::Sync => {
                 // A duplicate is answered when its original is durable, not sooner: after a start that may
                 // be later than it can be read.
@@ -91,16 +125,24 @@ impl<D: Disk> Shard<D> {
                 if let Some(header) = &appended.header {
                     self.syncs.wrote(id, appended.base, header, batch.bytes());
                 }
-                Ok(Stored { appended, needs_sync })
+                if needs_sync { WaitsFor::Sync } else { WaitsFor::Nothing }
             }
             Flush::Os => {
                 if has_rolled && let Some(dirty) = partition.log.take_dirty() {
                     outbox.push(Output::WriteBack { partition: id, dirty });
                 }
-                self.reveal(id, end, outbox);
-                Ok(Stored { appended, needs_sync: false })
+                if is_alone {
+                    self.reveal(id, end, outbox);
+                }
+                WaitsFor::Nothing
             }
+        };
+        if is_alone {
+            return Ok(Stored { appended, waits });
         }
+        self.copies.appended.insert(id);
+        self.tell_leader(now, id, outbox);
+        Ok(Stored { appended, waits: WaitsFor::Copies })
     }
 
     /// Lets consumers read `id` up to `end`.

@@ -10,9 +10,7 @@ use brooklet_log::{Disk, Log, LogSettings, SyncToken, TailBudget};
 use brooklet_meta::setting::effective::Flush;
 use brooklet_meta::{Cluster, Topic};
 use brooklet_quorum::ReadyNumber;
-use brooklet_types::{
-    BrokerId, ByteSize, Instant, LeaderEpoch, PartitionIndex, Timestamp, TopicPartition,
-};
+use brooklet_types::{BrokerId, ByteSize, Instant, LeaderEpoch, Timestamp, TopicPartition};
 
 use crate::compact::{Compaction, CompactionSettings};
 use crate::coordinate::GroupCoordinators;
@@ -20,7 +18,8 @@ use crate::fetch::WaitingFetches;
 use crate::input::{Input, Request, Ticket};
 use crate::metadata::{METADATA, Metadata};
 use crate::output::{Event, Output, Reply};
-use crate::partition::{Partition, claim_folder, folder, sign_folder};
+use crate::partition::{Partition, Role, claim_folder, folder, sign_folder};
+use crate::roles::Copies;
 use crate::sync::Syncs;
 
 /// What is added to the name of a partition's folder before it is removed. A topic of such a name there
@@ -88,6 +87,7 @@ pub struct Shard<D: Disk> {
     settings: ShardSettings,
     next_maintenance: Instant,
     pub(crate) compaction: Compaction,
+    pub(crate) copies: Copies,
 }
 
 /// What waits for a sync.
@@ -95,6 +95,8 @@ pub struct Shard<D: Disk> {
 pub(crate) enum Waiting<D: Disk> {
     /// A reply that may leave once its batches are durable.
     Reply { ticket: Ticket, reply: Reply<D> },
+    /// A request of which another part waits for followers.
+    Produce(Ticket),
     /// A group coordinator's records.
     Group { id: TopicPartition, token: AppendToken },
     /// What the quorum wanted written.
@@ -138,6 +140,7 @@ impl<D: Disk> Shard<D> {
             tail: TailBudget::new(settings.tail_bytes_max),
             recovered,
             compaction: Compaction::new(settings.compaction, now),
+            copies: Copies::default(),
             settings,
             next_maintenance,
         }
@@ -158,7 +161,7 @@ impl<D: Disk> Shard<D> {
             }
             Input::Abandoned { ticket } => self.abandon(ticket),
             Input::Cluster { ticket, cluster } => {
-                let has_found = self.follow_cluster(now, clock, cluster, outbox);
+                let has_found = self.hear_of(now, clock, cluster, outbox);
                 let reply = Reply::ClusterApplied;
                 if has_found {
                     // What a start finds is shown to nobody before it is on the disk.
@@ -167,6 +170,11 @@ impl<D: Disk> Shard<D> {
                     outbox.push(Output::Reply { ticket, reply });
                 }
             }
+            Input::Registered { epoch } => self.registered(now, clock, epoch, outbox),
+            Input::FetchedFrom { answers, entropy } => {
+                self.fetched_from(now, answers, entropy, outbox);
+            }
+            Input::Altered(answers) => self.altered(now, answers, outbox),
             Input::Synced { id } => self.synced(now, clock, id, outbox),
             Input::WrittenBack { partition, token } => self.written_back(partition, token, outbox),
             Input::PolicyChanged { topic } => self.policy_changed(&topic),
@@ -178,6 +186,7 @@ impl<D: Disk> Shard<D> {
             }
             Input::Tick => self.tick(now, clock, outbox),
         }
+        self.settle_copies(now, clock, outbox);
     }
 
     /// When the shard wants an `Input::Tick`, if nothing else happens before.
@@ -187,6 +196,7 @@ impl<D: Disk> Shard<D> {
             self.groups.next_deadline(),
             (!self.partitions.is_empty()).then_some(self.next_maintenance),
             self.compaction.next_deadline(),
+            self.copies.next_deadline(),
             self.metadata.as_ref().and_then(Metadata::next_deadline),
         ];
         deadlines.into_iter().flatten().min()
@@ -202,7 +212,8 @@ impl<D: Disk> Shard<D> {
             }
             Request::Fetch(fetch) => self.is_near_the_head(fetch),
             Request::Group { .. } => true,
-            Request::ListOffsets(_)
+            Request::Replicate(_)
+            | Request::ListOffsets(_)
             | Request::EpochEnds(_)
             | Request::DeleteRecords(_)
             | Request::DescribeProducers(_)
@@ -224,8 +235,9 @@ impl<D: Disk> Shard<D> {
         outbox: &mut Vec<Output<D>>,
     ) {
         let reply = match request {
-            Request::Produce(produce) => return self.produce(clock, ticket, produce, outbox),
+            Request::Produce(produce) => return self.produce(now, clock, ticket, produce, outbox),
             Request::Fetch(fetch) => return self.fetch(now, ticket, fetch, outbox),
+            Request::Replicate(fetch) => return self.replicate(now, ticket, fetch, outbox),
             Request::Group { partition, request, entropy } => {
                 let asked = (partition, request, entropy);
                 return self.group_request(now, clock, ticket, asked, outbox);
@@ -250,6 +262,7 @@ impl<D: Disk> Shard<D> {
 
     fn tick(&mut self, now: Instant, clock: Timestamp, outbox: &mut Vec<Output<D>>) {
         self.expire_fetches(now, outbox);
+        self.tick_copies(now, outbox);
         self.tick_groups(now, clock, outbox);
         self.follow_quorum(now, clock, outbox);
         if now >= self.next_maintenance {
@@ -263,58 +276,13 @@ impl<D: Disk> Shard<D> {
 }
 
 impl<D: Disk> Shard<D> {
-    /// Opens the partitions that are new in `cluster`, drops those that are gone, and gives the
-    /// others their new settings. Says whether records were found that may be in the page cache only.
-    fn follow_cluster(
+    /// Opens a partition; in a cluster (`is_shared`) nothing of it is known to be safe. Says whether records were
+    /// found that may be in the page cache only.
+    pub(crate) fn open_partition(
         &mut self,
-        now: Instant,
-        clock: Timestamp,
-        cluster: Arc<Cluster>,
-        outbox: &mut Vec<Output<D>>,
-    ) -> bool {
-        let mut has_found = false;
-        if cluster.version() < self.cluster.version() {
-            return has_found;
-        }
-        let is_gone = |id: &&TopicPartition| **id != METADATA && !cluster.has(**id);
-        let gone: Vec<TopicPartition> = self.partitions.keys().filter(is_gone).copied().collect();
-        for id in gone {
-            self.drop_partition(now, clock, id, outbox);
-        }
-        let stored = cluster.topics().filter(|topic| topic.view_of.is_none());
-        for topic in stored {
-            let settings = cluster.effective(self.identity.broker, topic);
-            for (index, placed) in topic.indexed() {
-                let id = TopicPartition { topic: topic.id, partition: index };
-                if shard_of(id, self.identity.shards) != self.identity.shard {
-                    continue;
-                }
-                if !self.partitions.contains_key(&id) {
-                    has_found |= self.open_partition(now, clock, id, topic, outbox);
-                }
-                let reserve = self.reserve(id);
-                let Some(partition) = self.partitions.get_mut(&id) else { continue };
-                let before = partition.flush;
-                if partition.configure(&settings, placed.leader_epoch, reserve) {
-                    self.compaction.changed(id);
-                }
-                if before == Flush::Os && partition.flush == Flush::Sync {
-                    // From now on a sync stands for everything before it, too.
-                    partition.log.take_back();
-                    self.syncs.touched(id);
-                }
-            }
-        }
-        self.cluster = cluster;
-        has_found
-    }
-
-    fn open_partition(
-        &mut self,
-        now: Instant,
-        clock: Timestamp,
         id: TopicPartition,
         topic: &Topic,
+        is_shared: bool,
         outbox: &mut Vec<Output<D>>,
     ) -> bool {
         let folder = folder(&topic.name, id.partition);
@@ -332,21 +300,16 @@ impl<D: Disk> Shard<D> {
         if has_found {
             self.syncs.touched(id);
         }
-        let partition = Partition::new(id, topic.name.clone(), log, LeaderEpoch::default());
-        self.partitions.insert(id, partition);
-        if topic.name.as_str() == GROUPS_TOPIC
-            && let Err(error) = self.load_groups(now, clock, id, outbox)
-        {
-            // Without its groups the partition must not pretend that there are none.
-            self.partitions.remove(&id);
-            let problem = error.to_string();
-            outbox.push(Output::Event(Event::PartitionFailed { folder, problem }));
+        let mut partition = Partition::new(id, topic.name.clone(), log, LeaderEpoch::default());
+        if is_shared {
+            partition.high_watermark = partition.log.start_offset();
         }
+        self.partitions.insert(id, partition);
         has_found
     }
 
     /// What an append to this partition must leave free. Groups may use what producers may not.
-    fn reserve(&self, id: TopicPartition) -> ByteSize {
+    pub(crate) fn reserve(&self, id: TopicPartition) -> ByteSize {
         let all = self.settings.disk_reserve;
         if self.groups.holds(id) { ByteSize(all.0 / 2) } else { all }
     }
@@ -385,21 +348,10 @@ impl<D: Disk> Shard<D> {
         Ok(log)
     }
 
-    fn drop_partition(
-        &mut self,
-        now: Instant,
-        clock: Timestamp,
-        id: TopicPartition,
-        outbox: &mut Vec<Output<D>>,
-    ) {
-        let Some(partition) = self.partitions.remove(&id) else { return };
-        self.syncs.forget(id);
-        self.end_groups(id, outbox);
+    /// Removes a partition and its files.
+    pub(crate) fn drop_partition(&mut self, id: TopicPartition, outbox: &mut Vec<Output<D>>) {
+        let Some(partition) = self.take_out(id, outbox) else { return };
         self.compaction.changed(id);
-        self.release_readers(id, outbox);
-        if id.partition == PartitionIndex(0) {
-            self.forget_topic(now, clock, &partition.topic, outbox);
-        }
         let folder = partition.log.folder().to_owned();
         // The cleaner may be writing there: it does not find the folder again, nor follow it.
         let gone = format!("{folder}{GONE}");
@@ -413,22 +365,41 @@ impl<D: Disk> Shard<D> {
     /// Takes a partition out of service, whose files are not what its log believes. The next start, or
     /// the next change of the cluster, opens it anew.
     pub(crate) fn give_up(&mut self, id: TopicPartition, outbox: &mut Vec<Output<D>>) {
-        let Some(partition) = self.partitions.remove(&id) else { return };
+        let Some(partition) = self.take_out(id, outbox) else { return };
         // The journal does not vouch for it any more.
         let folder = partition.log.folder().to_owned();
         if let Err(error) = partition.log.close() {
             let problem = error.to_string();
             outbox.push(Output::Event(Event::PartitionFailed { folder, problem }));
         }
+    }
+
+    /// Has everybody who waits for a partition look elsewhere.
+    fn take_out(
+        &mut self,
+        id: TopicPartition,
+        outbox: &mut Vec<Output<D>>,
+    ) -> Option<Partition<D>> {
+        let mut partition = self.partitions.remove(&id)?;
         self.syncs.forget(id);
         self.end_groups(id, outbox);
         self.release_readers(id, outbox);
+        if let Role::Leader(leader) = std::mem::replace(&mut partition.role, Role::Alone) {
+            let mut said = Vec::new();
+            leader.depose(&mut said);
+            self.leader_said(id, said, outbox);
+        }
+        self.copies.forget(id);
+        Some(partition)
     }
 
     /// Retention and the expiry of producers.
     fn maintain(&mut self, clock: Timestamp, outbox: &mut Vec<Output<D>>) {
         for (id, partition) in &mut self.partitions {
             partition.log.expire_producers(clock);
+            if !partition.may_lose_segments() {
+                continue;
+            }
             if let Err(error) = partition.log.maintain(clock) {
                 let folder = partition.log.folder().to_owned();
                 let problem = error.to_string();

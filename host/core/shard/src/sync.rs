@@ -135,6 +135,14 @@ impl<D: Disk, T> Syncs<D, T> {
         self.turn.too_much = true;
     }
 
+    /// The partition's log was cut, and what is left of it synced: what is under way vouches for nothing of it.
+    pub(crate) fn disown(&mut self, partition: TopicPartition) {
+        self.journaled.remove(&partition);
+        if let Some((_, covered)) = &mut self.running {
+            covered.remove(&partition);
+        }
+    }
+
     /// The partition is gone; there is nothing left to make durable.
     pub(crate) fn forget(&mut self, partition: TopicPartition) {
         self.dirty.remove(&partition);
@@ -154,6 +162,7 @@ impl<D: Disk> Shard<D> {
     /// Ends a turn: what was written since the last sync is handed to the next one, unless one is
     /// under way, which is then followed by another. To be called after each run of inputs.
     pub fn end_turn(&mut self, outbox: &mut Vec<Output<D>>) {
+        self.end_turn_of_copies(outbox);
         // Who waits is answered, also when what was written is gone with its partition.
         let is_wanted = !self.syncs.dirty.is_empty() || !self.syncs.waiting.is_empty();
         if self.syncs.running.is_some() || !is_wanted {
@@ -232,11 +241,12 @@ impl<D: Disk> Shard<D> {
             self.syncs.journal.start_over();
         }
         for (id, covered) in covered {
-            self.make_durable(id, covered, outbox);
+            self.make_durable(now, id, covered, outbox);
         }
         while let Some((_, waiting)) = self.syncs.waiting.pop_front_if(|(needs, _)| *needs <= id) {
             match waiting {
                 Waiting::Reply { ticket, reply } => outbox.push(Output::Reply { ticket, reply }),
+                Waiting::Produce(ticket) => self.produce_synced(ticket, outbox),
                 Waiting::Group { id, token } => {
                     self.group_appended(now, clock, (id, token), outbox);
                 }
@@ -245,7 +255,13 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    fn make_durable(&mut self, id: TopicPartition, covered: Covered, outbox: &mut Vec<Output<D>>) {
+    fn make_durable(
+        &mut self,
+        now: Instant,
+        id: TopicPartition,
+        covered: Covered,
+        outbox: &mut Vec<Output<D>>,
+    ) {
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         let end = match covered {
             Covered::Journal(end) => {
@@ -262,6 +278,6 @@ impl<D: Disk> Shard<D> {
                 end
             }
         };
-        self.reveal(id, end, outbox);
+        self.log_moved(now, id, end, outbox);
     }
 }

@@ -113,6 +113,9 @@ impl Broker {
                 Output::ClusterChanged(cluster) => self.follow(cluster),
                 Output::SendToBroker { .. } => panic!("there is no other broker"),
                 Output::WriteBack { partition, dirty } => self.write_backs.push((partition, dirty)),
+                Output::FetchFrom { .. } | Output::AlterPartitions { .. } => {
+                    panic!("a broker alone")
+                }
                 Output::Compact { .. } | Output::Event(_) => {}
             }
         }
@@ -138,7 +141,7 @@ impl Broker {
 
     fn produce(&mut self, sequence: i32) -> Ticket {
         let batches = vec![(0, PARTITION, Broker::batch(sequence))];
-        self.ask(Request::Produce(Produce { batches, acks: Acks::All }))
+        self.ask(Request::Produce(Produce { batches, acks: Acks::All, timeout: Duration::ZERO }))
     }
 
     fn batch(sequence: i32) -> ValidatedBatch {
@@ -290,7 +293,7 @@ fn a_change_of_the_cluster_survives_among_many_writes() {
         (index, partition, Broker::batch(1))
     });
     let batches = batches.collect();
-    broker.ask(Request::Produce(Produce { batches, acks: Acks::All }));
+    broker.ask(Request::Produce(Produce { batches, acks: Acks::All, timeout: Duration::ZERO }));
     broker.change(MetaRecord::TopicDeleted { id: TOPIC });
     let broker = broker.lose_power(|| false);
     assert_eq!(broker.disk.list("topics").unwrap(), ["__cluster_metadata-0"]);

@@ -8,6 +8,7 @@ pub(crate) fn log(event: &Event) {
     match event {
         Event::Recovered { folder, report } => tracing::info!(folder, report, "recovered"),
         Event::PartitionFailed { folder, problem } => tracing::error!(folder, "{problem}"),
+        Event::CopiesDiffer { folder, problem } => tracing::error!(folder, "{problem}"),
         Event::DiskFull { folder } => {
             tracing::error!(
                 folder,

@@ -197,6 +197,7 @@ impl Metrics {
             Event::NotCompacted { topic, .. } => self.compaction.failed(&self.topic(topic)),
             Event::Recovered { .. }
             | Event::PartitionFailed { .. }
+            | Event::CopiesDiffer { .. }
             | Event::DiskFull { .. }
             | Event::QuorumMessageRefused { .. }
             | Event::GroupsLoaded { .. } => {}

@@ -228,6 +228,8 @@ impl<D: Disk> Machine<D> {
                 | Output::Sync(_)
                 | Output::WriteBack { .. }
                 | Output::Compact { .. }
+                | Output::FetchFrom { .. }
+                | Output::AlterPartitions { .. }
                 | Output::ClusterChanged(_)
                 | Output::SendToBroker { .. }
                 | Output::Event(_)) => self.perform(other),
@@ -314,6 +316,9 @@ impl<D: Disk> Machine<D> {
             }
             // A broker is a quorum of one until it is told of others, and nothing tells it yet.
             Output::SendToBroker { broker, .. } => unreachable!("nobody knows broker {broker}"),
+            Output::FetchFrom { .. } | Output::AlterPartitions { .. } => {
+                unreachable!("nobody has told the shard that this broker is registered")
+            }
             Output::Event(event) => {
                 self.outside.metrics.happened(&event, self.outside.clock.timestamp());
                 events::log(&event);

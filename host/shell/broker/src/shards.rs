@@ -11,6 +11,7 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use brooklet_group as group;
 use brooklet_log::validate::ValidatedBatch;
@@ -98,7 +99,7 @@ impl<D: Disk> Shards<D> {
     pub async fn produce(
         &self,
         batches: Slots<(TopicPartition, ValidatedBatch)>,
-        acks: Acks,
+        (acks, timeout): (Acks, Duration),
     ) -> Result<Producing<D>, Stopping> {
         let mut by_shard: BTreeMap<u32, Vec<(Slot, TopicPartition, ValidatedBatch)>> =
             BTreeMap::new();
@@ -107,7 +108,7 @@ impl<D: Disk> Shards<D> {
         }
         let mut parts = Vec::with_capacity(by_shard.len());
         for (shard, batches) in by_shard {
-            let request = Request::Produce(Produce { batches, acks });
+            let request = Request::Produce(Produce { batches, acks, timeout });
             parts.push(self.ask(shard, request).await?.answer);
         }
         Ok(Producing { parts })
@@ -157,7 +158,7 @@ impl<D: Disk> Shards<D> {
         let mut found: Slots<Fetched<D>> = Vec::new();
         let mut left = by_shard.values().next().map_or(ByteSize(0), |part| part.max);
         for (shard, mut part) in by_shard {
-            part.wait_max = std::time::Duration::ZERO;
+            part.wait_max = Duration::ZERO;
             part.max = left;
             let part = self.fetch_part(shard, part).await?;
             let bytes: u64 =

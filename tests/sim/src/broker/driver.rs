@@ -304,6 +304,9 @@ impl World {
                 let after = self.prng.below(5_000);
                 self.schedule.after(after, Event::Follow { run });
             }
+            Output::FetchFrom { .. } | Output::AlterPartitions { .. } => {
+                return Err("a broker alone asks others".to_owned());
+            }
             Output::Event(event) => return self.told(&event),
         }
         Ok(())

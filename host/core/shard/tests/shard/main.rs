@@ -124,6 +124,9 @@ impl Bench {
                     assert_eq!(topic.as_str(), "flights");
                     self.jobs.push((partition, job));
                 }
+                Output::FetchFrom { .. } | Output::AlterPartitions { .. } => {
+                    panic!("a broker alone")
+                }
                 Output::Event(event) => self.events.push(event),
             }
         }
@@ -177,7 +180,7 @@ impl Bench {
 
     fn produce(&mut self, partition: u32, value: &str, acks: Acks) -> Ticket {
         let batches = vec![(0, place(partition), record(value))];
-        self.ask(Request::Produce(Produce { batches, acks }))
+        self.ask(Request::Produce(Produce { batches, acks, timeout: Duration::ZERO }))
     }
 
     fn produced(&mut self, ticket: Ticket) -> Option<Result<Produced, Refusal>> {
@@ -316,7 +319,7 @@ fn many_dirty_partitions_cost_one_sync_and_survive_the_power() {
     bench.finish_syncs();
     let batches =
         (0..PARTITIONS).map(|index| (index, place(index), record(&format!("value {index}"))));
-    let produce = Produce { batches: batches.collect(), acks: Acks::All };
+    let produce = Produce { batches: batches.collect(), acks: Acks::All, timeout: Duration::ZERO };
     let ticket = bench.ask(Request::Produce(produce));
     assert_eq!(bench.syncs[0].sync_count(), 1, "the journal's");
     bench.finish_syncs();

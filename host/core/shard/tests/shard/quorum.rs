@@ -138,6 +138,9 @@ impl Net {
                         self.wire.push_back((broker, to.0, message));
                     }
                     Output::WriteBack { .. } | Output::Compact { .. } => {}
+                    Output::FetchFrom { .. } | Output::AlterPartitions { .. } => {
+                        panic!("partitions are not placed here")
+                    }
                     Output::Event(event) => node.events.push(event),
                 }
             }

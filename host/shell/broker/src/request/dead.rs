@@ -1,6 +1,7 @@
 //! Dead letters: records that a plugin could not handle, stored before the others go on.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use brooklet_hook::{DeadLetter, Place};
 use brooklet_log::validate::ValidatedBatch;
@@ -11,6 +12,9 @@ use brooklet_wire::batch::BatchBuilder;
 use brooklet_wire::compress::Codec;
 
 use crate::context::Call;
+
+/// How long other brokers may take to store a copy: Java's `request.timeout.ms`.
+const COPIES_MAX: Duration = Duration::from_secs(30);
 
 /// Stores letters, durably, each in its topic; those of one partition stay together. The error is for the
 /// client whose records they are.
@@ -49,8 +53,12 @@ pub(super) async fn store(
         batches.push((slot, (id, ValidatedBatch::trusted(batch))));
     }
     let stopping = || "the broker is stopping".to_owned();
-    let producing =
-        call.context.shards.produce(batches, Acks::All).await.map_err(|_| stopping())?;
+    let producing = call
+        .context
+        .shards
+        .produce(batches, (Acks::All, COPIES_MAX))
+        .await
+        .map_err(|_| stopping())?;
     for (_, result) in producing.results().await.map_err(|_| stopping())? {
         result.map_err(|refusal| format!("dead letters: {}", refusal.message))?;
     }

@@ -6,11 +6,12 @@
 //! **Invariants.** [`begin`] returns with every accepted batch in its shard's queue, so batches of one
 //! connection are stored in the order they were sent. Each partition of the request is answered
 //! once, in the request's order. The request's `timeout_ms` bounds the wait for other brokers'
-//! copies, of which there are none: the wait for our own disk it does not bound in Kafka either.
+//! copies; the wait for our own disk it does not bound in Kafka either.
 
 mod placing;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use brooklet_hook::{Checked, Entered, Place, Rejection};
 use brooklet_io::DataFolder;
@@ -127,6 +128,8 @@ impl From<ValidateError> for Refused {
 /// Checks every batch and gives those that pass their place in line.
 pub(crate) async fn begin(call: &Call, request: ProduceRequest) -> Begun {
     let acks = acks(request.acks);
+    let timeout_ms = u64::try_from(request.timeout_ms).unwrap_or_default();
+    let timeout = Duration::from_millis(timeout_ms);
     let cluster = call.cluster();
     let mut begun = Begun { acks, ..Begun::default() };
     let mut batches = Vec::new();
@@ -191,7 +194,7 @@ pub(crate) async fn begin(call: &Call, request: ProduceRequest) -> Begun {
     }
     if let (Some(acks), false) = (acks, batches.is_empty()) {
         // An error means that the broker is stopping; `finish` sees that nothing is on its way.
-        begun.producing = call.context.shards.produce(batches, acks).await.ok();
+        begun.producing = call.context.shards.produce(batches, (acks, timeout)).await.ok();
     }
     begun
 }

@@ -113,7 +113,7 @@ impl Bench {
         builder.push(Timestamp(1), None, Some(&vec![b'x'; bytes]), &[]).unwrap();
         let batch = ValidatedBatch::trusted(builder.build().unwrap());
         let batches = vec![(0, FLIGHTS, batch)];
-        self.ask(Request::Produce(Produce { batches, acks })).await
+        self.ask(Request::Produce(Produce { batches, acks, timeout: Duration::ZERO })).await
     }
 
     async fn fetch(&mut self, wait_max: Duration) -> Answer<MemoryDisk> {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
+use std::time::Duration;
 
 use brooklet_log::validate::ValidatedBatch;
 use brooklet_meta::decide::producer_id::allot_producer_ids;
@@ -13,6 +14,9 @@ use brooklet_types::{ErrorCode, Instant, ProducerEpoch, ProducerId, TopicPartiti
 
 use crate::broker::client::{Answer, Client, Context};
 use crate::broker::promises::records::{NewBatch, RecordId, place};
+
+/// What a producer gives other brokers to store a copy: Java's default.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Java producers keep at most so many in flight, because brokers remember so many batches.
 const IN_FLIGHT_MAX: usize = 5;
@@ -129,7 +133,7 @@ impl Producer {
         }
         if !batches.is_empty() {
             self.in_flight.insert(number, sent);
-            ctx.ask(number, shard, Request::Produce(Produce { batches, acks }));
+            ctx.ask(number, shard, Request::Produce(Produce { batches, acks, timeout: TIMEOUT }));
         }
     }
 
