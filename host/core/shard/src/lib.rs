@@ -33,7 +33,9 @@ pub mod start;
 mod stored;
 mod sync;
 
-pub use brooklet_quorum::{Change, ChangeError, ClusterId, DirectoryId, Member};
+pub use brooklet_quorum::{
+    Change, ChangeError, ClusterId, DirectoryId, Index, Member, Replica, Term,
+};
 pub use compact::CompactionSettings;
 pub use metadata::{
     Metadata, MetadataError, MetadataReply, MetadataRequest, QuorumDescription, QuorumFileError,
