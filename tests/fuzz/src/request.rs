@@ -63,6 +63,7 @@ pub fn decode(api: Api, body: Bytes, version: i16) -> Result<(), WireError> {
         }
         Api::DescribeClientQuotas => check::<message::DescribeClientQuotasRequest>(body, version),
         Api::AlterClientQuotas => check::<message::AlterClientQuotasRequest>(body, version),
+        Api::DescribeQuorum => check::<message::DescribeQuorumRequest>(body, version),
         Api::DescribeCluster => check::<message::DescribeClusterRequest>(body, version),
         Api::DescribeProducers => check::<message::DescribeProducersRequest>(body, version),
         Api::DescribeTopicPartitions => {

@@ -37,6 +37,7 @@ pub const SERVED: &[(&str, i16, i16)] = &[
     ("DeleteGroups", 0, 2),
     ("IncrementalAlterConfigs", 0, 1),
     ("OffsetDelete", 0, 0),
+    ("DescribeQuorum", 0, 2),
     ("DescribeCluster", 0, 2),
     ("DescribeProducers", 0, 0),
     ("DescribeTopicPartitions", 0, 0),
@@ -182,15 +183,17 @@ fn message(text: &str) -> Message {
     Message {
         key: json["apiKey"].as_i64().and_then(|key| i16::try_from(key).ok()).expect("an API key"),
         flexible: Versions::parse(json["flexibleVersions"].as_str().expect("flexible versions")),
-        fields: fields(&json["fields"]),
+        fields: fields(&json["fields"], &json["commonStructs"]),
     }
 }
 
-fn fields(json: &Json) -> Vec<Field> {
-    json.as_array().expect("a list of fields").iter().map(field).collect()
+/// Fields of a structure; `common` are the message's structures that stand apart, for more than one field.
+fn fields(json: &Json, common: &Json) -> Vec<Field> {
+    let list = json.as_array().expect("a list of fields");
+    list.iter().map(|json| field(json, common)).collect()
 }
 
-fn field(json: &Json) -> Field {
+fn field(json: &Json, common: &Json) -> Field {
     let text = |key: &str| json[key].as_str();
     let versions = |key: &str| Versions::parse(text(key).unwrap_or("none"));
     let default = match &json["default"] {
@@ -200,7 +203,7 @@ fn field(json: &Json) -> Field {
     };
     Field {
         name: snake_case(text("name").expect("a field has a name")),
-        kind: kind(text("type").expect("a field has a type"), &json["fields"]),
+        kind: kind(text("type").expect("a field has a type"), &json["fields"], common),
         versions: versions("versions"),
         nullable: versions("nullableVersions"),
         tagged: versions("taggedVersions"),
@@ -209,9 +212,9 @@ fn field(json: &Json) -> Field {
     }
 }
 
-fn kind(name: &str, inner: &Json) -> Kind {
+fn kind(name: &str, inner: &Json, common: &Json) -> Kind {
     if let Some(element) = name.strip_prefix("[]") {
-        return Kind::List(Box::new(kind(element, inner)));
+        return Kind::List(Box::new(kind(element, inner, common)));
     }
     match name {
         "bool" => Kind::Bool,
@@ -225,7 +228,13 @@ fn kind(name: &str, inner: &Json) -> Kind {
         "bytes" => Kind::Bytes,
         "records" => Kind::Records,
         "uuid" => Kind::Uuid,
-        _ => Kind::Struct(fields(inner)),
+        _ if inner.is_null() => {
+            let structures = common.as_array().expect("a structure stands somewhere");
+            let named = structures.iter().find(|it| it["name"].as_str() == Some(name));
+            let named = named.unwrap_or_else(|| panic!("no structure is called {name}"));
+            Kind::Struct(fields(&named["fields"], common))
+        }
+        _ => Kind::Struct(fields(inner, common)),
     }
 }
 

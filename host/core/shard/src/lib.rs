@@ -37,7 +37,9 @@ pub mod start;
 mod stored;
 mod sync;
 
-pub use brooklet_quorum::{Change, ChangeError, ClusterId, DirectoryId, Member};
+pub use brooklet_quorum::{
+    Change, ChangeError, ClusterId, DirectoryId, Index, Member, Replica, Term,
+};
 pub use brooklet_replica::{Altered, ChangeId, FetchId, PartitionEpoch, Violation};
 pub use compact::CompactionSettings;
 pub use metadata::{

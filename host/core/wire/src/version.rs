@@ -77,6 +77,8 @@ pub enum Api {
     DescribeUserScramCredentials = 50,
     /// Key 51.
     AlterUserScramCredentials = 51,
+    /// Key 55.
+    DescribeQuorum = 55,
     /// Key 60.
     DescribeCluster = 60,
     /// Key 61.
@@ -132,6 +134,7 @@ const TABLE: &[Row] = &[
     row(Api::AlterClientQuotas, "AlterClientQuotas", (0, 1), 0, Some(1)),
     row(Api::DescribeUserScramCredentials, "DescribeUserScramCredentials", (0, 0), 0, Some(0)),
     row(Api::AlterUserScramCredentials, "AlterUserScramCredentials", (0, 0), 0, Some(0)),
+    row(Api::DescribeQuorum, "DescribeQuorum", (0, 2), 0, Some(0)),
     row(Api::DescribeCluster, "DescribeCluster", (0, 2), 0, Some(0)),
     row(Api::DescribeProducers, "DescribeProducers", (0, 0), 0, Some(0)),
     row(Api::DescribeTopicPartitions, "DescribeTopicPartitions", (0, 0), 0, Some(0)),
@@ -204,7 +207,7 @@ mod tests {
 
     #[test]
     fn every_served_version_is_one_the_codec_knows_and_is_as_flexible() {
-        assert_eq!(TABLE.len(), 38);
+        assert_eq!(TABLE.len(), 39);
         for api in Api::all() {
             let known = API_DESCRIPTORS.iter().find(|it| it.api_key.value() == api.key()).unwrap();
             assert_eq!(Api::from_wire(api.key()), Some(api));

@@ -79,6 +79,8 @@ pub(crate) struct Peer {
     pub(crate) identity: OnceLock<Principal>,
     /// Until when it is not read from, having taken too much.
     pub(crate) muted: Muted,
+    /// The listener that it came in by, as Kafka names listeners.
+    pub(crate) listener: &'static str,
     /// What the listener tells clients to connect to; none tells them `local`.
     pub(crate) advertised: Option<(String, u16)>,
     /// Turns true when the handshake is complete; none where nothing is taken before.
@@ -219,6 +221,7 @@ mod tests {
             host: "127.0.0.1".to_owned(),
             identity: OnceLock::new(),
             muted: Muted::default(),
+            listener: "PLAINTEXT",
             advertised: advertised.map(|(host, port)| (host.to_owned(), port)),
             proved: None,
             rules: Mutex::default(),

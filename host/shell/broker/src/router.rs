@@ -187,6 +187,7 @@ async fn answer(
         Api::AlterClientQuotas => plain!(quotas::alter),
         Api::DescribeUserScramCredentials => plain!(users::describe),
         Api::AlterUserScramCredentials => plain!(users::alter),
+        Api::DescribeQuorum => plain!(quorum::describe),
         Api::DescribeCluster => plain!(cluster::describe),
         Api::DescribeProducers => plain!(producers::describe),
         Api::DescribeTopicPartitions => plain!(topics::describe_partitions),

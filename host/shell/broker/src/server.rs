@@ -315,6 +315,7 @@ impl Visit {
             host: remote.ip().to_canonical().to_string(),
             identity: known,
             muted: Muted::default(),
+            listener: terms.listener,
             advertised: terms.advertised.map(|it| (it.host.clone(), it.port)),
             proved,
             rules: Mutex::default(),

@@ -25,7 +25,7 @@ use brooklet_shard::output::{
     CommittedOffset, EpochEnd, Fetched, FoundOffset, LogDescription, Produced, ProducerDescription,
     Refusal, Reply,
 };
-use brooklet_shard::{MetadataRequest, shard_of};
+use brooklet_shard::{MetadataRequest, QuorumDescription, shard_of};
 use brooklet_types::{ByteSize, ErrorCode, Offset, PartitionIndex, TopicName, TopicPartition};
 use tokio::sync::watch;
 
@@ -306,6 +306,13 @@ impl<D: Disk> Shards<D> {
             *reply.downcast().expect("a decision answers with its own kind of reply")
         };
         Ok(reply.map(taken))
+    }
+
+    /// The metadata's quorum, as its member here sees it.
+    pub async fn describe_quorum(&self) -> Result<QuorumDescription, Stopping> {
+        let answer = self.ask(0, Request::DescribeQuorum).await?.wait().await?;
+        let Reply::Quorum(quorum) = answer else { unexpected() };
+        Ok(quorum)
     }
 
     /// Tells every shard of `cluster` and waits until all have followed.

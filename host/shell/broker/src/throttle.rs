@@ -254,7 +254,7 @@ macro_rules! not_throttled {
     };
 }
 
-not_throttled!(SaslAuthenticateResponse, SaslHandshakeResponse);
+not_throttled!(DescribeQuorumResponse, SaslAuthenticateResponse, SaslHandshakeResponse);
 
 /// A future, with how long polling it has kept its thread busy.
 pub(crate) struct Busy<'a, F> {

@@ -18,9 +18,9 @@
 //! 3. An address of a broker that a client is given leads to a door, or the connection ends with a reason in the log.
 //!
 //! **Limits of it.** The layouts of Metadata, FindCoordinator, DescribeCluster, Produce and Fetch are known up to the versions
-//! that `wire` knows; a client that asks for a newer one is closed. Addresses in other answers (of share groups and of
-//! controllers' own quorum) stay as they are; Brooklet has none. SaslHandshake v0, behind which tokens come
-//! without headers, is refused: clients since Kafka 1.0 use v1.
+//! that `wire` knows; a client that asks for a newer one is closed. Addresses in other answers (of share groups, which Brooklet
+//! has not, and of the metadata's quorum, which tools show and do not connect to) stay as they are. SaslHandshake v0,
+//! behind which tokens come without headers, is refused: clients since Kafka 1.0 use v1.
 
 mod answers;
 mod connection;

@@ -31,6 +31,7 @@ const ERRORS: &[(&str, &[&str])] = &[
     ("DescribeGroups", &["GROUP_ID_NOT_FOUND"]),
     ("DescribeLogDirs", &[]),
     ("DescribeProducers", &["INVALID_TOPIC_EXCEPTION", "UNKNOWN_TOPIC_OR_PARTITION"]),
+    ("DescribeQuorum", &["UNKNOWN_TOPIC_OR_PARTITION"]),
     ("DescribeTopicPartitions", &["INVALID_REQUEST", "INVALID_TOPIC_EXCEPTION", "UNKNOWN_TOPIC_OR_PARTITION"]),
     ("Fetch", &["FETCH_SESSION_ID_NOT_FOUND", "FETCH_SESSION_TOPIC_ID_ERROR", "INVALID_FETCH_SESSION_EPOCH", "NOT_LEADER_OR_FOLLOWER", "OFFSET_OUT_OF_RANGE", "UNKNOWN_LEADER_EPOCH", "UNKNOWN_TOPIC_ID", "UNKNOWN_TOPIC_OR_PARTITION"]),
     ("FindCoordinator", &["INVALID_REQUEST"]),
@@ -100,6 +101,7 @@ const SECURED_ERRORS: &[(&str, &[&str])] = &[
     // What rules refuse to everybody else.
     ("CreateTopics", &["TOPIC_AUTHORIZATION_FAILED"]),
     ("DescribeConfigs", &["CLUSTER_AUTHORIZATION_FAILED", "TOPIC_AUTHORIZATION_FAILED"]),
+    ("DescribeQuorum", &["CLUSTER_AUTHORIZATION_FAILED"]),
     ("Fetch", &["TOPIC_AUTHORIZATION_FAILED"]),
     ("InitProducerId", &["CLUSTER_AUTHORIZATION_FAILED", "TRANSACTIONAL_ID_AUTHORIZATION_FAILED"]),
     ("JoinGroup", &["GROUP_AUTHORIZATION_FAILED"]),

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use brooklet_meta::Decision;
 use brooklet_shard::{
-    Change, ChangeError, ClusterId, DirectoryId, Member, MetadataReply, MetadataRequest, QuorumSeed,
+    Change, ChangeError, ClusterId, DirectoryId, Member, MetadataReply, MetadataRequest,
+    QuorumDescription, QuorumSeed,
 };
 use bytes::Bytes;
 
@@ -20,6 +21,7 @@ struct Node {
     shard: Option<Shard<MemoryDisk>>,
     cluster: Arc<Cluster>,
     replies: BTreeMap<Ticket, MetadataReply>,
+    described: Option<QuorumDescription>,
     events: Vec<Event>,
     /// Where syncs take their time: the one under way.
     sync: Option<SyncJob<MemoryDisk>>,
@@ -92,6 +94,7 @@ impl Net {
             shard: Some(shard),
             cluster,
             replies: BTreeMap::new(),
+            described: None,
             events: Vec::new(),
             sync: None,
         };
@@ -124,6 +127,9 @@ impl Net {
                 match output {
                     Output::Reply { ticket, reply: Reply::Metadata { reply, .. } } => {
                         assert!(node.replies.insert(ticket, reply).is_none(), "answered twice");
+                    }
+                    Output::Reply { reply: Reply::Quorum(quorum), .. } => {
+                        node.described = Some(quorum);
                     }
                     Output::Reply { .. } => {}
                     Output::Sync(job) if self.slow => {
@@ -181,6 +187,11 @@ impl Net {
         let ticket = self.ask(leader, Request::ChangeMembers(change));
         let reply = self.nodes.get_mut(&leader).unwrap().replies.remove(&ticket);
         *reply.expect("answered").unwrap().downcast().unwrap()
+    }
+
+    fn describe(&mut self, broker: i32) -> QuorumDescription {
+        self.ask(broker, Request::DescribeQuorum);
+        self.nodes.get_mut(&broker).unwrap().described.take().expect("answered at once")
     }
 
     /// Asks for a topic; the answer may come later.
@@ -331,4 +342,30 @@ fn a_log_that_has_grown_begins_anew_and_is_sent_as_its_state() {
     let disk = net.crash(2);
     net.start(2, disk);
     assert_eq!(net.topics(2), ["a", "b", "c", "d", "e", "f", "g"]);
+}
+
+#[test]
+fn who_leads_describes_everybody_and_who_follows_only_itself() {
+    let mut net = Net::of_three();
+    net.start(4, MemoryDisk::default());
+    net.change(1, Change::AddObserver(member(4))).unwrap();
+    net.pass(5);
+    net.cut_off = [3].into();
+    let ticket = net.create(1, "most");
+    assert_eq!(net.answer(1, ticket), Some(Ok(())));
+    net.pass(1);
+    let quorum = net.describe(1);
+    assert_eq!(quorum.leader, Some(BrokerId(1)));
+    let lines = |quorum: &QuorumDescription| -> Vec<_> {
+        let line = |it: &brooklet_shard::Replica| {
+            (it.member, it.voter, it.acknowledged == quorum.committed)
+        };
+        quorum.replicas.iter().map(line).collect()
+    };
+    let expected = [(1, true, true), (2, true, true), (3, true, false), (4, false, true)];
+    let expected = expected.map(|(broker, voter, has_all)| (member(broker), voter, has_all));
+    assert_eq!(lines(&quorum), expected);
+    let followed = net.describe(2);
+    assert_eq!((followed.leader, followed.term), (Some(BrokerId(1)), quorum.term));
+    assert_eq!(lines(&followed), expected[1..2]);
 }

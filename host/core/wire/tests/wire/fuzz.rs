@@ -60,6 +60,7 @@ macro_rules! with_request {
             Api::AlterUserScramCredentials => {
                 $then::<message::AlterUserScramCredentialsRequest>($($argument),*)
             }
+            Api::DescribeQuorum => $then::<message::DescribeQuorumRequest>($($argument),*),
             Api::DescribeCluster => $then::<message::DescribeClusterRequest>($($argument),*),
             Api::DescribeProducers => $then::<message::DescribeProducersRequest>($($argument),*),
             Api::DescribeTopicPartitions => {

@@ -134,6 +134,12 @@ impl ListenerConfig {
         ListenerConfig { address, advertised: None, tls: None, sasl: None, principals: None }
     }
 
+    /// What Kafka calls a listener of the kind that clients are told to use.
+    pub(crate) fn kafka_name(&self) -> &'static str {
+        let told = self.advertised.as_ref().unwrap_or(&self.address);
+        told.transport.in_kafka(self.sasl.is_some())
+    }
+
     /// One of its addresses as Kafka writes it.
     pub(super) fn in_kafka(&self, address: &Address) -> String {
         let protocol = address.transport.in_kafka(self.sasl.is_some());

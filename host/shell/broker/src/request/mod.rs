@@ -22,6 +22,7 @@ mod place;
 pub(crate) mod plugins;
 pub(crate) mod produce;
 pub(crate) mod producers;
+pub(crate) mod quorum;
 pub(crate) mod quotas;
 pub(crate) mod records;
 pub(crate) mod session;

@@ -31,6 +31,8 @@ pub(crate) struct Door {
 /// What clients of one listener are told and asked. Cheap to clone: every connection has it.
 #[derive(Clone)]
 pub(crate) struct Terms {
+    /// The listener's name.
+    pub(crate) listener: &'static str,
     /// Where to connect to; none where it is the address that a client came in on.
     pub(crate) advertised: Option<Arc<Address>>,
     /// How they say who they are.
@@ -128,7 +130,8 @@ async fn open_one(
 impl Terms {
     /// For clients in the broker's own process.
     pub(crate) fn inner() -> Terms {
-        Terms { advertised: None, sasl: None, principals: Arc::default(), is_own: true }
+        let (listener, principals) = ("INNER", Arc::default());
+        Terms { listener, advertised: None, sasl: None, principals, is_own: true }
     }
 
     fn of(listener: &ListenerConfig) -> Result<Terms, KeysError> {
@@ -138,6 +141,7 @@ impl Terms {
             it.expect("the configuration was checked")
         });
         Ok(Terms {
+            listener: listener.kafka_name(),
             advertised: listener.advertised.clone().map(Arc::new),
             sasl: sasl.map(Arc::new),
             principals: Arc::new(principals),

@@ -321,6 +321,7 @@ async fn ask_about_groups(eve: &mut Client) {
 
 async fn ask_about_the_cluster(eve: &mut Client) {
     eve.touch(4, DescribeLogDirsRequest::default()).await;
+    eve.touch(2, DescribeQuorumRequest::default()).await;
     eve.touch(0, DescribeUserScramCredentialsRequest::default()).await;
     eve.touch(0, AlterUserScramCredentialsRequest::default()).await;
     let request = make(|it: &mut DescribeAclsRequest| {
