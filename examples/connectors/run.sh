@@ -28,7 +28,8 @@ serve() {
   until_true 30 grep -q "probes at" "$folder/broker.log"
   BROOKLET_BROKER=$(sed 's|.*tcp://\([^ ]*\).*|\1|' "$folder/ready")
   BROOKLET_ADMIN=$(sed -n 's|.*probes at http://\([^ ]*\).*|\1|p' "$folder/broker.log")
-  export BROOKLET_BROKER BROOKLET_ADMIN
+  BROOKLET_ADMIN_TOKEN=$folder/data/admin-token
+  export BROOKLET_BROKER BROOKLET_ADMIN BROOKLET_ADMIN_TOKEN
 }
 
 mkdir "$folder/in" "$folder/out"

@@ -6,9 +6,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use brooklet_auth::{Mechanism, Secret};
+use brooklet_auth::Mechanism;
 use brooklet_types::ScramHash;
 
+use crate::password::Password;
 use crate::transport::Way;
 
 /// What carries the protocol.
@@ -224,8 +225,8 @@ pub struct SaslConfig {
     pub mechanism: SaslMechanism,
     /// The user.
     pub user: String,
-    /// The user's password.
-    pub password: Secret,
+    /// The user's password, or the token.
+    pub password: Password,
 }
 
 /// A way to prove that one knows a password.

@@ -38,7 +38,7 @@ pub enum ConnectError {
     /// Nobody answered in time.
     #[error("connect to {peer}: no answer within {after:?}")]
     Timeout { peer: Peer, after: Duration },
-    /// The files with authorities, or with our own certificate, cannot be used.
+    /// The files with authorities, or with our own certificate or password, cannot be used.
     #[error("connect to {peer}: {reason}")]
     Unusable { peer: Peer, reason: Arc<str> },
     /// Somebody answers, and is not believed, or does not believe us.

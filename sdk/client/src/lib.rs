@@ -24,6 +24,7 @@ pub mod error;
 pub mod metadata;
 pub mod offsets;
 pub mod partitioner;
+pub mod password;
 pub mod producer;
 pub mod request;
 pub mod transport;
@@ -42,4 +43,5 @@ pub use consumer::{
 pub use error::{ApiError, Code, ConnectError, Peer, RequestError};
 pub use metadata::{BrokerAddress, Metadata, PartitionMetadata, TopicMetadata};
 pub use offsets::{OffsetAt, OffsetSpec};
+pub use password::{AskPassword, Password};
 pub use producer::{Delivery, ProduceError, Producer, ProducerConfig, ProducerRecord, Target};

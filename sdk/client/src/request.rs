@@ -22,6 +22,9 @@ macro_rules! calls {
             const API: &'static str = $name;
             const VERSIONS: (i16, i16) = ($from, $to);
         })*
+
+        /// All of them, by number: name, and versions.
+        pub const CALLS: &[(i16, &str, (i16, i16))] = &[$(($key, $name, ($from, $to)),)*];
     };
 }
 

@@ -1,7 +1,7 @@
 //! Writes `corpus/` anew: what honest peers say, from the scripts that a real Kafka was recorded with, and some that are not
 //! honest. What fuzzing has found beside it stays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -9,19 +9,21 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use brooklet_auth::Secret;
 use brooklet_auth::scram::{NONCE_BYTES, ScramClient};
+use brooklet_client::consumer::{Assignor, protocol};
+use brooklet_client::request::{CALLS, Call};
 use brooklet_fuzz::request;
-use brooklet_golden::schema::Schemas;
+use brooklet_golden::schema::{Field, Kind, Schemas};
 use brooklet_golden::script::{self, Action, Content};
 use brooklet_golden::value::{Value, unhex};
 use brooklet_golden::{codec, script_names, script_path, secured_names};
-use brooklet_types::{Offset, ScramHash, Timestamp};
-use brooklet_wire::batch::BatchBuilder;
+use brooklet_types::{Offset, ProducerEpoch, ProducerId, ScramHash, Timestamp};
+use brooklet_wire::batch::{Attributes, BatchBuilder};
 use brooklet_wire::compress::{Codec, compress};
 use brooklet_wire::frame::parse_header;
 use brooklet_wire::message::{
-    Bytes, DescribeClusterResponse, FetchResponse, FindCoordinatorResponse, KafkaResponse,
-    MetadataResponse, ProduceResponse, describe_cluster_response as cluster, encode_response,
-    fetch_response as fetch, find_coordinator_response as coordinator, make,
+    ApiVersionsRequest, Bytes, DescribeClusterResponse, FetchResponse, FindCoordinatorResponse,
+    KafkaResponse, MetadataResponse, ProduceResponse, describe_cluster_response as cluster,
+    encode_response, fetch_response as fetch, find_coordinator_response as coordinator, make,
     metadata_response as metadata, produce_response as produce,
 };
 use brooklet_wire::version::Api;
@@ -46,6 +48,11 @@ fn main() {
         &named(&["CN=ada", "OU=Sales,CN=O\\,Brien", "UID=ada,OU=x", "C=DE", "CN=\\e4"]),
     );
     write("tunnel", &tunnel);
+    write("response", &responses());
+    write("fetched", &fetched());
+    let (assignments, subscriptions) = groups();
+    write("assignment", &assignments);
+    write("subscription", &subscriptions);
 }
 
 fn write(target: &str, seeds: &Seeds) {
@@ -157,7 +164,7 @@ fn compressed() -> Seeds {
 fn sasl() -> Seeds {
     let (mut client, first) =
         ScramClient::new(ScramHash::Sha256, "ada", Secret::new("secret"), [2; NONCE_BYTES]);
-    // The server's half of the nonce and its salt, as the target has them.
+    // The server's half of the nonce, its salt and its iterations, as the target has them.
     let nonce = STANDARD.encode([2; NONCE_BYTES]) + &STANDARD.encode([1; NONCE_BYTES]);
     let challenge = format!("r={nonce},s={},i=4096", STANDARD.encode([9; 24]));
     let proof = client.step(challenge.as_bytes()).expect("it is a challenge").unwrap_or_default();
@@ -262,4 +269,85 @@ fn joined(asked: &[u8], answers: &[u8]) -> Vec<u8> {
 /// An answer to the correlation that every seed has.
 fn answer<R: KafkaResponse + Default>(version: i16, fill: impl FnOnce(&mut R)) -> Bytes {
     encode_response(7, version, &make(fill)).expect("it is an answer")
+}
+
+/// An answer to each request of our client in each version: one with nothing in it, and one with one of everything.
+fn responses() -> Seeds {
+    let schemas = Schemas::read();
+    let mut seeds = Seeds::new();
+    for (api, name, (from, to)) in CALLS {
+        let message = schemas.message(&format!("{name}Response"));
+        for version in *from..=*to {
+            let is_flexible = message.flexible.contain(version) && *api != ApiVersionsRequest::KEY;
+            let mut head = [api.to_be_bytes(), version.to_be_bytes()].concat();
+            head.extend(7_i32.to_be_bytes());
+            head.extend(if is_flexible { &[0][..] } else { &[] });
+            for (what, value) in [
+                ("empty", Value::Record(Vec::new())),
+                ("full", one_of_each(&message.fields, version)),
+            ] {
+                let body = codec::encode(message, version, &value, 0);
+                let name = format!("{name}-v{version:02}-{what}");
+                seeds.insert(name, [&head[..], &body].concat());
+            }
+        }
+    }
+    seeds
+}
+
+fn one_of_each(fields: &[Field], version: i16) -> Value {
+    let there = fields.iter().filter(|field| field.versions.contain(version));
+    let each = there.map(|field| (field.name.clone(), one(&field.kind, version)));
+    Value::Record(each.collect())
+}
+
+fn one(kind: &Kind, version: i16) -> Value {
+    match kind {
+        Kind::Bool => Value::Bool(true),
+        Kind::Int(_) => Value::Int(1),
+        Kind::Float => Value::Float(1.5),
+        Kind::Uint16 => Value::Int(9092),
+        Kind::Text => Value::Text("t".to_owned()),
+        Kind::Bytes | Kind::Records => Value::Bytes(b"bytes".to_vec()),
+        Kind::Uuid => Value::Bytes(vec![7; 16]),
+        Kind::List(element) => Value::List(vec![one(element, version)]),
+        Kind::Struct(fields) => one_of_each(fields, version),
+    }
+}
+
+/// Records for consumers of every kind.
+fn fetched() -> Seeds {
+    let hows = [[0, 0], [1, 41], [2, 40], [3, 42], [3, 43], [3, 0]];
+    let pairs = hows.into_iter().zip(batches(40));
+    let mut seeds: Seeds =
+        pairs.map(|(how, (name, batch))| (name, [&how[..], &batch].concat())).collect();
+    // One transaction, of the producer that has aborted one.
+    let transaction = |is_control| {
+        let attributes = Attributes(0).with_transactional(true).with_control(is_control);
+        let mut builder = BatchBuilder::new(Codec::None).attributes(attributes);
+        builder = builder.base_offset(Offset::new(if is_control { 42 } else { 41 }));
+        builder = builder.producer(ProducerId(41), ProducerEpoch(0), 0);
+        // A marker: its version, and that it aborts.
+        builder.push(Timestamp(1000), Some(&[0, 0, 0, 0]), Some(&[0; 6]), &[]).expect("it fits");
+        builder.build().expect("it fits")
+    };
+    let aborted = [&[3, 40][..], &transaction(false), &transaction(true)].concat();
+    seeds.insert("aborted".to_owned(), aborted);
+    seeds
+}
+
+/// Assignments, and subscriptions for each assignor.
+fn groups() -> (Seeds, Seeds) {
+    let partitions =
+        BTreeSet::from([("t".to_owned(), 0), ("t".to_owned(), 2), ("u".to_owned(), 1)]);
+    let given = [protocol::encode_assignment(&partitions), Bytes::new()];
+    let topics = ["t".to_owned(), "u".to_owned()];
+    let numbered = (0_u8..).zip(Assignor::ALL);
+    let written = numbered.flat_map(|(number, assignor)| {
+        [protocol::NO_GENERATION, 7, 8].map(|generation| {
+            let written = protocol::encode_subscription(assignor, &topics, &partitions, generation);
+            [&[number][..], &written].concat()
+        })
+    });
+    (named(&given), named(&written.collect::<Vec<_>>()))
 }

@@ -81,7 +81,8 @@ fn read(bytes: &[u8]) {
     }
 }
 
-fn repaired(bytes: &[u8]) -> Vec<u8> {
+/// The same with the length and the checksum of a batch that fills all of it.
+pub(crate) fn repaired(bytes: &[u8]) -> Vec<u8> {
     let mut batch = bytes.to_vec();
     let length = batch.len().checked_sub(batch::OVERHEAD_BYTES).map(i32::try_from);
     let Some(Ok(length)) = length else { return batch };

@@ -8,6 +8,7 @@
 
 pub mod auth;
 pub mod batch;
+pub mod client;
 pub mod request;
 pub mod tunnel;
 
@@ -21,7 +22,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 13] = [
     Target { name: "request", run: request::run },
     Target { name: "batch", run: batch::run },
     Target { name: "produced", run: batch::produced },
@@ -31,6 +32,10 @@ pub const TARGETS: [Target; 9] = [
     Target { name: "scram_server", run: auth::scram_server },
     Target { name: "subject", run: auth::subject },
     Target { name: "tunnel", run: tunnel::run },
+    Target { name: "response", run: client::response },
+    Target { name: "fetched", run: client::fetched },
+    Target { name: "assignment", run: client::assignment },
+    Target { name: "subscription", run: client::subscription },
 ];
 
 /// The target of that name.

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use brooklet_fuzz::{TARGETS, Target, request};
+use brooklet_client::request::CALLS;
+use brooklet_fuzz::{TARGETS, Target, auth, client, request};
 use brooklet_wire::frame::parse_header;
 use brooklet_wire::message::Bytes;
 use brooklet_wire::version::Api;
@@ -131,4 +132,32 @@ fn every_request_in_every_version_is_in_the_corpus_and_well_formed() {
             assert!(versions.contains(&(api, version)), "{api:?} v{version} is missing");
         }
     }
+}
+
+#[test]
+fn every_answer_to_our_client_is_in_the_corpus_and_well_formed() {
+    let mut versions = BTreeSet::new();
+    for (path, input) in corpus("response") {
+        let (api, rest) = input.split_first_chunk().unwrap();
+        let (version, frame) = rest.split_first_chunk().unwrap();
+        let (api, version) = (i16::from_be_bytes(*api), i16::from_be_bytes(*version));
+        let decoded = client::decode(api, version, Bytes::copy_from_slice(frame));
+        decoded.expect("we ask for it").unwrap_or_else(|error| panic!("{path:?}: {error}"));
+        versions.insert((api, version));
+    }
+    for (api, name, (from, to)) in CALLS {
+        for version in *from..=*to {
+            assert!(versions.contains(&(*api, version)), "{name} v{version} is missing");
+        }
+    }
+}
+
+#[test]
+fn honest_conversations_end_with_somebody_who_is_known() {
+    let known = |(path, input): (PathBuf, Vec<u8>)| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        auth::converse(&input).then_some(name)
+    };
+    let known: Vec<String> = corpus("sasl").into_iter().filter_map(known).collect();
+    assert_eq!(known, ["scram", "seed-00", "seed-01", "seed-03"]);
 }

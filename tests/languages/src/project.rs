@@ -30,10 +30,14 @@ pub(crate) fn check(
         return Err(Problem::Wrong(format!("three commands were due: {said}")));
     }
     let broker = Broker::start(&program, folder)?;
+    // Absolute: commands run in folders of their own.
+    let token = std::path::absolute(folder.join("data/admin-token"));
+    let token = token.map_err(|error| wrong(folder, &error))?;
     let project = folder.join(&name);
     for command in commands {
         let mut shell = with(tools, "sh");
         shell.args(["-e", "-c", command]).env("BROOKLET_ADMIN", &broker.admin);
+        shell.env("BROOKLET_ADMIN_TOKEN", &token);
         shell.env("PATH", path_with(&program));
         // The README names what is built in the project's own folder.
         shell.without("CARGO_TARGET_DIR");
@@ -41,6 +45,7 @@ pub(crate) fn check(
     }
     let mut inspect = Command::new(&program);
     inspect.args(["plugin", "inspect", &name]).env("BROOKLET_ADMIN", &broker.admin);
+    inspect.env("BROOKLET_ADMIN_TOKEN", &token);
     let said = inspect.wrong()?;
     if !said.starts_with(&format!("plugin {name} 0.1.0  transform")) {
         return Err(Problem::Wrong(format!("installed as something else: {said}")));

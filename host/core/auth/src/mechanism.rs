@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::constant_time;
 use brooklet_types::ScramHash;
 
 /// A way to prove who one is.
@@ -69,6 +70,11 @@ impl Secret {
     /// The text.
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+
+    /// Whether somebody says the same. How long it takes says at most how long the secret is.
+    pub fn is(&self, said: &[u8]) -> bool {
+        constant_time::verify_slices_are_equal(self.0.as_bytes(), said).is_ok()
     }
 }
 

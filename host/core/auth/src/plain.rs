@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use brooklet_types::ScramHash;
 
 use crate::mechanism::{Rejection, Secret};
-use crate::scram::{self, Users};
+use crate::scram::Users;
 
 /// Checks a client's only message and tells the user's name.
 ///
@@ -44,13 +44,10 @@ pub fn authenticate(users: &Users<'_>, message: &[u8]) -> Result<String, Rejecti
 }
 
 /// Does the work for both hashes, whichever the user has, and for users that are not there: the time it
-/// takes says nothing but how often a password was hashed.
+/// takes says nothing of the user.
 fn is_password_of(users: &Users<'_>, user: &str, password: &str) -> bool {
-    ScramHash::ALL.into_iter().fold(false, |matched, hash| {
-        let (credential, exists) = users.find(user, hash);
-        let same = scram::is_password(hash, &credential, password);
-        matched | (same & exists)
-    })
+    let check = |matched, hash| matched | users.is_password(user, hash, password);
+    ScramHash::ALL.into_iter().fold(false, check)
 }
 
 /// A client's only message.
@@ -71,8 +68,12 @@ pub struct NulError;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::num::NonZeroU32;
+
     use super::*;
-    use crate::scram::tests::{SECRET, credential};
+    use crate::scram;
+    use crate::scram::tests::{SECRET, credential, work};
 
     fn check(message: &[u8]) -> Result<String, String> {
         let find = |user: &str, hash| match (user, hash) {
@@ -81,7 +82,7 @@ mod tests {
             }
             _ => None,
         };
-        let users = Users::new(&find, &SECRET);
+        let users = Users::new(&find, &SECRET, 1);
         authenticate(&users, message).map_err(|rejection| match rejection {
             Rejection::Told(text) => text,
             Rejection::Kept(reason) => panic!("{reason} is to be told"),
@@ -112,6 +113,38 @@ mod tests {
         for (message, expected) in table {
             let expected = expected.map(str::to_owned).map_err(str::to_owned);
             assert_eq!(check(message), expected, "{:?}", String::from_utf8_lossy(message));
+        }
+    }
+
+    /// What takes the time is hashing: what is counted is how often.
+    #[test]
+    fn the_same_work_is_done_for_everybody() {
+        let hashed = |hash, iterations| {
+            let iterations = NonZeroU32::new(iterations).unwrap();
+            scram::credential(hash, "pencil", b"salt".to_vec(), iterations)
+        };
+        let [sha256, sha512] = ScramHash::ALL;
+        let kept = BTreeMap::from([
+            (("both", sha256), hashed(sha256, 4096)),
+            (("both", sha512), hashed(sha512, 4096)),
+            (("one", sha512), hashed(sha512, 5000)),
+            (("often", sha256), hashed(sha256, 9000)),
+        ]);
+        let find = |user: &str, hash| kept.get(&(user, hash)).cloned();
+        let users = Users::new(&find, &SECRET, 9000);
+        let spent = |user: &str, password: &str| {
+            let before = work();
+            let outcome = authenticate(&users, format!("\0{user}\0{password}").as_bytes());
+            let known = kept.keys().any(|(known, _)| *known == user);
+            assert_eq!(outcome.is_ok(), known && password == "pencil", "{user} {password}");
+            work() - before
+        };
+        let expected = spent("both", "pencil");
+        assert!(expected >= 2 * 9000, "{expected}");
+        for user in ["both", "one", "often", "nobody", "somebody else"] {
+            for password in ["pencil", "rubber"] {
+                assert_eq!(spent(user, password), expected, "{user} {password}");
+            }
         }
     }
 

@@ -112,14 +112,27 @@ impl Quotas {
         partitions: u32,
         now: Instant,
     ) -> Result<(), Duration> {
+        let Some((bucket, limit)) = self.bucket(taker, now) else { return Ok(()) };
+        bucket.take(f64::from(partitions), limit, now)
+    }
+
+    /// The same for a client that does not know the error: they are created or deleted in any case, and the time to wait is
+    /// told.
+    pub fn owe_partitions(&mut self, taker: Taker<'_>, partitions: u32, now: Instant) -> Duration {
+        let Some((bucket, limit)) = self.bucket(taker, now) else { return Duration::ZERO };
+        bucket.owe(f64::from(partitions), limit, now)
+    }
+
+    /// Where changes of partitions are measured, and their quota, if there is one.
+    fn bucket(&mut self, taker: Taker<'_>, now: Instant) -> Option<(&mut Bucket, f64)> {
         let key = QuotaKey::ControllerMutationRate;
-        let Some((whose, limit)) = self.table.find(key, taker) else { return Ok(()) };
+        let (whose, limit) = self.table.find(key, taker)?;
         let place = self.place(key, whose, now);
         let fresh = || Meter::Bucket(Bucket::full(limit, now));
         match self.meters.entry(place).or_insert_with(fresh) {
-            Meter::Bucket(bucket) => bucket.take(f64::from(partitions), limit, now),
+            Meter::Bucket(bucket) => Some((bucket, limit)),
             // A key has meters of one kind.
-            Meter::Rate(_) => Ok(()),
+            Meter::Rate(_) => None,
         }
     }
 

@@ -4,9 +4,9 @@
 //! password on the server's side.
 //!
 //! A user that is not there gets a challenge like any other, made from a secret of the broker's, the same each
-//! time; the proof for it is always wrong. Kafka refuses such users at once and so tells who exists. A credential
-//! whose salt or iterations are not as [`SALT_BYTES`] and [`ITERATIONS`] have them can still be told from a made up
-//! one: `kafka-configs` makes salts of letters.
+//! time; the proof for it is always wrong. Kafka refuses such users at once and so tells who exists. It is hashed as often as
+//! the password that is hashed most often. A credential that is hashed less often, or whose salt is not as [`SALT_BYTES`] has it,
+//! can still be told from a made up one: `kafka-configs` makes salts of letters.
 
 mod client;
 pub(crate) mod message;
@@ -19,7 +19,7 @@ use std::num::NonZeroU32;
 use aws_lc_rs::{constant_time, digest, hmac, pbkdf2};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use brooklet_types::credential::SCRAM_ITERATIONS_MIN;
+use brooklet_types::credential::{SCRAM_ITERATIONS_MAX, SCRAM_ITERATIONS_MIN};
 use brooklet_types::{ScramCredential, ScramHash};
 
 pub use client::{ScramClient, ScramClientError};
@@ -44,16 +44,20 @@ pub(crate) fn nonce(random: [u8; NONCE_BYTES]) -> String {
 pub struct Users<'a> {
     find: &'a dyn Fn(&str, ScramHash) -> Option<ScramCredential>,
     secret: &'a [u8; 32],
+    iterations_max: u32,
 }
 
 impl<'a> Users<'a> {
     /// Users that `find` knows. `secret` makes the challenges of those it does not know: random, the
-    /// same for all brokers of a cluster and over restarts, and nobody else's.
+    /// same for all brokers of a cluster and over restarts, and nobody else's. `iterations_max` is how often the password
+    /// is hashed that is hashed most often.
     pub fn new(
         find: &'a dyn Fn(&str, ScramHash) -> Option<ScramCredential>,
         secret: &'a [u8; 32],
+        iterations_max: u32,
     ) -> Users<'a> {
-        Users { find, secret }
+        let iterations_max = iterations_max.clamp(1, SCRAM_ITERATIONS_MAX);
+        Users { find, secret, iterations_max }
     }
 
     /// The user's credential and `true`, or one that nobody has the password of and `false`. The made up
@@ -64,6 +68,18 @@ impl<'a> Users<'a> {
             Some(credential) => (credential, true),
             None => (made_up, false),
         }
+    }
+
+    /// Whether `password` is the user's, by what is kept for `hash`. It costs as many iterations as for any other user and any
+    /// other password, also for users that are not there.
+    pub(crate) fn is_password(&self, user: &str, hash: ScramHash, password: &str) -> bool {
+        let (credential, exists) = self.find(user, hash);
+        let same = is_password(hash, &credential, password);
+        let missing = self.iterations_max.saturating_sub(credential.iterations);
+        if let Some(missing) = NonZeroU32::new(missing) {
+            std::hint::black_box(salted_password(hash, password, &credential.salt, missing));
+        }
+        same & exists
     }
 
     fn made_up(&self, user: &str, hash: ScramHash) -> ScramCredential {
@@ -80,7 +96,7 @@ impl<'a> Users<'a> {
         let (mut stored_key, mut server_key) = (part(b"stored"), part(b"server"));
         stored_key.truncate(hash.bytes());
         server_key.truncate(hash.bytes());
-        ScramCredential { salt, stored_key, server_key, iterations: ITERATIONS }
+        ScramCredential { salt, stored_key, server_key, iterations: self.iterations_max }
     }
 }
 
@@ -111,7 +127,7 @@ pub fn credential_of(
 }
 
 /// Whether `password` is the one that `credential` was made of.
-pub(crate) fn is_password(hash: ScramHash, credential: &ScramCredential, password: &str) -> bool {
+fn is_password(hash: ScramHash, credential: &ScramCredential, password: &str) -> bool {
     let Some(iterations) = NonZeroU32::new(credential.iterations) else { return false };
     let salted = salted_password(hash, password, &credential.salt, iterations);
     let stored = stored_key(hash, client_key(hash, &salted).as_ref());
@@ -130,6 +146,8 @@ pub fn salted_password(
         ScramHash::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,
         ScramHash::Sha512 => pbkdf2::PBKDF2_HMAC_SHA512,
     };
+    #[cfg(test)]
+    tests::note(iterations);
     let mut salted = vec![0; hash.bytes()];
     pbkdf2::derive(algorithm, iterations, salt, password.as_bytes(), &mut salted);
     salted
@@ -152,6 +170,8 @@ fn stored_key(hash: ScramHash, client_key: &[u8]) -> Vec<u8> {
 }
 
 fn mac(hash: ScramHash, key: &[u8], message: &[u8]) -> hmac::Tag {
+    #[cfg(test)]
+    tests::note(NonZeroU32::MIN);
     let algorithm = match hash {
         ScramHash::Sha256 => hmac::HMAC_SHA256,
         ScramHash::Sha512 => hmac::HMAC_SHA512,

@@ -306,13 +306,11 @@ impl<'a, F: DiskFile> Walk<'a, F> {
         let Some(durable) = self.durable_until.filter(|_| frame.base > self.expected) else {
             return Ok(Place::Wrong);
         };
-        let follows = frame.last.next();
-        if frame.end() == self.limit {
-            let adjoins = self.until == Some(follows);
-            return Ok(if adjoins { Place::Right } else { Place::Wrong });
-        }
-        let next = self.whole_at(frame.end())?;
-        if next.as_ref().is_some_and(|next| next.base == follows) {
+        let (end, follows) = (frame.end(), frame.last.next());
+        let ends = end == self.limit;
+        let next = self.whole_at(end)?;
+        let next_base = if ends { self.until } else { next.map(|next| next.base) };
+        if next_base == Some(follows) {
             return Ok(Place::Right);
         }
         // There is an entry, and it says something else.
@@ -321,9 +319,11 @@ impl<'a, F: DiskFile> Walk<'a, F> {
         }
         let lost = match next {
             Some(next) => next.base > follows && !self.gaps.allow(&next, follows)?,
+            None if ends => next_base.is_some_and(|next| next > follows),
             None => {
-                let page_end = (frame.end() + LENGTH_OVERHEAD).next_multiple_of(PAGE_BYTES);
-                self.has_lost_page(frame.end(), page_end.min(self.limit), follows)?
+                let page_end = (end + LENGTH_OVERHEAD).next_multiple_of(PAGE_BYTES);
+                self.has_lost_page(end, page_end.min(self.limit), follows)?
+                    || self.is_cut_short(end)?
             }
         };
         Ok(if lost { Place::Unnamed } else { Place::Wrong })

@@ -115,21 +115,6 @@ impl<D: Disk> Log<D> {
         Ok(Stored { base: frame.base, last: frame.last, header })
     }
 
-    /// Sees to it that there is room for so many bytes of records, as far as the disk can promise that.
-    pub fn make_room(&mut self, bytes: usize) -> Result<(), WriteError> {
-        /// What a batch and its only record have around that.
-        const AROUND: u64 = 128;
-        self.reserve(bytes as u64 + AROUND)
-    }
-
-    fn reserve(&mut self, bytes: u64) -> Result<(), WriteError> {
-        let (disk, reserve) = (&self.disk, self.settings.disk_reserve.0);
-        let room = || Ok(disk.free()?.0.saturating_sub(reserve));
-        let segment_bytes = u64::from(self.settings.segment_bytes);
-        let reserved = self.active.reserve(bytes, segment_bytes, room);
-        reserved.map_err(|source| self.write_error(source))
-    }
-
     /// Puts a batch at the end, its first bytes replaced by `header`, which says where it belongs: there, or
     /// behind a gap.
     pub(crate) fn put(
@@ -158,6 +143,21 @@ impl<D: Disk> Log<D> {
         self.active.name(frame, &self.disk, &self.folder)?;
         self.checkpoint.gaps = true;
         Ok(())
+    }
+
+    /// Sees to it that there is room for so many bytes of records, as far as the disk can promise that.
+    pub fn make_room(&mut self, bytes: usize) -> Result<(), WriteError> {
+        /// What a batch and its only record have around that.
+        const AROUND: u64 = 128;
+        self.reserve(bytes as u64 + AROUND)
+    }
+
+    fn reserve(&mut self, bytes: u64) -> Result<(), WriteError> {
+        let (disk, reserve) = (&self.disk, self.settings.disk_reserve.0);
+        let room = || Ok(disk.free()?.0.saturating_sub(reserve));
+        let segment_bytes = u64::from(self.settings.segment_bytes);
+        let reserved = self.active.reserve(bytes, segment_bytes, room);
+        reserved.map_err(|source| self.write_error(source))
     }
 
     /// Makes room for a batch, in a new segment if need be.

@@ -244,7 +244,9 @@ impl<D: Disk> Log<D> {
                     if let Some((new, base)) = epoch.take().filter(|new| new.0 <= frame.epoch) {
                         self.epochs.note(new, base);
                     }
-                    if self.epochs.latest().is_none_or(|latest| latest < frame.epoch) {
+                    // What was deleted says nothing about what is there.
+                    let counts = frame.last >= self.checkpoint.log_start;
+                    if counts && self.epochs.latest().is_none_or(|latest| latest < frame.epoch) {
                         epoch = Some((frame.epoch, frame.base));
                     }
                     self.active.note(&frame, self.settings.index_interval_bytes);

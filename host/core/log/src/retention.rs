@@ -119,7 +119,8 @@ impl<D: Disk> Log<D> {
     pub fn restart_at(&mut self, offset: Offset) -> io::Result<()> {
         self.void_journal();
         self.cut(self.start)?;
-        self.forget_compaction(offset)?;
+        // No gap may explain a segment of now behind the new beginning, should a crash leave one.
+        self.forget_compaction(Offset::new(offset.value().saturating_sub(1)))?;
         self.remove_snapshots()?;
         // The log is empty. The next one has its file before the checkpoint says that it has begun.
         let file = self.disk.create(&self.path(offset, "log"))?;

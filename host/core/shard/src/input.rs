@@ -12,6 +12,7 @@ use brooklet_log::compaction::{Cleaning, CompactError};
 use brooklet_log::validate::ValidatedBatch;
 use brooklet_meta::Cluster;
 use brooklet_meta::broker::BrokerEpoch;
+use brooklet_quorum::Change;
 use brooklet_replica::{Altered, ChangeId, FetchId};
 use brooklet_types::{
     BrokerId, ByteSize, ErrorCode, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicName,
@@ -58,6 +59,13 @@ pub enum Input {
         /// The topic's name.
         topic: TopicName,
     },
+    /// Another broker's part of the quorum has sent this. `from` is known to be that broker.
+    FromBroker {
+        /// Who.
+        from: BrokerId,
+        /// What `Output::SendToBroker` had there.
+        message: Bytes,
+    },
     /// Time passed; see [`crate::Shard::next_deadline`].
     Tick,
 }
@@ -94,8 +102,12 @@ pub enum Request {
     Groups(group::ListRequest),
     /// Committed offsets of all groups of this shard, for the lag metric.
     Committed,
-    /// A change of the cluster. Only the shard that holds the metadata log takes these.
+    /// A change of the cluster. Only the shard that holds the metadata log takes these, and the two that follow.
     Metadata(MetadataRequest),
+    /// A change of the quorum's members.
+    ChangeMembers(Change),
+    /// How the quorum is.
+    DescribeQuorum,
 }
 
 /// The caller's own numbering of the partitions in one request, given back with each result.

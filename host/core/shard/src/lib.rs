@@ -37,10 +37,13 @@ pub mod start;
 mod stored;
 mod sync;
 
-pub use brooklet_quorum::{ClusterId, DirectoryId};
+pub use brooklet_quorum::{Change, ChangeError, ClusterId, DirectoryId, Member};
 pub use brooklet_replica::{Altered, ChangeId, FetchId, PartitionEpoch, Violation};
 pub use compact::CompactionSettings;
-pub use metadata::{Metadata, MetadataError, MetadataReply, MetadataRequest, QuorumSeed};
+pub use metadata::{
+    Metadata, MetadataError, MetadataReply, MetadataRequest, QuorumDescription, QuorumFileError,
+    QuorumSeed,
+};
 pub use shard::{GROUPS_TOPIC, Identity, Journaled, Shard, ShardSettings, shard_of};
 pub use stored::{LoadError, metadata_decision, read_metadata_decision};
 pub use sync::{SyncId, SyncJob};

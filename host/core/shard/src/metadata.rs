@@ -14,8 +14,9 @@
 //! 3. A ready is carried out whole before the next is asked for; where the disk refuses it is tried again.
 
 mod files;
+mod image;
+mod requests;
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -23,22 +24,23 @@ use std::time::Duration;
 
 use brooklet_log::{Disk, Log, LogSettings, OpenError, TailBudget, WriteError};
 use brooklet_meta::Cluster;
-use brooklet_meta::decide::Decision;
 use brooklet_meta::decide::broker::{BrokerStartError, broker_started};
 use brooklet_quorum::{
-    ClusterId, Committed, DirectoryId, Entry, Event as Agreed, HardState, Index, Mark, Member,
-    NotLeader, Payload, ProposeError, Proposed, Quorum, Ready, ReadyNumber, Settings, Stored, Term,
+    ClusterId, Committed, DirectoryId, Entry, Event as Agreed, HardState, Index, LogFate, Mark,
+    Member, Members, Opened, Outgoing, Payload, ProposeError, Proposed, Quorum, Ready, ReadyNumber,
+    Settings, Snapshot, Stored, Term,
 };
 use brooklet_types::{
-    BrokerId, ErrorCode, Instant, LeaderEpoch, PartitionIndex, Timestamp, TopicId, TopicName,
-    TopicPartition,
+    BrokerId, ErrorCode, Instant, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId,
+    TopicName, TopicPartition,
 };
+use bytes::Bytes;
 
-use self::files::{Kept, QuorumFileError};
+pub use self::files::QuorumFileError;
+use self::files::{Kept, Start};
+pub use self::requests::{MetadataReply, MetadataRequest, QuorumDescription};
 use crate::input::Ticket;
-use crate::output::{Event, Output, Reply};
 use crate::partition::Partition;
-use crate::shard::{Shard, Waiting};
 use crate::stored::{self, LoadError, entry};
 
 /// The metadata log's place among the partitions. Kafka gives its own the same id.
@@ -51,8 +53,11 @@ pub(crate) const METADATA: TopicPartition = TopicPartition {
 pub(crate) const NAME: &str = TopicName::CLUSTER_METADATA;
 const FOLDER: &str = "topics/__cluster_metadata-0";
 
-/// A quorum of one needs none of its entries in memory once they are applied; more than this is let go.
-const KEPT_BYTES_MAX: usize = 1 << 20;
+/// Entries in memory, and in the log since its start: with more than this there is a new start.
+const KEPT_BYTES_MAX: usize = 4 << 20;
+
+/// How often raft's clock ticks: what its settings count in.
+const TICK: Duration = Duration::from_millis(100);
 
 /// How long until what the disk has refused is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -66,6 +71,8 @@ pub struct QuorumSeed {
     pub directory: DirectoryId,
     /// Random: spreads elections.
     pub entropy: u64,
+    /// Whether a folder that is in no quorum yet waits to be taken into one, instead of making its own.
+    pub joins: bool,
 }
 
 /// The metadata log and what it has come to.
@@ -87,8 +94,16 @@ pub struct Metadata<D: Disk> {
     waiting: VecDeque<(Proposed, Ticket, MetadataReply)>,
     /// The last ready that wrote something that is not on the disk.
     unwritten: Option<ReadyNumber>,
+    /// What is to be sent once what was said before it is on the disk.
+    held: VecDeque<(ReadyNumber, Vec<Outgoing>)>,
+    /// Whether nobody else is in the quorum, nor may be by what is in the log.
+    alone: bool,
+    /// Everything up to here is in `applied`.
+    reached: Index,
     /// What the disk has refused, and when it is asked again.
     refused: Option<(Ready, Instant)>,
+    /// When the next tick is due, where there are others.
+    ticks: Option<Instant>,
 }
 
 /// Why the metadata log cannot be used.
@@ -127,6 +142,7 @@ struct Carried {
     wrote: Option<ReadyNumber>,
     /// The cluster is another.
     changed: bool,
+    send: Vec<Outgoing>,
     answers: Vec<(Ticket, MetadataReply)>,
 }
 
@@ -143,13 +159,15 @@ impl<D: Disk> Metadata<D> {
         let settings = LogSettings { retention_ms: None, ..LogSettings::default() };
         let mut log = Log::open(disk.clone(), FOLDER, settings, TailBudget::new(0))?;
         let mut metadata = Metadata::open(disk, &mut log, cluster, broker, (clock, seed))?;
-        metadata.quorum.campaign();
-        metadata.settle(&mut log, clock)?;
-        let decision = broker_started(&metadata.decided, broker, clean)?;
-        let stored = stored::metadata_decision(&decision.records).expect("a start is a fact");
-        metadata.quorum.propose(&stored)?;
-        metadata.settle(&mut log, clock)?;
-        metadata.decided = metadata.applied.clone();
+        if metadata.alone {
+            metadata.quorum.campaign();
+            metadata.settle(&mut log, clock)?;
+            let decision = broker_started(&metadata.decided, broker, clean)?;
+            let stored = stored::metadata_decision(&decision.records).expect("a start is a fact");
+            metadata.quorum.propose(&stored)?;
+            metadata.settle(&mut log, clock)?;
+            metadata.decided = metadata.applied.clone();
+        }
         let topic = TopicName::new(NAME).expect("a legal name");
         metadata.partition = Some(Partition::new(METADATA, topic, log, LeaderEpoch(0)));
         Ok(metadata)
@@ -159,32 +177,32 @@ impl<D: Disk> Metadata<D> {
     fn open(
         disk: &D,
         log: &mut Log<D>,
-        mut cluster: Cluster,
+        cluster: Cluster,
         broker: BrokerId,
         (clock, seed): (Timestamp, QuorumSeed),
     ) -> Result<Metadata<D>, MetadataError> {
         let kept = match files::read(disk, broker)? {
             Some(kept) => kept,
+            None if seed.joins => {
+                let (directory, hard_state) = (seed.directory, HardState::default());
+                files::write_state(disk, directory, hard_state)?;
+                Kept { directory, hard_state, start: None }
+            }
             None => begin(disk, log, broker, (clock, seed))?,
         };
         let Kept { directory, hard_state, start } = kept;
-        let first = start.index.offset().expect("a quorum's log begins with an entry");
-        let mut entries = Vec::new();
-        stored::read_all(log, |found| {
-            if found.offset >= first {
-                entries.push(entry::read(found)?);
-                return Ok(());
-            }
-            // The start's state, and what a crash left of the start itself.
-            for fact in stored::read_metadata_decision(found.offset, found.value)? {
-                cluster.apply(&fact);
-            }
-            Ok(())
-        })?;
+        let (cluster, entries) = load(log, cluster, start.as_ref())?;
+        let mark = start.map(|start| start.mark);
+        let reached = mark.as_ref().map_or(Index(0), |mark| mark.index);
         let me = Member { broker, directory };
+        let changes = entries.iter().any(|entry| matches!(entry.payload, Payload::Change(_)));
+        let alone = !changes && mark.as_ref().is_some_and(|mark| is_alone(&mark.members, me));
         let settings = Settings::new(me, seed.cluster, seed.entropy);
-        let stored = Stored { hard_state, mark: Some(start), entries };
-        let quorum = Quorum::open(settings, stored)?.quorum;
+        let Opened { quorum, log: fate } =
+            Quorum::open(settings, Stored { hard_state, mark, entries })?;
+        if fate == LogFate::Reset {
+            log.restart_at(Offset::new(reached.0))?;
+        }
         Ok(Metadata {
             partition: None,
             disk: disk.clone(),
@@ -196,7 +214,11 @@ impl<D: Disk> Metadata<D> {
             proposed: None,
             waiting: VecDeque::new(),
             unwritten: None,
+            held: VecDeque::new(),
+            alone,
+            reached,
             refused: None,
+            ticks: None,
         })
     }
 
@@ -207,7 +229,7 @@ impl<D: Disk> Metadata<D> {
             self.carry_out(log, clock, &ready, &mut carried)?;
             if let Some(number) = carried.wrote {
                 log.sync()?;
-                self.written(number);
+                assert!(self.written(number).is_empty(), "there is nobody else");
             }
         }
         Ok(())
@@ -221,11 +243,10 @@ impl<D: Disk> Metadata<D> {
         ready: &Ready,
         carried: &mut Carried,
     ) -> Result<(), MetadataError> {
-        assert!(
-            ready.messages.is_empty() && ready.messages_after.is_empty(),
-            "there is nobody else"
-        );
-        assert!(ready.snapshot.is_none() && !ready.wants_snapshot, "there is nobody else");
+        if let Some(snapshot) = &ready.snapshot {
+            self.install(log, snapshot)?;
+            carried.changed = true;
+        }
         if let Some(state) = ready.hard_state {
             files::write_state(&self.disk, self.directory, state)?;
         }
@@ -236,17 +257,49 @@ impl<D: Disk> Metadata<D> {
                 write(log, entry, clock)?;
             }
         }
-        for committed in &ready.committed {
+        let reached = self.reached;
+        for committed in ready.committed.iter().filter(|it| it.index > reached) {
             self.apply(committed, carried)?;
         }
         if ready.leadership.is_some_and(|leadership| !leadership.is_us) {
             self.step_down(carried);
         }
+        if ready.wants_snapshot {
+            // One that is too large is never made: there are limits to what is in it.
+            let _ = self.quorum.snapshot(self.reached, &image::write(&self.applied));
+        }
+        carried.send.extend(ready.messages.iter().cloned());
         if ready.append.is_some() || self.unwritten.is_some() {
             (self.unwritten, carried.wrote) = (Some(ready.number), Some(ready.number));
+            self.held.push_back((ready.number, ready.messages_after.clone()));
         } else {
             self.quorum.persisted(ready.number);
+            carried.send.extend(ready.messages_after.iter().cloned());
         }
+        Ok(())
+    }
+
+    /// Puts another's state in the place of ours, and begins the log behind it.
+    fn install(&mut self, log: &mut Log<D>, snapshot: &Snapshot) -> Result<(), MetadataError> {
+        let Snapshot { mark, image } = snapshot;
+        let behind = Offset::new(mark.index.0);
+        let cluster = image::read(&self.applied, behind, image.clone())?;
+        files::write_start(&self.disk, mark, image)?;
+        log.restart_at(behind)?;
+        (self.applied, self.reached) = (cluster, mark.index);
+        self.decided = self.applied.clone();
+        Ok(())
+    }
+
+    /// Makes the state of now the log's start, once there is much before it.
+    fn compact(&mut self, log: &mut Log<D>) -> Result<(), MetadataError> {
+        if self.quorum.kept().bytes <= KEPT_BYTES_MAX || self.unwritten.is_some() {
+            return Ok(());
+        }
+        let (at, mark) = (self.reached, self.quorum.mark_at(self.reached));
+        files::write_start(&self.disk, &mark, &image::write(&self.applied))?;
+        log.delete_before(at.offset().expect("something was applied"))?;
+        self.quorum.compact(at);
         Ok(())
     }
 
@@ -254,6 +307,7 @@ impl<D: Disk> Metadata<D> {
         let Committed { index, term, event } = committed;
         match event {
             Agreed::Data(decision) => {
+                // Read whole before anything is applied.
                 let offset = index.offset().expect("entries are numbered from 1");
                 for fact in stored::read_metadata_decision(offset, Some(decision.clone()))? {
                     self.applied.apply(&fact);
@@ -264,8 +318,10 @@ impl<D: Disk> Metadata<D> {
                 self.decides = true;
                 self.decided = self.applied.clone();
             }
-            Agreed::Empty | Agreed::Members(..) => {}
+            Agreed::Members(_, members) => self.alone = is_alone(members, self.quorum.me()),
+            Agreed::Empty => {}
         }
+        self.reached = *index;
         self.proposed.take_if(|last| last.index <= *index);
         while let Some((proposed, ticket, reply)) =
             self.waiting.pop_front_if(|(proposed, _, _)| proposed.index <= *index)
@@ -287,10 +343,26 @@ impl<D: Disk> Metadata<D> {
         carried.answers.extend(told.map(|(_, ticket, _)| (ticket, Err(ErrorCode::NotController))));
     }
 
-    /// Everything up to this ready is on the disk.
-    fn written(&mut self, number: ReadyNumber) {
+    /// Everything up to this ready is on the disk. Says what may be sent now.
+    fn written(&mut self, number: ReadyNumber) -> Vec<Outgoing> {
         self.unwritten.take_if(|last| *last <= number);
         self.quorum.persisted(number);
+        let mut send = Vec::new();
+        while let Some((_, held)) = self.held.pop_front_if(|(last, _)| *last <= number) {
+            send.extend(held);
+        }
+        send
+    }
+
+    /// Lets raft's clock tick, where there are others to wait for.
+    fn tick(&mut self, now: Instant) {
+        if self.alone {
+            self.ticks = None;
+        } else if self.ticks.is_none_or(|due| due <= now) {
+            // Ticks that were missed are lost: who was not there heard nobody.
+            self.quorum.tick();
+            self.ticks = Some(now + TICK);
+        }
     }
 
     /// The cluster as it is now.
@@ -303,9 +375,19 @@ impl<D: Disk> Metadata<D> {
         self.partition.take().expect("a shard takes it once, when it is made")
     }
 
-    /// When something is to be tried again.
+    /// What is to be carried out next: what the disk has refused goes before.
+    fn next_ready(&mut self, now: Instant) -> Option<Ready> {
+        match self.refused.take_if(|(_, again)| *again <= now) {
+            Some((ready, _)) => Some(ready),
+            None if self.refused.is_some() => None,
+            None => self.quorum.ready(),
+        }
+    }
+
+    /// When something is due.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.refused.as_ref().map(|(_, again)| *again)
+        let again = self.refused.as_ref().map(|(_, again)| *again);
+        [again, self.ticks].into_iter().flatten().min()
     }
 }
 
@@ -315,6 +397,12 @@ impl<D: Disk> fmt::Debug for Metadata<D> {
         shown.field("term", &self.quorum.term()).field("decides", &self.decides);
         shown.finish_non_exhaustive()
     }
+}
+
+/// Whether there is nobody but `me`.
+fn is_alone(members: &Members, me: Member) -> bool {
+    let mut all = members.iter().map(|(member, _)| member);
+    all.next() == Some(me) && all.next().is_none()
 }
 
 /// Makes a quorum of this broker alone. Its log goes on from what is in `log`: facts of before there was a quorum, or nothing.
@@ -328,10 +416,43 @@ fn begin<D: Disk>(
     let (index, term) = (Index::of(log.end_offset()), Term(1));
     write(log, &Entry { index, term, payload: Payload::Empty }, clock)?;
     log.sync()?;
-    let start = Mark { index, term, members: files::only(broker, directory) };
-    files::write_start(disk, &start)?;
-    files::write_state(disk, directory, hard_state)?;
-    Ok(Kept { directory, hard_state, start })
+    let mark = Mark { index, term, members: files::only(broker, directory) };
+    // The vote for ourselves, which comes next, says the rest; and until then a member that is alone is known by its start.
+    files::write_start(disk, &mark, &[])?;
+    Ok(Kept { directory, hard_state, start: Some(Start { mark, image: Bytes::new() }) })
+}
+
+/// The state at the start of the log, and the entries from there on.
+fn load<D: Disk>(
+    log: &Log<D>,
+    mut cluster: Cluster,
+    start: Option<&Start>,
+) -> Result<(Cluster, Vec<Entry>), MetadataError> {
+    let Some(Start { mark, image }) = start else {
+        let is_empty = log.start_offset() == log.end_offset();
+        return if is_empty {
+            Ok((cluster, Vec::new()))
+        } else {
+            Err(QuorumFileError::NoStart.into())
+        };
+    };
+    let first = mark.index.offset().expect("a quorum's log begins with an entry");
+    if !image.is_empty() {
+        cluster = image::read(&cluster, first, image.clone())?;
+    }
+    let mut entries = Vec::new();
+    stored::read_all(log, |found| {
+        if found.offset >= first {
+            entries.push(entry::read(found)?);
+        } else if image.is_empty() {
+            // From before there was a quorum; and what a crash left of the start itself.
+            for fact in stored::read_metadata_decision(found.offset, found.value)? {
+                cluster.apply(&fact);
+            }
+        }
+        Ok(())
+    })?;
+    Ok((cluster, entries))
 }
 
 fn write<D: Disk>(log: &mut Log<D>, entry: &Entry, clock: Timestamp) -> Result<(), WriteError> {
@@ -339,147 +460,6 @@ fn write<D: Disk>(log: &mut Log<D>, entry: &Entry, clock: Timestamp) -> Result<(
     let stored = log.write(batch.bytes(), entry.term.epoch())?;
     assert_eq!(Index::of(stored.base), entry.index, "an entry is where the quorum has it");
     Ok(())
-}
-
-/// A change of the cluster: decides on the state as it is, and says so in `reply`.
-///
-/// The decisions are `meta`'s and their replies are of many kinds, so what arrives here is the
-/// decision itself, with its arguments inside. It is called once, and sees nothing but the cluster.
-pub struct MetadataRequest(Decide);
-
-type Decide = Box<dyn FnOnce(&Cluster) -> Decision<MetadataReply> + Send>;
-
-/// Whatever the decision said, for whoever asked to take out again; or why it could not be stored.
-pub type MetadataReply = Result<Box<dyn Any + Send>, ErrorCode>;
-
-impl MetadataRequest {
-    /// A request that `decide` answers.
-    pub fn new<Reply: Send + 'static>(
-        decide: impl FnOnce(&Cluster) -> Decision<Reply> + Send + 'static,
-    ) -> MetadataRequest {
-        MetadataRequest(Box::new(move |cluster| {
-            let Decision { records, reply } = decide(cluster);
-            Decision { records, reply: Ok(Box::new(reply)) }
-        }))
-    }
-}
-
-impl fmt::Debug for MetadataRequest {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("MetadataRequest")
-    }
-}
-
-impl<D: Disk> Shard<D> {
-    pub(crate) fn metadata_request(
-        &mut self,
-        now: Instant,
-        clock: Timestamp,
-        ticket: Ticket,
-        request: MetadataRequest,
-        outbox: &mut Vec<Output<D>>,
-    ) {
-        let metadata = self.metadata.as_mut().expect("the shell asks the shard that has it");
-        let version = metadata.applied.version();
-        let mut answer = |reply| {
-            outbox.push(Output::Reply { ticket, reply: Reply::Metadata { reply, version } });
-        };
-        if !metadata.decides {
-            return answer(Err(ErrorCode::NotController));
-        }
-        let Decision { records, reply } = (request.0)(&metadata.decided);
-        let Some(stored) = stored::metadata_decision(&records) else {
-            // What it was decided on may be undone.
-            return match metadata.proposed {
-                Some(last) => metadata.waiting.push_back((last, ticket, reply)),
-                None => answer(reply),
-            };
-        };
-        let partition = self.partitions.get_mut(&METADATA).expect("it is here for ever");
-        // Once proposed it is to be written; what has no room is refused before.
-        let proposed = match partition.log.make_room(stored.len()) {
-            Ok(()) => metadata.quorum.propose(&stored).map_err(|error| code(&error)),
-            Err(error) => Err(error.code()),
-        };
-        match proposed {
-            Ok(proposed) => {
-                for record in &records {
-                    metadata.decided.apply(record);
-                }
-                metadata.proposed = Some(proposed);
-                metadata.waiting.push_back((proposed, ticket, reply));
-            }
-            Err(code) => return answer(Err(code)),
-        }
-        self.follow_quorum(now, clock, outbox);
-    }
-
-    /// Everything that the quorum wanted written, up to this ready, is on the disk.
-    pub(crate) fn metadata_written(
-        &mut self,
-        now: Instant,
-        clock: Timestamp,
-        number: ReadyNumber,
-        outbox: &mut Vec<Output<D>>,
-    ) {
-        self.metadata.as_mut().expect("it has written something").written(number);
-        self.follow_quorum(now, clock, outbox);
-    }
-
-    /// Does what the quorum says: writes, applies, publishes, answers.
-    pub(crate) fn follow_quorum(
-        &mut self,
-        now: Instant,
-        clock: Timestamp,
-        outbox: &mut Vec<Output<D>>,
-    ) {
-        let Some(metadata) = &mut self.metadata else { return };
-        let Some(partition) = self.partitions.get_mut(&METADATA) else { return };
-        let mut carried = Carried::default();
-        let again = |metadata: &mut Metadata<D>| match metadata.refused.take() {
-            Some((ready, when)) if now < when => {
-                metadata.refused = Some((ready, when));
-                None
-            }
-            Some((ready, _)) => Some(ready),
-            None => metadata.quorum.ready(),
-        };
-        while let Some(ready) = again(metadata) {
-            let done = metadata.carry_out(&mut partition.log, clock, &ready, &mut carried);
-            if let Err(error) = done {
-                metadata.refused = Some((ready, now + RETRY_AFTER));
-                let (folder, problem) = (FOLDER.to_owned(), error.to_string());
-                outbox.push(Output::Event(Event::PartitionFailed { folder, problem }));
-            }
-        }
-        if let Some(number) = carried.wrote {
-            // A start reads the metadata before it knows any journal: it is never in one.
-            self.syncs.touched(METADATA);
-            self.syncs.park(Waiting::Quorum(number));
-        }
-        if metadata.quorum.kept().bytes > KEPT_BYTES_MAX && metadata.unwritten.is_none() {
-            metadata.quorum.compact(metadata.quorum.applied());
-        }
-        if carried.changed {
-            outbox.push(Output::ClusterChanged(metadata.cluster()));
-        }
-        let version = metadata.applied.version();
-        for (ticket, reply) in carried.answers {
-            outbox.push(Output::Reply { ticket, reply: Reply::Metadata { reply, version } });
-        }
-    }
-}
-
-/// What whoever asked is told.
-fn code(error: &ProposeError) -> ErrorCode {
-    match error {
-        ProposeError::NotLeader(NotLeader { .. }) | ProposeError::Transferring => {
-            ErrorCode::NotController
-        }
-        ProposeError::TooLarge { .. } => ErrorCode::InvalidRequest,
-        // It passes when what waits is committed; clients try that again.
-        ProposeError::Full { .. } => ErrorCode::RequestTimedOut,
-    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,9 @@ use brooklet_types::{
 };
 
 use crate::input::{Slot, Ticket};
-use crate::metadata::MetadataReply;
+use bytes::Bytes;
+
+use crate::metadata::{MetadataReply, QuorumDescription};
 use crate::sync::SyncJob;
 
 /// Something must be done. The shell does it; the shard only says so.
@@ -40,6 +42,8 @@ pub enum Output<D: Disk> {
     /// Ask the controller for other in-sync sets, and come back with `Input::Altered`. What is not answered is asked
     /// for again after a while.
     AlterPartitions { epoch: BrokerEpoch, wanted: Vec<Alter> },
+    /// Bring this to another broker, where it is `Input::FromBroker`. It may be lost, and come twice or late.
+    SendToBroker { broker: BrokerId, message: Bytes },
     /// Worth a line in the log.
     Event(Event),
 }
@@ -101,6 +105,8 @@ pub enum Reply<D: Disk> {
         /// The version of the cluster that includes the change.
         version: u64,
     },
+    /// How the quorum is.
+    Quorum(QuorumDescription),
     /// Every partition of the new cluster image is open here.
     ClusterApplied,
 }
@@ -220,6 +226,8 @@ pub enum Event {
     /// A log could not be compacted, and is left alone for so long; if for no time, until it is another or
     /// treated otherwise.
     NotCompacted { folder: String, topic: TopicName, error: CompactError, again: Option<Duration> },
+    /// A broker's message to the quorum was not taken.
+    QuorumMessageRefused { from: BrokerId, problem: String },
     /// A group coordinator has read its log.
     GroupsLoaded { partition: u32 },
 }

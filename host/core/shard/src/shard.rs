@@ -181,6 +181,9 @@ impl<D: Disk> Shard<D> {
             Input::Compacted { partition, outcome } => {
                 self.compacted(now, partition, outcome, outbox);
             }
+            Input::FromBroker { from, message } => {
+                self.quorum_message(now, clock, (from, &message), outbox);
+            }
             Input::Tick => self.tick(now, clock, outbox),
         }
         self.settle_copies(now, clock, outbox);
@@ -217,7 +220,9 @@ impl<D: Disk> Shard<D> {
             | Request::DescribeLogs
             | Request::Groups(_)
             | Request::Committed
-            | Request::Metadata(_) => false,
+            | Request::Metadata(_)
+            | Request::ChangeMembers(_)
+            | Request::DescribeQuorum => false,
         }
     }
 
@@ -240,6 +245,10 @@ impl<D: Disk> Shard<D> {
             Request::Metadata(request) => {
                 return self.metadata_request(now, clock, ticket, request, outbox);
             }
+            Request::ChangeMembers(change) => {
+                return self.change_members(now, clock, (ticket, change), outbox);
+            }
+            Request::DescribeQuorum => self.describe_quorum(),
             Request::ListOffsets(queries) => self.list_offsets(&queries),
             Request::EpochEnds(queries) => self.epoch_ends(&queries),
             Request::DeleteRecords(wanted) => self.delete_records(&wanted, outbox),

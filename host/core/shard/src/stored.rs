@@ -43,6 +43,9 @@ pub enum LoadError {
     /// A rule, a user or a quota has a number or a name that this release does not know.
     #[error("at offset {offset}: a rule, user or quota of a later release")]
     Security { offset: Offset },
+    /// A snapshot is too short to be one.
+    #[error("at offset {offset}: a snapshot that ends too early")]
+    Image { offset: Offset },
     /// A change of members is not one.
     #[error("at offset {offset}: {source}")]
     Members { offset: Offset, source: DecodeError },

@@ -58,6 +58,7 @@ impl Broker {
                 cluster: ClusterId([1; 16]),
                 directory: DirectoryId([2; 16]),
                 entropy: 3,
+                joins: false,
             },
         };
         let mut started = start::start(disk, plan, Instant::from_millis(1), CLOCK).unwrap();
@@ -110,6 +111,7 @@ impl Broker {
                 Output::Reply { ticket, reply } => self.replies.push((ticket, reply)),
                 Output::Sync(job) => self.syncs.push(job),
                 Output::ClusterChanged(cluster) => self.follow(cluster),
+                Output::SendToBroker { .. } => panic!("there is no other broker"),
                 Output::WriteBack { partition, dirty } => self.write_backs.push((partition, dirty)),
                 Output::FetchFrom { .. } | Output::AlterPartitions { .. } => {
                     panic!("a broker alone")

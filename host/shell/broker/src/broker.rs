@@ -29,12 +29,14 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
+use crate::admin;
 use crate::config::{Config, ListenerConfig, Transport};
 use crate::context::Context;
 use crate::gate::Guard;
 use crate::metrics::Metrics;
 use crate::reactor::Reactors;
 use crate::request::session::Sessions;
+use crate::secrets::SecretError;
 use crate::server::inner::InnerDoor;
 use crate::server::{Server, doors};
 use crate::start::{self, ShardPlan, StartError};
@@ -76,6 +78,9 @@ pub enum RunError {
     /// The first users cannot be created, or what hides who is one cannot be had.
     #[error(transparent)]
     Users(#[from] UsersError),
+    /// There is no token for administration.
+    #[error(transparent)]
+    Admin(#[from] SecretError),
     /// What was put in from outside can't be used.
     #[error("{0}")]
     Extension(String),
@@ -124,7 +129,7 @@ impl fmt::Display for Serving {
 pub struct Extensions {
     /// Who is asked about records.
     pub hooks: Arc<dyn Hooks>,
-    /// More that is served beside probes and metrics.
+    /// More that is served beside probes and metrics, to who has the token of the data folder.
     pub routes: axum::Router,
     /// Adds to the metrics.
     pub register: Box<dyn FnOnce(&mut Registry) + Send>,
@@ -164,7 +169,10 @@ pub async fn run_extended(
     let reactors = Reactors::start(processors)?;
     let doors = doors::open(&config, &clock, &handshakes, &reactors).await?;
     let admin = match config.admin {
-        Some(address) => Some(Listener::bind(&address.ip().to_string(), address.port()).await?),
+        Some(address) => {
+            let listener = Listener::bind(&address.ip().to_string(), address.port()).await?;
+            Some((listener, admin::guarded(routes, admin::token(&config.data)?)))
+        }
         None => None,
     };
     let cluster_id = cluster_id(&disk)?;
@@ -173,7 +181,7 @@ pub async fn run_extended(
     register(&mut registry);
     let metrics = Arc::new(Metrics::register(&mut registry));
     let (counting, asked) = (Arc::clone(&metrics), Arc::clone(&hooks));
-    let running =
+    let mut running =
         start::start(disk.clone(), plan(&config, &cluster_id), clock.clone(), counting, asked)
             .await?;
     users::create_first(&running.shards, &config.access.first_users).await?;
@@ -197,6 +205,7 @@ pub async fn run_extended(
         shutdown: stop.clone(),
     });
     context.follow_plugins().await;
+    running.begin_cleaning();
     let asks_for_password = |listener: &ListenerConfig| {
         let mechanisms = listener.sasl.iter().flat_map(|sasl| &sasl.mechanisms);
         mechanisms.into_iter().any(|mechanism| *mechanism != Mechanism::OauthBearer)
@@ -206,9 +215,9 @@ pub async fn run_extended(
         tracing::warn!("there are no users, so nobody can log in; access.first_users creates some");
     }
     let listeners: Vec<Serving> = doors.iter().map(|door| door.serving).collect();
-    let admin_address = admin.as_ref().map(Listener::local);
+    let admin_address = admin.as_ref().map(|(listener, _)| listener.local());
     let server = Server::new(Arc::clone(&context), &config, reactors, handshakes);
-    server.serve(doors, admin, registry, routes);
+    server.serve(doors, admin, registry);
     let first = listeners.first().expect("the configuration has one");
     let server = Arc::new(server);
     let inner = InnerDoor::new(&server, first.address);
@@ -255,6 +264,7 @@ fn plan(config: &Config, cluster_id: &str) -> ShardPlan {
             cluster: ClusterId(id_bytes(cluster_id)),
             directory: DirectoryId(brooklet_io::entropy::bytes()),
             entropy: u64::from_be_bytes(brooklet_io::entropy::bytes()),
+            joins: false,
         },
     }
 }

@@ -36,21 +36,34 @@ pub(crate) struct Cleaning<D: Disk> {
 #[derive(Debug)]
 pub(crate) struct Cleaner {
     stopping: Arc<AtomicBool>,
+    /// Dropped once it may begin.
+    waits: Option<blocking::Sender<()>>,
     thread: JoinHandle<()>,
 }
 
 impl Cleaner {
-    /// Starts the thread; it takes jobs from the other end of the channel it gives.
+    /// Starts the thread; it takes jobs from the other end of the channel it gives, once it may.
     pub(crate) fn start<D: Disk>(
         hooks: Arc<dyn Hooks>,
     ) -> io::Result<(Cleaner, blocking::Sender<Cleaning<D>>)> {
         let (sender, jobs) = blocking::channel();
         let stopping = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stopping);
+        let (waits, begins) = blocking::channel();
         let thread = std::thread::Builder::new().name("cleaner".into()).spawn(move || {
-            end_process_on_panic(move || run(jobs, &*hooks, &seen));
+            end_process_on_panic(move || {
+                // An error: nobody holds it up any more.
+                let _ = begins.recv();
+                run(jobs, &*hooks, &seen);
+            });
         })?;
-        Ok((Cleaner { stopping, thread }, sender))
+        Ok((Cleaner { stopping, waits: Some(waits), thread }, sender))
+    }
+
+    /// Lets the thread begin. To be called when the hooks know which topics there are: before, nobody can say whose policy
+    /// judges one.
+    pub(crate) fn begin(&mut self) {
+        self.waits = None;
     }
 
     /// Interrupts the job under way. To be called before the shards end.
@@ -59,7 +72,8 @@ impl Cleaner {
     }
 
     /// Waits for the thread. To be called when nobody can hand out jobs any more.
-    pub(crate) fn join(self) {
+    pub(crate) fn join(mut self) {
+        self.begin();
         // A panic on it has ended the process long ago.
         let _ = self.thread.join();
     }

@@ -25,6 +25,9 @@ pub(crate) fn log(event: &Event) {
         Event::NotCompacted { folder, topic: _, error, again: Some(wait) } => {
             tracing::error!(folder, %error, again_in_s = wait.as_secs(), "not compacted");
         }
+        Event::QuorumMessageRefused { from, problem } => {
+            tracing::warn!(broker = %from, problem, "message to the metadata quorum not taken");
+        }
         Event::GroupsLoaded { partition } => tracing::debug!(partition, "groups loaded"),
     }
 }

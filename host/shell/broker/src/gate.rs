@@ -11,12 +11,14 @@
 
 mod answer;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use brooklet_auth::sasl::{Expected, Outcome, Refusal, Said, Sasl, SaslSettings, Session, World};
-use brooklet_auth::scram::{NONCE_BYTES, Users};
+use brooklet_auth::scram::{self, ITERATIONS, NONCE_BYTES};
+use brooklet_meta::cluster::Users;
 use brooklet_wire::WireError;
 use brooklet_wire::frame::{self, RequestHeader};
 use brooklet_wire::message::{SaslAuthenticateRequest, SaslHandshakeRequest, decode_request};
@@ -45,6 +47,9 @@ const HASHING_WAIT_MAX: Duration = Duration::from_secs(10);
 pub(crate) struct Guard {
     /// Makes the challenges of users who are not there.
     secret: [u8; 32],
+    /// How often the password is hashed that is hashed most often, and whose it is one of. Protects what was counted; held for
+    /// a look-up, and a count when users have changed.
+    hashed: Mutex<(Arc<Users>, u32)>,
     /// Passwords being hashed at once: strangers get at most half of the processors.
     hashing: Arc<Semaphore>,
 }
@@ -88,7 +93,19 @@ enum Heard {
 
 impl Guard {
     pub(crate) fn new(secret: [u8; 32], processors: usize) -> Guard {
-        Guard { secret, hashing: Arc::new(Semaphore::new((processors / 2).max(1))) }
+        let hashing = Arc::new(Semaphore::new((processors / 2).max(1)));
+        Guard { secret, hashed: Mutex::new((Arc::default(), ITERATIONS)), hashing }
+    }
+
+    /// How often the password is hashed that is hashed most often; a new one if there is none.
+    fn iterations_max(&self, users: &Arc<Users>) -> u32 {
+        let mut hashed = self.hashed.lock().unwrap_or_else(PoisonError::into_inner);
+        // The same users have the same place.
+        if !Arc::ptr_eq(&hashed.0, users) {
+            let each = users.values().flat_map(BTreeMap::values).map(|it| it.iterations);
+            *hashed = (Arc::clone(users), each.max().unwrap_or(ITERATIONS));
+        }
+        hashed.1
     }
 }
 
@@ -245,7 +262,8 @@ fn decide(
     context: &Context,
     heard: &Heard,
 ) -> Outcome {
-    let find = |user: &str, hash| context.shards.cluster().credential(user, hash).cloned();
+    let cluster = context.shards.cluster();
+    let find = |user: &str, hash| cluster.credential(user, hash).cloned();
     let said = match heard {
         Heard::ApiVersions { answerable } => Said::ApiVersions { answerable: *answerable },
         Heard::Handshake { version, mechanism } => Said::Handshake { version: *version, mechanism },
@@ -258,11 +276,12 @@ fn decide(
         Said::Authenticate { .. } | Said::Token(_) => brooklet_io::entropy::bytes(),
         Said::ApiVersions { .. } | Said::Handshake { .. } | Said::Other => [0; NONCE_BYTES],
     };
+    let iterations_max = context.guard.iterations_max(cluster.users());
     let world = World {
         now: context.clock.now(),
         clock: context.clock.timestamp(),
         random,
-        users: Users::new(&find, &context.guard.secret),
+        users: scram::Users::new(&find, &context.guard.secret, iterations_max),
     };
     sasl.lock().unwrap_or_else(PoisonError::into_inner).step(settings, world, said)
 }
@@ -282,7 +301,36 @@ fn mechanism_of(refusal: &Refusal) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use brooklet_types::{ScramCredential, ScramHash};
+
     use super::*;
+
+    #[test]
+    fn who_is_not_there_is_hashed_as_often_as_who_is_hashed_most_often() {
+        let guard = Guard::new([7; 32], 2);
+        let users = |iterations: &[u32]| {
+            let kept = |iterations| ScramCredential {
+                salt: Vec::new(),
+                stored_key: Vec::new(),
+                server_key: Vec::new(),
+                iterations,
+            };
+            let numbered = iterations.iter().enumerate();
+            let each = numbered.map(|(number, iterations)| {
+                (number.to_string(), BTreeMap::from([(ScramHash::Sha256, kept(*iterations))]))
+            });
+            Arc::new(each.collect::<Users>())
+        };
+        for (iterations, expected) in
+            [(&[][..], ITERATIONS), (&[5000, 9000, 6000], 9000), (&[5000], 5000)]
+        {
+            let users = users(iterations);
+            // What was counted is remembered, until the users are others.
+            for _ in 0..2 {
+                assert_eq!(guard.iterations_max(&users), expected, "{iterations:?}");
+            }
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_stranger_has_thirty_seconds_and_somebody_who_is_known_for_ever() {

@@ -6,6 +6,8 @@
 //! | `/readyz`  | 200 when clients are served, 503 with the reasons when they are not |
 //! | `/metrics` | Prometheus' text format                                            |
 //!
+//! What is served beside them is administration, and has a guard of its own (`admin.rs`).
+//!
 //! **Decides** when the broker is ready. **Never** runs by itself: log sizes and lag are asked of the
 //! shards when they are scraped, so an idle broker stays asleep.
 
@@ -28,6 +30,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::Reached;
 use crate::budget::Budget;
 use crate::context::Context;
 
@@ -76,6 +79,7 @@ pub(crate) async fn serve(
         .with_state(health)
         .merge(routes);
     let stop = async move { shutdown.cancelled().await };
+    let app = app.into_make_service_with_connect_info::<Reached>();
     axum::serve(listener, app).with_graceful_shutdown(stop).await
 }
 

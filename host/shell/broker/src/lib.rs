@@ -6,6 +6,7 @@
 //! response. **Never** what is stored or who is a group's leader: those are the core's.
 
 pub mod access;
+mod admin;
 mod broker;
 pub mod budget;
 mod cleaner;
@@ -21,6 +22,7 @@ mod reactor;
 mod request;
 mod router;
 mod seat;
+mod secrets;
 mod server;
 mod shard_thread;
 pub mod shards;

@@ -199,6 +199,7 @@ impl Metrics {
             | Event::PartitionFailed { .. }
             | Event::CopiesDiffer { .. }
             | Event::DiskFull { .. }
+            | Event::QuorumMessageRefused { .. }
             | Event::GroupsLoaded { .. } => {}
         }
     }

@@ -231,6 +231,7 @@ impl<D: Disk> Machine<D> {
                 | Output::FetchFrom { .. }
                 | Output::AlterPartitions { .. }
                 | Output::ClusterChanged(_)
+                | Output::SendToBroker { .. }
                 | Output::Event(_)) => self.perform(other),
             }
         }
@@ -316,6 +317,8 @@ impl<D: Disk> Machine<D> {
             Output::FetchFrom { .. } | Output::AlterPartitions { .. } => {
                 unreachable!("nobody has told the shard that this broker is registered")
             }
+            // A broker is a quorum of one until it is told of others, and nothing tells it yet.
+            Output::SendToBroker { broker, .. } => unreachable!("nobody knows broker {broker}"),
             Output::Event(event) => {
                 self.outside.metrics.happened(&event, self.outside.clock.timestamp());
                 events::log(&event);

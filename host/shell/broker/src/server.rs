@@ -96,9 +96,8 @@ impl Server {
     pub(crate) fn serve(
         &self,
         doors: Vec<Door>,
-        admin: Option<Listener>,
+        admin: Option<(Listener, axum::Router)>,
         registry: Registry,
-        routes: axum::Router,
     ) {
         let mut certificates = Vec::new();
         for door in &doors {
@@ -126,7 +125,7 @@ impl Server {
                 Socket::Quic(listener) => self.tasks.spawn(quic::accept(server, *listener, terms)),
             };
         }
-        if let Some(admin) = admin {
+        if let Some((admin, routes)) = admin {
             let context = Arc::clone(&self.shared.context);
             let budget = self.shared.budget.clone();
             let shutdown = context.shutdown.clone();

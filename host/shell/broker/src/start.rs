@@ -112,6 +112,11 @@ pub async fn start<D: Disk>(
 }
 
 impl<D: Disk> Running<D> {
+    /// Has logs compacted from now on: the hooks know of all topics.
+    pub(crate) fn begin_cleaning(&mut self) {
+        self.cleaner.begin();
+    }
+
     /// Writes everything down and ends the threads. The next start has nothing to recover.
     pub async fn stop(self) -> io::Result<()> {
         self.cleaner.interrupt();

@@ -3,8 +3,8 @@
 //! **Where it sits.** Behind the handlers: an answer is there, and is told how long the client has to wait (KIP-219).
 //! `auth` says how long; the connection reads nothing more until then.
 //!
-//! **What it decides.** What counts as taken: the bytes of a Produce, the records of a Fetch, and the time that answering
-//! keeps this thread busy, without waiting for disks and shards. Who asks for versions or logs in is not made to wait.
+//! **What it decides.** What counts as taken: the bytes of a Produce, the records of a Fetch, partitions that come and go
+//! (`request/changes.rs`), and the time that answering keeps this thread busy, without waiting for disks and shards. Who asks for versions or logs in is not made to wait.
 //!
 //! **Invariant.** Where the cluster has no quotas, none of it is there: no clock is read and no lock taken.
 
@@ -101,13 +101,42 @@ impl Call {
         let now = self.context.clock.now();
         let take = |quotas: &mut Quotas| quotas.take(key, self.taker(), amount, now);
         let wait = self.quotas(take).unwrap_or_default();
+        self.wait_for(key, wait)
+    }
+
+    /// Has the client wait for so long, from now on. Hands back how long that is.
+    pub(crate) fn wait_for(&self, key: QuotaKey, wait: Duration) -> Duration {
         if wait.is_zero() {
             return wait;
         }
         let wait = wait.min(MUTED_MAX);
         self.context.metrics.access.throttled(key, wait);
-        self.peer.muted.until(now, wait);
+        self.peer.muted.until(self.context.clock.now(), wait);
         wait
+    }
+
+    /// Whether a quota limits what the client changes of partitions.
+    pub(crate) fn pays_for_changes(&self) -> bool {
+        let most =
+            |quotas: &mut Quotas| quotas.most(QuotaKey::ControllerMutationRate, self.taker());
+        self.quotas(most).flatten().is_some()
+    }
+
+    /// Asks for partitions to be created or deleted, and notes it. They are unless it is `strict` and some are still owed for;
+    /// either way, how long the client has to wait.
+    pub(crate) fn change_partitions(
+        &self,
+        partitions: u32,
+        strict: bool,
+    ) -> Result<Duration, Duration> {
+        let now = self.context.clock.now();
+        let take = |quotas: &mut Quotas| match strict {
+            true => {
+                quotas.change_partitions(self.taker(), partitions, now).map(|()| Duration::ZERO)
+            }
+            false => Ok(quotas.owe_partitions(self.taker(), partitions, now)),
+        };
+        self.quotas(take).unwrap_or(Ok(Duration::ZERO))
     }
 
     /// Takes back what was noted and then not given.

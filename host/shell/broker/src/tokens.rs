@@ -1,28 +1,21 @@
 //! What a listener with SASL accepts, now: its mechanisms, and whose tokens it takes (OAUTHBEARER).
 //!
-//! **Decides** when keys are exchanged: an issuer's key set is looked at every [`LOOK_INTERVAL`], and taken if it can be used. If it
+//! **Decides** when keys are exchanged: an issuer's key set is looked at every few seconds ([`follow`]), and taken if it can be used. If it
 //! cannot, the old one stays, and that is said once.
 //!
 //! Keys are in a file, which something else keeps as new as the issuer's: a broker at the edge need not reach the issuer, and a
 //! request to it is none that a stranger could cause.
 
-use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
 
 use brooklet_auth::oauth::{KeySet, KeySetError, TokenVerifier};
 use brooklet_auth::sasl::SaslSettings;
-use tokio::time::{MissedTickBehavior, interval};
+use brooklet_io::follow::{self, follow};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{KeySource, SaslConfig};
-
-/// How often the file is looked at. Issuers announce keys hours before they sign with them.
-const LOOK_INTERVAL: Duration = Duration::from_secs(10);
-/// The longest file that is read: more than 256 keys, which is more than a set may have.
-const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Why there are no keys.
 #[derive(Debug, thiserror::Error)]
@@ -100,46 +93,18 @@ impl Accepted {
     pub(crate) async fn follow(
         self: Arc<Accepted>,
         stop: CancellationToken,
-        mut seen: impl FnMut(Result<(), &str>),
+        seen: impl FnMut(Result<(), &str>),
     ) {
-        let mut ticks = interval(LOOK_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut known = None;
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                // Cancel-safe: a tick that is not taken comes again.
-                _ = ticks.tick() => {}
-            }
-            let looking = Arc::clone(&self);
-            let looked = tokio::task::spawn_blocking(move || looking.look()).await;
-            // The runtime is ending.
-            let Ok(looked) = looked else { return };
-            match looked {
-                Ok(exchanged) => {
-                    known = None;
-                    if exchanged {
-                        seen(Ok(()));
-                    }
-                }
-                Err(error) => {
-                    let reason = Some(error.to_string());
-                    if known != reason {
-                        known = reason;
-                        seen(Err(known.as_deref().unwrap_or_default()));
-                    }
-                }
-            }
-        }
+        follow(stop, move || self.look(), seen).await;
     }
 
-    /// Takes the keys if they are others; whether they were.
-    fn look(&self) -> Result<bool, KeysError> {
-        let Some(file) = &self.file else { return Ok(false) };
+    /// Takes the keys if they are others, and then says so.
+    fn look(&self) -> Result<Option<()>, KeysError> {
+        let Some(file) = &self.file else { return Ok(None) };
         let content = read(&file.path)?;
         let mut taken = file.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if *taken == content {
-            return Ok(false);
+            return Ok(None);
         }
         let keys = parse(&file.path, &content)?;
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
@@ -149,21 +114,12 @@ impl Accepted {
         }
         *current = Arc::new(settings);
         *taken = content;
-        Ok(true)
+        Ok(Some(()))
     }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, KeysError> {
-    let failed = |source| KeysError::Read { path: path.to_owned(), source };
-    let mut content = Vec::new();
-    let file = fs::File::open(path).map_err(failed)?;
-    // One byte more than is taken tells that there is more.
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(failed)?;
-    if content.len() as u64 > FILE_BYTES_MAX {
-        let message = format!("it has more than {FILE_BYTES_MAX} bytes");
-        return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, message)));
-    }
-    Ok(content)
+    follow::read(path).map_err(|source| KeysError::Read { path: path.to_owned(), source })
 }
 
 fn parse(path: &Path, content: &[u8]) -> Result<KeySet, KeysError> {

@@ -12,13 +12,12 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use brooklet_auth::scram::{self, ITERATIONS, SALT_BYTES};
-use brooklet_io::tls::TlsError;
-use brooklet_io::tls::issue::{Eyes, write_new};
 use brooklet_meta::decide::user::{Upsertion, alter_users};
 use brooklet_meta::{Cluster, Decision};
 use brooklet_types::{ErrorCode, ScramHash};
 
 use crate::context::Shards;
+use crate::secrets::{self, SecretError};
 
 /// Where the secret is kept.
 const SECRET: &str = "sasl-secret";
@@ -46,17 +45,9 @@ pub enum UsersError {
     /// The broker stops already.
     #[error("first users: the broker stops")]
     Stopping,
-    /// The secret cannot be read or written.
-    #[error("data folder: {SECRET}: {0}")]
-    Secret(#[from] io::Error),
-    /// The secret cannot be written.
-    #[error("data folder: {0}")]
-    SecretFile(#[from] TlsError),
-    /// Somebody has changed the secret's file.
-    #[error(
-        "data folder: {SECRET} does not have {SECRET_BYTES} bytes; remove it, and the broker makes another"
-    )]
-    SecretDamaged,
+    /// There is nothing to hide users with.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
 }
 
 /// Creates the users in `files`, each with the password in its file, if the cluster has no users.
@@ -126,23 +117,9 @@ fn password(user: &str, path: &Path) -> Result<String, UsersError> {
 /// The secret that makes challenges of users who are not there: read, or made on the first start. Were it
 /// another after each start, a change of challenge would tell who does not exist.
 pub(crate) fn secret(folder: &Path) -> Result<[u8; SECRET_BYTES], UsersError> {
-    let path = folder.join(SECRET);
-    match fs::read(&path) {
-        Ok(bytes) => return bytes.try_into().map_err(|_| UsersError::SecretDamaged),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error.into()),
-    }
-    let fresh = folder.join(format!("{SECRET}.tmp"));
-    match fs::remove_file(&fresh) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error.into()),
-    }
-    let secret = brooklet_io::entropy::bytes::<SECRET_BYTES>();
-    // Written whole under another name: a crash must not leave half of it.
-    write_new(&fresh, &secret, Eyes::Owner)?;
-    fs::rename(&fresh, &path)?;
-    Ok(secret)
+    let make = || brooklet_io::entropy::bytes::<SECRET_BYTES>().to_vec();
+    let secret = secrets::read_or_make(folder, SECRET, make)?;
+    secret.try_into().map_err(|_| SecretError::Damaged { name: SECRET }.into())
 }
 
 #[cfg(test)]
@@ -177,16 +154,12 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_is_made_once_for_its_owners_eyes() {
-        use std::os::unix::fs::PermissionsExt;
+    fn the_secret_stays_the_same_and_is_whole() {
         let folder = tempfile::tempdir().unwrap();
-        // What a crash has left.
-        fs::write(folder.path().join("sasl-secret.tmp"), "half").unwrap();
         let made = secret(folder.path()).unwrap();
         assert_eq!(secret(folder.path()).unwrap(), made);
-        let path = folder.path().join(SECRET);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        fs::write(&path, "short").unwrap();
-        assert!(matches!(secret(folder.path()), Err(UsersError::SecretDamaged)));
+        fs::write(folder.path().join(SECRET), "short").unwrap();
+        let error = secret(folder.path()).unwrap_err();
+        assert!(error.to_string().contains("sasl-secret is not as the broker made it"), "{error}");
     }
 }

@@ -141,13 +141,13 @@ impl Global {
             (None, None) => Ok(None),
             (Some(user), Some(file)) => {
                 let (user, mechanism) = (user.clone(), self.sasl_mechanism);
-                let password = command::password::read(file)?;
+                let password = command::password::source(file)?;
                 Ok(Some(SaslConfig { mechanism, user, password }))
             }
             // A token says itself whose it is.
             (None, Some(file)) if self.sasl_mechanism == SaslMechanism::OauthBearer => {
                 let (user, mechanism) = (String::new(), self.sasl_mechanism);
-                let password = command::password::read(file)?;
+                let password = command::password::source(file)?;
                 Ok(Some(SaslConfig { mechanism, user, password }))
             }
             (Some(_), None) | (None, Some(_)) => {

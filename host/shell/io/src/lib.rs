@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod disk;
 pub mod entropy;
+pub mod follow;
 pub mod memory;
 pub mod quic;
 pub mod signal;

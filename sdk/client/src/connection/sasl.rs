@@ -1,13 +1,13 @@
 //! Saying who the client is: SASL on a fresh connection, and again before the broker forgets (KIP-368).
 //!
-//! **Decides** when a session is renewed. A broker takes nothing else while somebody proves who it is, so requests wait for
+//! **Decides** when a session is renewed. The password is asked for each time: a token that is to be renewed may be another by then. A broker takes nothing else while somebody proves who it is, so requests wait for
 //! that with their callers; those that are under way have been sent before.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use brooklet_auth::scram::{NONCE_BYTES, ScramClient};
-use brooklet_auth::{oauth, plain};
+use brooklet_auth::{Secret, oauth, plain};
 use brooklet_types::ScramHash;
 use brooklet_wire::message::{SaslAuthenticateRequest, SaslHandshakeRequest, make};
 use bytes::Bytes;
@@ -59,6 +59,11 @@ impl Connection {
 
     /// Proves who the client is, and tells when that has to be done again.
     async fn authenticate(&self, sasl: &SaslConfig) -> Result<Option<Instant>, ConnectError> {
+        let password = sasl.password.now(self.shared.request_timeout).await;
+        let password = password.map_err(|reason| {
+            let (peer, reason) = (self.shared.peer.clone(), format!("password: {reason}"));
+            ConnectError::Unusable { peer, reason: Arc::from(reason) }
+        })?;
         let name = sasl.mechanism.name();
         let request = make(|it: &mut SaslHandshakeRequest| it.mechanism = name.into());
         let answer = self.ask(&request).await?;
@@ -69,13 +74,17 @@ impl Connection {
         }
         let lifetime_ms = match sasl.mechanism {
             SaslMechanism::Plain => {
-                let token = plain::message(&sasl.user, &sasl.password);
+                let token = plain::message(&sasl.user, &password);
                 let token = token.map_err(|error| self.refused(error.to_string()))?;
                 self.say(token).await?.1
             }
-            SaslMechanism::OauthBearer => self.bearer(sasl).await?,
-            SaslMechanism::ScramSha256 => self.scram(sasl, ScramHash::Sha256).await?,
-            SaslMechanism::ScramSha512 => self.scram(sasl, ScramHash::Sha512).await?,
+            SaslMechanism::OauthBearer => self.bearer(&password).await?,
+            SaslMechanism::ScramSha256 => {
+                self.scram(&sasl.user, password, ScramHash::Sha256).await?
+            }
+            SaslMechanism::ScramSha512 => {
+                self.scram(&sasl.user, password, ScramHash::Sha512).await?
+            }
         };
         let lifetime = Duration::from_millis(u64::try_from(lifetime_ms).unwrap_or(0));
         // As Kafka's clients: while there is some of it left.
@@ -83,10 +92,10 @@ impl Connection {
         Ok((!lifetime.is_zero()).then(|| Instant::now() + due))
     }
 
-    async fn bearer(&self, sasl: &SaslConfig) -> Result<i64, ConnectError> {
+    async fn bearer(&self, token: &Secret) -> Result<i64, ConnectError> {
         /// What is said to a broker that does not take a token: it then says that it refuses.
         const ACKNOWLEDGEMENT: u8 = 1;
-        let token = oauth::message(&sasl.password);
+        let token = oauth::message(token);
         let token = token.map_err(|error| self.refused(error.to_string()))?;
         let (problem, lifetime_ms) = self.say(token).await?;
         if problem.is_empty() {
@@ -96,12 +105,16 @@ impl Connection {
         Err(self.refused("the broker does not take the token".to_owned()))
     }
 
-    async fn scram(&self, sasl: &SaslConfig, hash: ScramHash) -> Result<i64, ConnectError> {
+    async fn scram(
+        &self,
+        user: &str,
+        password: Secret,
+        hash: ScramHash,
+    ) -> Result<i64, ConnectError> {
         let mut random = [0; NONCE_BYTES];
         let drawn = aws_lc_rs::rand::fill(&mut random);
         drawn.map_err(|_| self.refused("the system has no random numbers".to_owned()))?;
-        let password = sasl.password.clone();
-        let (mut prover, first) = ScramClient::new(hash, &sasl.user, password, random);
+        let (mut prover, first) = ScramClient::new(hash, user, password, random);
         let (challenge, _) = self.say(first).await?;
         // The broker says how often the password is hashed: it may take a while.
         let proving = tokio::task::spawn_blocking(move || {

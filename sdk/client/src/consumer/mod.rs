@@ -3,7 +3,7 @@
 //! **How it is built.** One [`fetcher`] task per broker, and over QUIC per part of our lane, asks for the partitions it leads there and hands
 //! decoded batches over a short queue; a full queue stops the asking. [`Consumer::poll`] takes them
 //! from there and keeps the positions. Whenever leaders or the assignment change, the tasks are
-//! replaced and what they had fetched ahead is fetched again.
+//! given other orders and what they had fetched ahead is fetched again. Each keeps a fetch session ([`session`]) with its broker.
 //!
 //! With a group, [`Consumer::poll`] also takes part in it through [`membership`]. What `poll` returned
 //! counts as processed when `poll` is called again, and is committed from then on. A cooperative
@@ -13,8 +13,10 @@ mod assignor;
 mod fetcher;
 mod heartbeat;
 mod membership;
-mod protocol;
+pub mod protocol;
 mod rebalance;
+pub mod records;
+mod session;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,15 +25,16 @@ use std::time::Duration;
 use brooklet_types::{BrokerId, ErrorCode, Timestamp};
 use brooklet_wire::batch::BatchError;
 use bytes::Bytes;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::client::{Backoff, Client, Lane};
 use crate::error::{ApiError, Code, Peer};
 use crate::offsets::{OffsetSpec, Partition};
 use crate::request::Call;
-pub use assignor::Assignor;
-use fetcher::{Fetched, FetcherConfig, Positions};
+pub use assignor::{Assignment, Assignor, Member};
+use fetcher::{Fetched, Orders, Positions};
 pub use membership::GroupConfig;
 use membership::{Membership, Signal};
 
@@ -151,13 +154,20 @@ pub struct Consumer {
     config: ConsumerConfig,
     lane: Lane,
     positions: BTreeMap<Partition, i64>,
-    queue: tokio::sync::mpsc::Receiver<Fetched>,
-    fetchers: JoinSet<()>,
-    /// Whether the tasks fit the positions.
+    queue: mpsc::Receiver<Fetched>,
+    /// By broker and part of our lane.
+    fetchers: BTreeMap<(BrokerId, u32), Fetcher>,
+    /// Whether the tasks fit the positions. If not, nothing is in the queue.
     current: bool,
     not_before: Option<Instant>,
     backoff: Backoff,
     membership: Option<Membership>,
+}
+
+/// A task that fetches, until it is dropped: then it takes its leave of the broker.
+struct Fetcher {
+    orders: watch::Sender<Orders>,
+    task: JoinHandle<()>,
 }
 
 impl Consumer {
@@ -169,14 +179,14 @@ impl Consumer {
     ) -> Consumer {
         let lane = client.new_lane();
         // Replaced before anybody waits on it.
-        let (_, queue) = tokio::sync::mpsc::channel(1);
+        let (_, queue) = mpsc::channel(1);
         Consumer {
             client,
             config,
             lane,
             positions,
             queue,
-            fetchers: JoinSet::new(),
+            fetchers: BTreeMap::new(),
             current: false,
             not_before: None,
             backoff: Backoff::new(),
@@ -205,7 +215,7 @@ impl Consumer {
     /// Goes on at another offset. What was fetched ahead is forgotten.
     pub fn seek(&mut self, partition: Partition, offset: i64) {
         self.positions.insert(partition, offset);
-        self.current = false;
+        self.halt();
     }
 
     /// Waits for records, at most for `within`. Everything returned before counts as processed.
@@ -246,12 +256,24 @@ impl Consumer {
 
     /// Commits the positions, unless that was not wanted, and leaves the group if there is one.
     pub async fn close(mut self) -> Result<(), ConsumeError> {
-        self.fetchers.abort_all();
-        if let Some(membership) = &mut self.membership {
-            membership.commit_unasked(&self.positions).await?;
-            membership.leave().await;
+        self.halt();
+        let fetchers = std::mem::take(&mut self.fetchers);
+        let tasks: Vec<JoinHandle<()>> = fetchers.into_values().map(|it| it.task).collect();
+        let committed = match &mut self.membership {
+            Some(membership) => {
+                let committed = membership.commit_unasked(&self.positions).await;
+                if committed.is_ok() {
+                    membership.leave().await;
+                }
+                committed
+            }
+            None => Ok(()),
+        };
+        for task in tasks {
+            // It has but to say that its session is over, and ends by itself.
+            let _ = timeout(fetcher::LEAVE_MAX, task).await;
         }
-        Ok(())
+        committed
     }
 
     /// Commits the positions now.
@@ -292,18 +314,25 @@ impl Consumer {
     }
 
     fn give_up_all(&mut self) {
-        self.fetchers.abort_all();
+        self.halt();
         self.positions.clear();
+    }
+
+    /// Forgets what was fetched ahead. The tasks stop when they notice that nobody takes it, and wait for other orders.
+    fn halt(&mut self) {
+        (_, self.queue) = mpsc::channel(1);
         self.current = false;
     }
 
     /// Makes what is read what was assigned.
     async fn take_over(&mut self, assigned: &BTreeSet<Partition>) -> Result<(), ConsumeError> {
-        let membership = self.membership.as_mut().expect("a group has assigned something");
         let gave_up = self.positions.keys().any(|partition| !assigned.contains(partition));
         let new = assigned.iter().filter(|partition| !self.positions.contains_key(*partition));
         let mut missing: Vec<Partition> = new.cloned().collect();
-        self.current &= !gave_up && missing.is_empty();
+        if gave_up || !missing.is_empty() {
+            self.halt();
+        }
+        let membership = self.membership.as_mut().expect("a group has assigned something");
         if gave_up {
             // Whoever gets them next goes on where we are.
             membership.commit_unasked(&self.positions).await?;
@@ -321,10 +350,8 @@ impl Consumer {
     }
 
     async fn start_fetchers(&mut self) -> Result<(), ConsumeError> {
-        self.fetchers.abort_all();
+        self.halt();
         self.not_before = None;
-        let (sender, queue) = tokio::sync::mpsc::channel(QUEUE_MAX);
-        self.queue = queue;
         let mut leaders: BTreeMap<BrokerId, BTreeMap<u32, Positions>> = BTreeMap::new();
         for (partition, offset) in &self.positions {
             let (topic, index) = partition;
@@ -342,19 +369,41 @@ impl Consumer {
                 Err(error) => return Err(error.into()),
             }
         }
+        let (sender, queue) = mpsc::channel(QUEUE_MAX);
+        self.queue = queue;
+        let mut before = std::mem::take(&mut self.fetchers);
         for (leader, parts) in leaders {
             let mut consumer = self.config.clone();
             let count = u32::try_from(parts.len()).expect("there are as many lanes at most");
             consumer.fetch_bytes_max = (consumer.fetch_bytes_max / count).max(1);
-            for (part, partitions) in parts {
-                let lane = self.lane.part(part);
-                let config = FetcherConfig { consumer: consumer.clone(), lane };
-                let (client, sender) = (self.client.clone(), sender.clone());
-                self.fetchers.spawn(fetcher::run(client, config, leader, partitions, sender));
+            for (part, positions) in parts {
+                let orders =
+                    Orders { consumer: consumer.clone(), positions, queue: sender.clone() };
+                let known = before.remove(&(leader, part));
+                let fetcher = self.fetcher(known, leader, part, orders);
+                self.fetchers.insert((leader, part), fetcher);
             }
         }
         self.current = true;
         Ok(())
+    }
+
+    /// Gives orders to a task that there is, or to a new one.
+    fn fetcher(
+        &self,
+        known: Option<Fetcher>,
+        leader: BrokerId,
+        part: u32,
+        orders: Orders,
+    ) -> Fetcher {
+        if let Some(fetcher) = known.filter(|it| !it.task.is_finished()) {
+            fetcher.orders.send_replace(orders);
+            return fetcher;
+        }
+        let (orders, receiver) = watch::channel(orders);
+        let (client, lane) = (self.client.clone(), self.lane.part(part));
+        let task = tokio::spawn(fetcher::run(client, lane, leader, receiver));
+        Fetcher { orders, task }
     }
 
     async fn take(&mut self, fetched: Fetched) -> Result<Option<Event>, ConsumeError> {
@@ -366,25 +415,25 @@ impl Consumer {
                 Ok(Some(Event::Records(records)))
             }
             Fetched::Bad { topic, partition, offset, source } => {
-                self.current = false;
+                self.halt();
                 Err(ConsumeError::BadBatch { topic, partition, offset, source })
             }
             Fetched::Failed { topic, error } => {
                 if error.code() == Some(ErrorCode::UnknownTopicOrPartition)
                     || !self.client.may_retry(&error)
                 {
-                    self.current = false;
+                    self.halt();
                     return Err(error.into());
                 }
                 self.restart_later(topic.as_deref());
                 Ok(None)
             }
             Fetched::OutOfRange { topic, partition, offset } => {
+                self.halt();
                 if self.config.reset == Reset::Fail {
                     return Err(ConsumeError::OutOfRange { topic, partition, offset });
                 }
                 self.reset(vec![(topic.to_string(), partition)]).await?;
-                self.current = false;
                 Ok(None)
             }
         }
@@ -395,8 +444,7 @@ impl Consumer {
             Some(topic) => self.client.forget_topic(topic),
             None => self.positions.keys().for_each(|(topic, _)| self.client.forget_topic(topic)),
         }
-        self.fetchers.abort_all();
-        self.current = false;
+        self.halt();
         self.not_before = Some(Instant::now() + self.backoff.next());
     }
 

@@ -24,7 +24,7 @@ use super::assignor::{Assignor, Member};
 use crate::offsets::Partition;
 
 /// The generation of whoever is in none.
-pub(crate) const NO_GENERATION: i32 = -1;
+pub const NO_GENERATION: i32 = -1;
 
 /// What stands before an assignment: its version.
 const ASSIGNMENT_VERSION: [u8; 2] = [0, 0];
@@ -33,7 +33,7 @@ const ASSIGNMENT_VERSION: [u8; 2] = [0, 0];
 const NO_BYTES: [u8; 4] = [0xff; 4];
 
 /// What a member offers for one assignor.
-pub(crate) fn encode_subscription(
+pub fn encode_subscription(
     assignor: Assignor,
     topics: &[String],
     owned: &BTreeSet<Partition>,
@@ -67,7 +67,7 @@ pub(crate) fn encode_subscription(
 }
 
 /// A member as its subscription describes it. One that cannot be read wants nothing.
-pub(crate) fn decode_subscription(
+pub fn decode_subscription(
     assignor: Assignor,
     id: String,
     instance_id: Option<String>,
@@ -93,7 +93,7 @@ pub(crate) fn decode_subscription(
 }
 
 /// What the leader gives a member.
-pub(crate) fn encode_assignment(partitions: &BTreeSet<Partition>) -> Bytes {
+pub fn encode_assignment(partitions: &BTreeSet<Partition>) -> Bytes {
     let assignment = make::<ConsumerProtocolAssignment>(|assignment| {
         let wire = |(topic, partitions): (&str, Vec<i32>)| {
             make(|wire: &mut consumer_protocol_assignment::TopicPartition| {
@@ -110,7 +110,10 @@ pub(crate) fn encode_assignment(partitions: &BTreeSet<Partition>) -> Bytes {
 }
 
 /// What a member was given. No bytes at all are nothing given.
-pub(crate) fn decode_assignment(bytes: Bytes) -> Result<BTreeSet<Partition>, DecodeError> {
+///
+/// # Errors
+/// If the bytes are none of the format.
+pub fn decode_assignment(bytes: Bytes) -> Result<BTreeSet<Partition>, DecodeError> {
     if bytes.is_empty() {
         return Ok(BTreeSet::new());
     }

@@ -25,15 +25,15 @@ mod bridge;
 mod lossy;
 
 /// A deadline for whatever must not take long.
-const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
-async fn soon<T>(what: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     timeout(SOON, what).await.expect("it takes too long")
 }
 
 /// A broker with a listener of TCP and one of QUIC.
-struct Broker {
-    tcp: Address,
+pub(crate) struct Broker {
+    pub(crate) tcp: Address,
     quic: Address,
     stop: CancellationToken,
     done: JoinHandle<()>,
@@ -41,7 +41,7 @@ struct Broker {
 }
 
 impl Broker {
-    async fn start() -> Broker {
+    pub(crate) async fn start() -> Broker {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().display().to_string();
         let listeners = r#"["tcp://127.0.0.1:0", "quic://127.0.0.1:0"]"#;
@@ -59,13 +59,13 @@ impl Broker {
         Broker { tcp, quic, stop, done, _data: folder }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         soon(self.done).await.unwrap();
     }
 }
 
-async fn create(client: &Client, partitions: u32) {
+pub(crate) async fn create(client: &Client, partitions: u32) {
     let topic = NewTopic {
         name: "t".to_owned(),
         partitions: Some(partitions),
@@ -76,7 +76,7 @@ async fn create(client: &Client, partitions: u32) {
 }
 
 /// A client that goes to `address`, whatever a broker advertises.
-fn client(mut config: ClientConfig, address: Address, lanes: u32) -> Client {
+pub(crate) fn client(mut config: ClientConfig, address: Address, lanes: u32) -> Client {
     config.brokers = vec![address];
     config.follow_advertised = false;
     config.partition_lanes = lanes;
@@ -99,7 +99,7 @@ fn producer(client: &Client) -> Producer {
 }
 
 /// Sends `count` numbers to each partition.
-async fn send_numbers(client: &Client, partitions: u32, count: u32) {
+pub(crate) async fn send_numbers(client: &Client, partitions: u32, count: u32) {
     let producer = producer(client);
     let mut deliveries: Vec<Delivery> = Vec::new();
     for number in 0..count {
@@ -113,7 +113,7 @@ async fn send_numbers(client: &Client, partitions: u32, count: u32) {
     }
 }
 
-fn from_the_start(partitions: u32) -> BTreeMap<(String, u32), i64> {
+pub(crate) fn from_the_start(partitions: u32) -> BTreeMap<(String, u32), i64> {
     (0..partitions).map(|partition| (("t".to_owned(), partition), 0)).collect()
 }
 

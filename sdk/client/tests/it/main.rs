@@ -1,7 +1,8 @@
-//! The client against servers that follow a script, over each transport, and its lanes against a broker.
+//! The client against servers that follow a script, over each transport, and its lanes and fetch sessions against a broker.
 
 #![expect(clippy::unwrap_used, reason = "a script that cannot be played is a failed test")]
 
 mod lanes;
 mod scripted;
+mod sessions;
 mod transports;

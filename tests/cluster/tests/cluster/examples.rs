@@ -85,6 +85,7 @@ fn play(stage: &Stage, folder: &Path, command: &str) -> String {
     shell.arg(SECONDS_MAX).args(["bash", "-c", &format!("{patient}\n{{ {command}\n}} 2>&1")]);
     shell.env("PATH", std::env::join_paths(paths).unwrap()).env("LC_ALL", "C");
     shell.env("BROOKLET_BROKER", stage.broker.address().to_string());
+    shell.env("BROOKLET_ADMIN_TOKEN", stage.broker.data().join("admin-token"));
     let output = shell.env("BROOKLET_ADMIN", &stage.admin).current_dir(folder).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let text = text.replace(&stage.broker.address().to_string(), "127.0.0.1:9092");

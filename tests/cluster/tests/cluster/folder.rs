@@ -101,7 +101,7 @@ fn checkpoint(folder: &Path) -> (bool, u64) {
     let bytes = fs::read(folder.join("brooklet-checkpoint")).unwrap();
     let number = |slot: &[u8], at: usize| u64::from_be_bytes(slot[at..at + 8].try_into().unwrap());
     let slots = [0, SLOT_DISTANCE].into_iter().filter_map(|at| bytes.get(at..));
-    let slots = slots.filter(|slot| slot.starts_with(b"brkckpt1"));
+    let slots = slots.filter(|slot| slot.starts_with(b"brkckpt2"));
     let newest = slots.max_by_key(|slot| number(slot, 8)).unwrap();
     (newest[75] == 1, number(newest, 40))
 }

@@ -50,6 +50,7 @@ impl Stage {
         command.arg(SECONDS_MAX).arg(program());
         command.args(["--timeout", ANSWER_SECONDS_MAX]).args(arguments);
         command.env("BROOKLET_BROKER", self.broker.address().to_string());
+        command.env("BROOKLET_ADMIN_TOKEN", self.broker.data().join("admin-token"));
         command.env("BROOKLET_ADMIN", &self.admin).output().expect("the program can be run")
     }
 

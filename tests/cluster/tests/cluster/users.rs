@@ -83,7 +83,11 @@ fn connectors_work_where_everybody_else_has_to_say_who_they_are() {
     let cli = Cli::without_broker();
     let login = ["--sasl-user", "admin", "--sasl-password-file", &admin_password];
     cli.run(&[&login[..], &["-b", &address, "topic", "create", "made"]].concat());
-    cli.run(&["connector", "--admin", &admin, "create", &maker]);
+    let create = ["connector", "--admin", &admin, "create", &maker];
+    let refused = cli.ends(1, &create);
+    assert!(refused.stderr.contains("--admin-token"), "{}", refused.stderr);
+    let data = broker.data().display().to_string();
+    cli.run(&[&create[..], &["--data", &data]].concat());
     let reader = ["-b", &address, "consume", "made", "--count", "10", "--from", "earliest"];
     stage::soon("nothing is made", || {
         let read = cli.run(&[&login[..], &reader].concat());

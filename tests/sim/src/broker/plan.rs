@@ -55,6 +55,7 @@ impl Plan {
                 cluster: ClusterId([1; 16]),
                 directory: DirectoryId([2; 16]),
                 entropy: prng.below(u64::MAX),
+                joins: false,
             },
         };
         Plan {

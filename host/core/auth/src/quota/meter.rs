@@ -133,6 +133,13 @@ impl Bucket {
         Ok(())
     }
 
+    /// Takes `amount`, also of what is owed; how long until nothing is.
+    pub(super) fn owe(&mut self, amount: f64, limit: f64, now: Instant) -> Duration {
+        self.tokens = self.at(limit, now) - amount;
+        (self.filled, self.limit) = (now, limit);
+        wait((-self.tokens).max(0.0) / limit * 1000.0)
+    }
+
     fn at(&self, limit: f64, now: Instant) -> f64 {
         let come = now.since(self.filled).as_secs_f64() * limit;
         (self.tokens + come).min(limit * BURST_SECONDS)

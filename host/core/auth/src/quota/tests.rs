@@ -128,6 +128,20 @@ fn partitions_are_changed_on_credit_once() {
     assert_eq!(quotas.change_partitions(bob, 1_000_000, at(0)), Ok(()));
 }
 
+/// Who does not know the error is served at once and waits longer.
+#[test]
+fn partitions_may_be_owed_for() {
+    let key = QuotaKey::ControllerMutationRate;
+    let mut quotas = Quotas::new(table(key, &[("user=ada", 5.0)]));
+    assert_eq!(quotas.owe_partitions(ADA, 55, at(0)), Duration::ZERO);
+    assert_eq!(quotas.owe_partitions(ADA, 10, at(0)), Duration::from_secs(2));
+    assert_eq!(quotas.owe_partitions(ADA, 5, at(1000)), Duration::from_secs(2));
+    assert_eq!(quotas.change_partitions(ADA, 1, at(2000)), Err(Duration::from_secs(1)));
+    assert_eq!(quotas.owe_partitions(ADA, 0, at(3000)), Duration::ZERO);
+    let bob = Taker { user: "bob", ..ADA };
+    assert_eq!(quotas.owe_partitions(bob, 1_000_000, at(0)), Duration::ZERO);
+}
+
 #[test]
 fn who_finds_no_place_is_measured_with_the_others_that_do_not() {
     let mut quotas = Quotas::new(table(BYTES, &[("client-id=*", 10.0)]));

@@ -50,7 +50,7 @@ impl Connection {
             now: self.now,
             clock: Timestamp(0),
             random: [5; NONCE_BYTES],
-            users: Users::new(&find, &SECRET),
+            users: Users::new(&find, &SECRET, scram::ITERATIONS),
         };
         self.sasl.step(&self.settings, world, said)
     }

@@ -8,6 +8,21 @@ use crate::mechanism::{Rejection, Secret};
 
 pub(crate) const SECRET: [u8; 32] = [7; 32];
 
+thread_local! {
+    /// How often this thread has computed a keyed hash.
+    static WORK: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// Notes so many hashes.
+pub(super) fn note(count: NonZeroU32) {
+    WORK.with(|work| work.set(work.get() + u64::from(count.get())));
+}
+
+/// How many this thread has computed.
+pub(crate) fn work() -> u64 {
+    WORK.with(std::cell::Cell::get)
+}
+
 /// What is kept of `password`, hashed as little as is allowed.
 pub(crate) fn credential(hash: ScramHash, password: &str) -> ScramCredential {
     let iterations = NonZeroU32::new(ITERATIONS).unwrap();
@@ -64,7 +79,12 @@ impl Vector {
         let credential = self.credential();
         let find =
             |user: &str, hash| (user == "user" && hash == self.hash).then(|| credential.clone());
-        challenge(&Users::new(&find, &SECRET), self.hash, self.server_nonce, first.as_bytes())
+        challenge(
+            &Users::new(&find, &SECRET, ITERATIONS),
+            self.hash,
+            self.server_nonce,
+            first.as_bytes(),
+        )
     }
 }
 
@@ -143,13 +163,14 @@ fn who_is_not_there_is_challenged_like_everybody_and_always_the_same_way() {
     let nobody = |name: &str| {
         let find = |_: &str, _| None;
         let first = format!("n,,n={name},r=abc");
-        challenge(&Users::new(&find, &SECRET), ScramHash::Sha256, "def", first.as_bytes()).unwrap()
+        let users = Users::new(&find, &SECRET, 5000);
+        challenge(&users, ScramHash::Sha256, "def", first.as_bytes()).unwrap()
     };
     let (challenged, said) = nobody("eve");
     assert_eq!(nobody("eve").1, said);
     assert_ne!(nobody("bob").1, said);
     let message = ServerFirst::read(&said).unwrap();
-    assert_eq!((message.salt.len(), message.iterations), (SALT_BYTES, ITERATIONS));
+    assert_eq!((message.salt.len(), message.iterations), (SALT_BYTES, 5000));
 
     // Also who guesses what was made up is nobody.
     let key = [9; 32];
@@ -162,6 +183,30 @@ fn who_is_not_there_is_challenged_like_everybody_and_always_the_same_way() {
     let last = format!("{without},p={}", STANDARD.encode(proof));
     let refused = challenged.verify(last.as_bytes()).unwrap_err();
     assert_eq!(refused, Rejection::Kept("there is no such user, or the password is another"));
+}
+
+/// What takes the time is hashing: what is counted is how often.
+#[test]
+fn a_wrong_proof_costs_the_same_whoever_is_claimed() {
+    for hash in ScramHash::ALL {
+        let kept = super::credential(hash, "pencil", vec![3; 9], NonZeroU32::new(9000).unwrap());
+        let find = |user: &str, _| (user == "ada").then(|| kept.clone());
+        let users = Users::new(&find, &SECRET, 9000);
+        let spent = |user: &str| {
+            let before = work();
+            let first = format!("n,,n={user},r=abc");
+            let (challenged, said) = challenge(&users, hash, "def", first.as_bytes()).unwrap();
+            assert_eq!(ServerFirst::read(&said).unwrap().iterations, 9000, "{user}");
+            let proof = STANDARD.encode(vec![1; hash.bytes()]);
+            let last = format!("c=biws,r=abcdef,p={proof}");
+            challenged.verify(last.as_bytes()).unwrap_err();
+            work() - before
+        };
+        let expected = spent("ada");
+        assert!((1..100).contains(&expected), "a few, and no password: {expected}");
+        assert_eq!(spent("eve"), expected);
+        assert_eq!(spent("somebody else"), expected);
+    }
 }
 
 #[test]
@@ -287,7 +332,7 @@ proptest! {
         let kept = credential(hash, &known);
         let find = |_: &str, _| Some(kept.clone());
         let (mut client, first) = ScramClient::new(hash, "ada", Secret::new(guessed.clone()), random);
-        let users = Users::new(&find, &SECRET);
+        let users = Users::new(&find, &SECRET, ITERATIONS);
         let (challenged, said) = challenge(&users, hash, "server", &first).unwrap();
         let last = client.step(&said).unwrap().unwrap();
         match challenged.verify(&last) {

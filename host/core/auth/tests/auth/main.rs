@@ -28,7 +28,7 @@ fn settings() -> SaslSettings {
 
 fn said(settings: &SaslSettings, mechanism: Mechanism, token: &[u8]) -> Outcome {
     let nobody = |_: &str, _| None;
-    let users = Users::new(&nobody, &[7; 32]);
+    let users = Users::new(&nobody, &[7; 32], 1);
     let (now, clock) = (Instant::from_millis(0), Timestamp(0));
     let world = World { now, clock, random: [1; NONCE_BYTES], users };
     let mut sasl = Sasl::default();

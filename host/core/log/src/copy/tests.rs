@@ -321,6 +321,27 @@ fn what_was_cut_does_not_come_back_from_a_journal() {
 }
 
 #[test]
+fn a_leader_in_an_epoch_that_seemed_over_is_believed_by_the_journal() {
+    let disk = MemoryDisk::default();
+    let mut log = open(&disk);
+    log.sync().unwrap();
+    // As a flipped bit in the last batch's header has it.
+    log.copy(&batch(0, 1 << 30)).unwrap();
+    log.truncate_to(Offset::ZERO).unwrap();
+    let whole = batch(0, 3);
+    let stored = log.write(&whole, LeaderEpoch(3)).unwrap();
+    let (head, tail) = (Bytes::copy_from_slice(&stored.header), whole.slice(HEADER_BYTES..));
+    let tail = [head, tail].concat().into();
+    let entry = Entry { partition: PARTITION, base: stored.base, head: Bytes::new(), tail };
+    drop(log);
+    disk.crash(|_, _| 0, false);
+    let mut log = open(&disk);
+    assert_eq!(log.end_offset(), Offset::ZERO);
+    assert_eq!(log.take_journal(&[entry]).unwrap(), 1);
+    assert_eq!(read(&log).0, [whole]);
+}
+
+#[test]
 fn a_cut_that_is_interrupted_takes_nothing_along_that_was_to_stay() {
     for changes in 0..60 {
         let disk = MemoryDisk::default();

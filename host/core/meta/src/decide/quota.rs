@@ -222,15 +222,15 @@ fn entity(parts: &EntityParts) -> Result<QuotaEntity, QuotaError> {
     }
 }
 
-/// A quota that nobody would keep is refused as one that nobody knows: partitions are created at any rate.
+/// A quota that nobody would keep is refused as one that nobody knows.
 fn is_for(key: QuotaKey, entity: &QuotaEntity) -> bool {
     let is_address = matches!(entity, QuotaEntity::Ip(_));
     match key {
         QuotaKey::ConnectionCreationRate => is_address,
-        QuotaKey::ProducerByteRate | QuotaKey::ConsumerByteRate | QuotaKey::RequestPercentage => {
-            !is_address
-        }
-        QuotaKey::ControllerMutationRate => false,
+        QuotaKey::ProducerByteRate
+        | QuotaKey::ConsumerByteRate
+        | QuotaKey::RequestPercentage
+        | QuotaKey::ControllerMutationRate => !is_address,
     }
 }
 

@@ -253,7 +253,7 @@ fn a_quota_is_refused_in_kafkas_words() {
         ("user=a ip=::1",    bytes, 1.0,   "Invalid quota entity combination, IP entity shouldnot be combined with User or ClientId"),
         ("ip=nowhere",       "connection_creation_rate", 1.0, "nowhere is not a valid IP or resolvable host."),
         ("ip=::1",           bytes, 1.0,   "Invalid configuration key producer_byte_rate"),
-        ("user=a",           "controller_mutation_rate", 1.0, "Invalid configuration key controller_mutation_rate"),
+        ("ip=::1",           "controller_mutation_rate", 1.0, "Invalid configuration key controller_mutation_rate"),
         ("user=a",           "connection_creation_rate", 1.0, "Invalid configuration key connection_creation_rate"),
         ("user=a",           "bytes", 1.0, "Invalid configuration key bytes"),
         ("user=a",           bytes, 0.0,   "Quota producer_byte_rate must be greater than 0"),

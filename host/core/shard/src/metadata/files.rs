@@ -2,16 +2,19 @@
 //!
 //! ```text
 //! quorum-state  magic u32 · version u16 · zero u16 · directory id 16 B · term u64 · vote u64 · commit u64 · crc u32
-//! quorum-start  magic u32 · version u16 · zero u16 · index u64 · term u64 · members · crc u32
+//! quorum-start  magic u32 · version u16 · zero u16 · index u64 · term u64 · members · image · crc u32
 //! ```
 //!
-//! Numbers are big-endian, checksums are CRC-32C. A vote of zero is none; `members` is what `quorum::Members::put` writes.
+//! Numbers are big-endian, checksums are CRC-32C. A vote of zero is none; `members` is what `quorum::Members::put` writes, and the
+//! image is the state at the start ([`super::image`]), or nothing: then it is what the log has before it.
 //!
 //! **What it decides.** What is made of files that are not there or not whole. A member that votes a second time in a term
 //! can make two leaders of it, so a lost vote is refused, unless there is nobody else to vote for.
 //!
-//! **What the log holds.** The entry at the start's index and all that follow; before it, on a folder that is older than the
-//! quorum, facts in the format of then. The start's state is what those come to.
+//! **What the log holds.** All entries behind the start's index. Before it there may be others, of which those before a start
+//! without an image are its state: facts from when there was no quorum.
+//!
+//! A folder that has a state and no start is to become a member, and waits to be told of the quorum.
 
 use std::io;
 
@@ -20,7 +23,7 @@ use brooklet_log::disk::{read_small, replace};
 use brooklet_quorum::{DirectoryId, HardState, Index, Mark, Member, MemberNumber, Members, Term};
 use brooklet_types::BrokerId;
 use brooklet_wire::checksum;
-use bytes::{Buf, BufMut};
+use bytes::{Buf, BufMut, Bytes};
 
 use super::FOLDER;
 
@@ -30,8 +33,8 @@ const STATE_MAGIC: u32 = 0x424b_5153;
 const START_MAGIC: u32 = 0x424b_514d;
 const VERSION: u16 = 1;
 const CRC_BYTES: usize = 4;
-/// 256 members, and what stands before them.
-const FILE_BYTES_MAX: usize = 16 << 10;
+/// An image, 256 members, and what stands before them.
+const FILE_BYTES_MAX: usize = 80 << 20;
 
 /// Why what the quorum keeps cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -42,9 +45,9 @@ pub enum QuorumFileError {
     /// It is not what was written, or a later release has written it.
     #[error("{FOLDER}/{file} is damaged, or of a later release")]
     Damaged { file: &'static str },
-    /// One of the two is there and the other is not.
-    #[error("{FOLDER}/{file} is missing")]
-    Missing { file: &'static str },
+    /// The log has entries, and nothing says where it begins.
+    #[error("{FOLDER}/{START} is missing")]
+    NoStart,
     /// Without its vote a member may vote twice.
     #[error(
         "{FOLDER}/{STATE} is damaged or missing, and others vote too: remove this broker from the quorum, empty its folder, \
@@ -62,31 +65,36 @@ pub enum QuorumFileError {
 pub(super) struct Kept {
     pub(super) directory: DirectoryId,
     pub(super) hard_state: HardState,
-    pub(super) start: Mark,
+    /// None until somebody has told us of the quorum.
+    pub(super) start: Option<Start>,
+}
+
+/// Where a quorum's log begins.
+pub(super) struct Start {
+    pub(super) mark: Mark,
+    /// Empty, where the log has it.
+    pub(super) image: Bytes,
 }
 
 /// Reads what was kept; nothing on a folder that has been in no quorum.
 pub(super) fn read<D: Disk>(disk: &D, broker: BrokerId) -> Result<Option<Kept>, QuorumFileError> {
     let (state, start) = (read_file(disk, STATE)?, read_file(disk, START)?);
     let Some(start) = start else {
-        // The start is written first.
-        return if state.is_none() {
-            Ok(None)
-        } else {
-            Err(QuorumFileError::Missing { file: START })
-        };
+        let Some(state) = state else { return Ok(None) };
+        let (directory, hard_state) = parse_state(&state).ok_or(QuorumFileError::LostVote)?;
+        return Ok(Some(Kept { directory, hard_state, start: None }));
     };
-    let start = parse_start(&start).ok_or(QuorumFileError::Damaged { file: START })?;
-    let state = state.as_deref().and_then(parse_state);
+    let start = parse_start(start).ok_or(QuorumFileError::Damaged { file: START })?;
+    let (state, members) = (state.as_deref().and_then(parse_state), &start.mark.members);
     let (directory, hard_state) = match state {
         Some(state) => state,
-        None => (alone(&start.members).ok_or(QuorumFileError::LostVote)?, HardState::default()),
+        None => (alone(members).ok_or(QuorumFileError::LostVote)?, HardState::default()),
     };
-    let owner = start.members.iter().find(|(member, _)| member.directory == directory);
+    let owner = members.iter().find(|(member, _)| member.directory == directory);
     let owner = owner.map(|(member, _)| member.broker).filter(|owner| *owner != broker);
     match owner {
         Some(owner) => Err(QuorumFileError::OtherBroker { owner, claimed: broker }),
-        None => Ok(Some(Kept { directory, hard_state, start })),
+        None => Ok(Some(Kept { directory, hard_state, start: Some(start) })),
     }
 }
 
@@ -100,11 +108,16 @@ fn alone(members: &Members) -> Option<DirectoryId> {
 }
 
 /// Writes down where the log begins, durably.
-pub(super) fn write_start<D: Disk>(disk: &D, start: &Mark) -> Result<(), QuorumFileError> {
+pub(super) fn write_start<D: Disk>(
+    disk: &D,
+    mark: &Mark,
+    image: &[u8],
+) -> Result<(), QuorumFileError> {
     let mut bytes = header(START_MAGIC);
-    bytes.put_u64(start.index.0);
-    bytes.put_u64(start.term.0);
-    start.members.put(&mut bytes);
+    bytes.put_u64(mark.index.0);
+    bytes.put_u64(mark.term.0);
+    mark.members.put(&mut bytes);
+    bytes.put_slice(image);
     write_file(disk, START, bytes)
 }
 
@@ -133,11 +146,14 @@ fn parse_state(mut bytes: &[u8]) -> Option<(DirectoryId, HardState)> {
     bytes.is_empty().then_some((DirectoryId(directory), state))
 }
 
-fn parse_start(mut bytes: &[u8]) -> Option<Mark> {
+fn parse_start(file: Vec<u8>) -> Option<Start> {
+    let file = Bytes::from(file);
+    let mut bytes = &file[..];
     take_header(&mut bytes, START_MAGIC)?;
     let (index, term) = (bytes.try_get_u64().ok()?, bytes.try_get_u64().ok()?);
     let members = Members::take(&mut bytes).ok()?;
-    bytes.is_empty().then_some(Mark { index: Index(index), term: Term(term), members })
+    let mark = Mark { index: Index(index), term: Term(term), members };
+    Some(Start { mark, image: file.slice_ref(bytes) })
 }
 
 fn header(magic: u32) -> Vec<u8> {

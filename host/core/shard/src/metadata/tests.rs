@@ -7,8 +7,12 @@ use super::*;
 
 const BROKER: BrokerId = BrokerId(1);
 const CLOCK: Timestamp = Timestamp(1_000_000);
-const SEED: QuorumSeed =
-    QuorumSeed { cluster: ClusterId([1; 16]), directory: DirectoryId([2; 16]), entropy: 3 };
+const SEED: QuorumSeed = QuorumSeed {
+    cluster: ClusterId([1; 16]),
+    directory: DirectoryId([2; 16]),
+    entropy: 3,
+    joins: false,
+};
 
 fn start(disk: &MemoryDisk, broker: BrokerId) -> Result<Metadata<MemoryDisk>, MetadataError> {
     Metadata::start(disk, Cluster::default(), broker, true, (CLOCK, SEED))
@@ -80,7 +84,7 @@ fn a_folder_is_taken_into_the_quorum_whatever_was_written_before_the_power_went(
             // The log of before, and the quorum's first entry.
             let settings = LogSettings::default();
             let mut log = Log::open(disk.clone(), FOLDER, settings, TailBudget::new(0)).unwrap();
-            log.truncate_to(brooklet_types::Offset::new(4)).unwrap();
+            log.truncate_to(Offset::new(4)).unwrap();
             log.close().unwrap();
         }
         let (cluster, _) = run(&disk);
@@ -131,8 +135,9 @@ fn a_lost_vote_is_refused_where_others_vote() {
         broker: BrokerId(broker),
         directory: DirectoryId([directory; 16]),
     };
-    let members = brooklet_quorum::Members::first(&[voter(1, 2), voter(2, 7)]);
-    files::write_start(&disk, &Mark { index: Index(1), term: Term(1), members }).unwrap();
+    let members = Members::first(&[voter(1, 2), voter(2, 7)]);
+    let mark = Mark { index: Index(1), term: Term(1), members };
+    files::write_start(&disk, &mark, &[]).unwrap();
     disk.remove(&path("quorum-state")).unwrap();
     let refused = start(&disk, BROKER).unwrap_err();
     assert!(matches!(refused, MetadataError::File(QuorumFileError::LostVote)), "{refused}");

@@ -27,11 +27,16 @@ use brooklet_wire::batch::{self, BatchBuilder};
 use brooklet_wire::compress::Codec;
 
 mod compaction;
+mod quorum;
 
 const BROKER: BrokerId = BrokerId(1);
 const CLOCK: Timestamp = Timestamp(1_000_000);
-const SEED: QuorumSeed =
-    QuorumSeed { cluster: ClusterId([1; 16]), directory: DirectoryId([2; 16]), entropy: 3 };
+const SEED: QuorumSeed = QuorumSeed {
+    cluster: ClusterId([1; 16]),
+    directory: DirectoryId([2; 16]),
+    entropy: 3,
+    joins: false,
+};
 const TOPIC: TopicId = TopicId([9; 16]);
 
 /// A shard, its disk, and what it has said that nobody has looked at yet.
@@ -113,6 +118,7 @@ impl Bench {
                 Output::Reply { ticket, reply } => self.replies.push((ticket, reply)),
                 Output::Sync(job) => self.syncs.push(job),
                 Output::ClusterChanged(cluster) => self.follow(cluster),
+                Output::SendToBroker { .. } => panic!("there is no other broker"),
                 Output::WriteBack { dirty, .. } => dirty.sync().unwrap(),
                 Output::Compact { partition, topic, job } => {
                     assert_eq!(topic.as_str(), "flights");

@@ -81,7 +81,11 @@ pub(crate) async fn answer(
     let wait = pay(call, &outcomes, busy);
     if !wait.is_zero() {
         // Nothing is given to whoever has to wait for it, and its session does not hear of this: it asks again.
-        let mut response = make(|it: &mut FetchResponse| it.session_id = begun.session);
+        let session = {
+            let mut sessions = call.context.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+            sessions.put_off(&begun)
+        };
+        let mut response = make(|it: &mut FetchResponse| it.session_id = session);
         response.tell(wait);
         return wire_fetch::encode(correlation, call.version, &response, Vec::new());
     }

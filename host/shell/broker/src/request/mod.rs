@@ -6,6 +6,7 @@
 
 pub(crate) mod acls;
 pub(crate) mod api_versions;
+mod changes;
 pub(crate) mod cluster;
 pub(crate) mod configs;
 pub(crate) mod coordinator;

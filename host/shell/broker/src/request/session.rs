@@ -166,6 +166,16 @@ impl Sessions {
         if begun.incremental { tell } else { vec![true; found.len()] }
     }
 
+    /// Notes that a fetch is answered with nothing, and says with which session: whoever has asked for everything does so
+    /// again, and for another session, so that one just made would be left over.
+    pub(crate) fn put_off(&mut self, begun: &Begun) -> i32 {
+        if begun.incremental {
+            return begun.session;
+        }
+        self.by_id.remove(&begun.session);
+        0
+    }
+
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.by_id.len()
@@ -356,6 +366,17 @@ mod tests {
         let by_name = Asked { names_by_id: false, ..asked(5, 1, &[], &[]) };
         let refused = sessions.begin(at(1), by_name, 9);
         assert_eq!(refused, Err(ErrorCode::FetchSessionTopicIdError));
+    }
+
+    #[test]
+    fn who_is_put_off_keeps_a_session_and_gets_no_new_one() {
+        let mut sessions = opened();
+        let begun = sessions.begin(at(1), asked(5, 1, &[], &[]), 9).unwrap();
+        assert_eq!((sessions.put_off(&begun), sessions.count()), (5, 1));
+        let begun = sessions.begin(at(1), asked(0, 0, &[0], &[]), 9).unwrap();
+        assert_eq!((sessions.put_off(&begun), sessions.count()), (0, 1));
+        let begun = sessions.begin(at(1), asked(0, -1, &[0], &[]), 9).unwrap();
+        assert_eq!((sessions.put_off(&begun), sessions.count()), (0, 1));
     }
 
     #[test]

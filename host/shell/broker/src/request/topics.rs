@@ -1,14 +1,17 @@
 //! Topics come, grow and go, and are described: CreateTopics, DeleteTopics, CreatePartitions,
 //! DescribeTopicPartitions.
 //!
-//! **Decides** nothing: `meta` does, between the two halves of a translation.
+//! **Decides** nothing: `meta` does, between the two halves of a translation, and quotas put off what is too much at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use brooklet_meta::Cluster;
 use brooklet_meta::decide::partition::create_partitions as decide_partitions;
-use brooklet_meta::decide::topic::{TopicRef, create_topics, delete_topics};
-use brooklet_types::{ErrorCode, Operation, ResourceType, TopicId};
+use brooklet_meta::decide::topic::{
+    CreatedTopic, NewTopic, TopicRef, create_topics, delete_topics,
+};
+use brooklet_types::{ErrorCode, Operation, ResourceType, TopicId, TopicName};
 use brooklet_wire::message::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
     DeleteTopicsRequest, DeleteTopicsResponse, DescribeTopicPartitionsRequest,
@@ -16,8 +19,10 @@ use brooklet_wire::message::{
     create_topics_response, delete_topics_response, make,
 };
 
+use super::changes::{Changes, exceeded};
 use super::{place, plugins};
 use crate::context::Call;
+use crate::throttle::Throttled;
 use crate::translate::{cluster as translate_cluster, topics as translate};
 
 /// Answers CreateTopics.
@@ -79,15 +84,16 @@ fn hide_settings(call: &Call, cluster: &Cluster, response: &mut CreateTopicsResp
     }
 }
 
-async fn create_permitted(call: &Call, request: CreateTopicsRequest) -> CreateTopicsResponse {
+async fn create_permitted(call: &Call, mut request: CreateTopicsRequest) -> CreateTopicsResponse {
     let mut topics =
         translate::new_topics(&request, || TopicId::from_random(brooklet_io::entropy::bytes()));
     for topic in &mut topics {
         topic.refused = plugins::check_new(call, topic).await.err();
     }
+    let (put_off, wait) = put_off_creation(call, &mut request, &mut topics);
     let validate_only = request.validate_only;
     let decide = move |cluster: &Cluster| create_topics(cluster, &topics, validate_only);
-    match call.change(decide).await {
+    let mut response = match call.change(decide).await {
         Ok(results) => {
             let cluster = call.cluster();
             let mut response = translate::created(&request, &cluster, call.context.node, &results);
@@ -106,23 +112,97 @@ async fn create_permitted(call: &Call, request: CreateTopicsRequest) -> CreateTo
                 })
                 .collect();
         }),
+    };
+    response.topics.extend(put_off);
+    response.tell(wait);
+    response
+}
+
+/// Takes out of a request the topics that have too many partitions for now, and says what the client is told of them, and how long it
+/// waits.
+fn put_off_creation(
+    call: &Call,
+    request: &mut CreateTopicsRequest,
+    topics: &mut Vec<NewTopic>,
+) -> (Vec<create_topics_response::CreatableTopicResult>, Duration) {
+    /// The first version that knows the error.
+    const STRICT_SINCE: i16 = 6;
+    let Some(mut changes) = Changes::of(call, STRICT_SINCE) else {
+        return (Vec::new(), Duration::ZERO);
+    };
+    let results = create_topics(&call.cluster(), topics, request.validate_only).reply;
+    let may = |result: &Result<CreatedTopic, _>| match result {
+        Ok(created) => changes.may(created.topic.partitions.len()),
+        Err(_) => true,
+    };
+    let kept: Vec<bool> = results.iter().map(may).collect();
+    let mut put_off = Vec::new();
+    for (topic, _) in request.topics.iter().zip(&kept).filter(|(_, kept)| !**kept) {
+        put_off.push(make(|it: &mut create_topics_response::CreatableTopicResult| {
+            it.name = topic.name.clone();
+            (it.error_code, it.error_message) = exceeded(call);
+            (it.num_partitions, it.replication_factor) = (-1, -1);
+        }));
     }
+    retain_where(&mut request.topics, &kept);
+    retain_where(topics, &kept);
+    (put_off, changes.settle())
+}
+
+/// Keeps those that `kept` says.
+fn retain_where<T>(all: &mut Vec<T>, kept: &[bool]) {
+    let mut kept = kept.iter();
+    all.retain(|_| kept.next().is_none_or(|kept| *kept));
 }
 
 /// Answers DeleteTopics.
 pub(crate) async fn delete(call: &Call, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
     let mut topics = translate::doomed_topics(&request);
     let refused = refuse_deletion(call, &mut topics);
+    let (put_off, wait) = put_off_deletion(call, &mut topics);
     let doomed = topics.clone();
     let decide = move |cluster: &Cluster| delete_topics(cluster, &doomed);
-    match call.change(decide).await {
+    let mut response = match call.change(decide).await {
         Ok(results) => {
             let mut response = translate::deleted(&topics, &results);
             response.responses.extend(refused);
+            response.responses.extend(put_off);
             response
         }
         Err(code) => refused_deletion(call, &request, code),
-    }
+    };
+    response.tell(wait);
+    response
+}
+
+/// Takes out the topics that have too many partitions for now, and says what the client is told of them, and how long it waits.
+fn put_off_deletion(
+    call: &Call,
+    topics: &mut Vec<TopicRef>,
+) -> (Vec<delete_topics_response::DeletableTopicResult>, Duration) {
+    /// The first version that knows the error.
+    const STRICT_SINCE: i16 = 5;
+    let Some(mut changes) = Changes::of(call, STRICT_SINCE) else {
+        return (Vec::new(), Duration::ZERO);
+    };
+    let cluster = call.cluster();
+    let mut put_off = Vec::new();
+    let may = |result: Result<(TopicName, TopicId), _>| {
+        let Ok((name, id)) = result else { return true };
+        let partitions = cluster.topic_by_id(id).map_or(0, |topic| topic.partitions.len());
+        let may = changes.may(partitions);
+        if !may {
+            put_off.push(make(|it: &mut delete_topics_response::DeletableTopicResult| {
+                it.name = Some(name.to_string().into());
+                it.topic_id = place::uuid(id);
+                (it.error_code, it.error_message) = exceeded(call);
+            }));
+        }
+        may
+    };
+    let kept: Vec<bool> = delete_topics(&cluster, topics).reply.into_iter().map(may).collect();
+    retain_where(topics, &kept);
+    (put_off, changes.settle())
 }
 
 /// Takes out what the client may not delete, and says what it is told of that: a topic's name only if it may know it.
@@ -204,12 +284,13 @@ pub(crate) async fn create_partitions(
 
 async fn create_permitted_partitions(
     call: &Call,
-    request: CreatePartitionsRequest,
+    mut request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
+    let (put_off, wait) = put_off_partitions(call, &mut request);
     let topics = translate::larger_topics(&request);
     let validate_only = request.validate_only;
     let decide = move |cluster: &Cluster| decide_partitions(cluster, &topics, validate_only);
-    match call.change(decide).await {
+    let mut response = match call.change(decide).await {
         Ok(results) => translate::enlarged(&request, &results),
         Err(code) => make(|response: &mut CreatePartitionsResponse| {
             for topic in &request.topics {
@@ -221,7 +302,45 @@ async fn create_permitted_partitions(
                 ));
             }
         }),
-    }
+    };
+    response.results.extend(put_off);
+    response.tell(wait);
+    response
+}
+
+/// Takes out of a request the topics that get too many partitions for now, and says what the client is told of them, and how long it
+/// waits.
+fn put_off_partitions(
+    call: &Call,
+    request: &mut CreatePartitionsRequest,
+) -> (Vec<create_partitions_response::CreatePartitionsTopicResult>, Duration) {
+    /// The first version that knows the error.
+    const STRICT_SINCE: i16 = 3;
+    let Some(mut changes) = Changes::of(call, STRICT_SINCE) else {
+        return (Vec::new(), Duration::ZERO);
+    };
+    let cluster = call.cluster();
+    let topics = translate::larger_topics(request);
+    let mut results = decide_partitions(&cluster, &topics, true).reply.into_iter();
+    let mut put_off = Vec::new();
+    request.topics.retain(|topic| {
+        if !matches!(results.next(), Some(Ok(()))) {
+            return true;
+        }
+        let now = cluster.topic(&topic.name).map_or(0, |topic| topic.partitions.len());
+        let total = usize::try_from(topic.count).unwrap_or(0);
+        let may = changes.may(total.saturating_sub(now));
+        if !may {
+            put_off.push(make(
+                |it: &mut create_partitions_response::CreatePartitionsTopicResult| {
+                    it.name = topic.name.clone();
+                    (it.error_code, it.error_message) = exceeded(call);
+                },
+            ));
+        }
+        may
+    });
+    (put_off, changes.settle())
 }
 
 /// Answers DescribeTopicPartitions.

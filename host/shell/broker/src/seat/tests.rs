@@ -63,6 +63,7 @@ impl Bench {
                 cluster: ClusterId([1; 16]),
                 directory: DirectoryId([2; 16]),
                 entropy: 3,
+                joins: false,
             },
         };
         let disk = MemoryDisk::default();

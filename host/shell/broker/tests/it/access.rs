@@ -31,7 +31,7 @@ fn admin(running: &Running, user: &str) -> Admin {
     let address: Address = running.ready.listeners[0].address.to_string().parse().unwrap();
     let mut config = ClientConfig::new(vec![address]);
     let (mechanism, password) = (SaslMechanism::Plain, Secret::new(user));
-    config.sasl = Some(SaslConfig { mechanism, user: user.to_owned(), password });
+    config.sasl = Some(SaslConfig { mechanism, user: user.to_owned(), password: password.into() });
     Admin::new(brooklet_client::Client::new(config))
 }
 

@@ -12,8 +12,11 @@ use super::{AsyncReadExt, Duration, Running};
 fn config(running: &Running, mechanism: SaslMechanism, user: &str, password: &str) -> ClientConfig {
     let address: Address = running.ready.listeners[0].address.to_string().parse().unwrap();
     let mut config = ClientConfig::new(vec![address]);
-    config.sasl =
-        Some(SaslConfig { mechanism, user: user.to_owned(), password: Secret::new(password) });
+    config.sasl = Some(SaslConfig {
+        mechanism,
+        user: user.to_owned(),
+        password: Secret::new(password).into(),
+    });
     config
 }
 

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 mod access;
+mod admin;
 mod compaction;
 mod early;
 mod hostile;

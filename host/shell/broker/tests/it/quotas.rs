@@ -137,3 +137,109 @@ async fn quotas_are_set_listed_taken_away_and_kept() {
     assert!(admin(&running).quotas(&only).await.unwrap().is_empty());
     running.stop().await;
 }
+
+fn new_topics(names: &[&str], partitions: i32) -> CreateTopicsRequest {
+    make(|it: &mut CreateTopicsRequest| {
+        it.timeout_ms = 30_000;
+        let topic = |name: &&str| {
+            make(|it: &mut create_topics_request::CreatableTopic| {
+                it.name = (*name).into();
+                (it.num_partitions, it.replication_factor) = (partitions, -1);
+            })
+        };
+        it.topics = names.iter().map(topic).collect();
+    })
+}
+
+fn doomed(names: &[&str]) -> DeleteTopicsRequest {
+    make(|it: &mut DeleteTopicsRequest| {
+        it.timeout_ms = 30_000;
+        it.topic_names = names.iter().map(|name| (*name).into()).collect();
+    })
+}
+
+fn larger(name: &str, count: i32) -> CreatePartitionsRequest {
+    make(|it: &mut CreatePartitionsRequest| {
+        it.timeout_ms = 30_000;
+        it.topics = vec![make(|it: &mut create_partitions_request::CreatePartitionsTopic| {
+            (it.name, it.count, it.assignments) = (name.into(), count, None);
+        })];
+    })
+}
+
+/// What a request asks for that is paid for by partitions, and what it is told: codes, and how long to wait.
+async fn ask_changes(
+    running: &Running,
+    request: &Change,
+    version: i16,
+) -> (Vec<(String, i16)>, i32) {
+    // A connection of its own: who has to wait is not read from.
+    let mut client = Client::connect(running.ready.listeners[0].address).await;
+    match request {
+        Change::Create(request) => {
+            let answer: CreateTopicsResponse = client.ask(version, request).await;
+            let topics = answer.topics.iter().map(|it| (it.name.to_string(), it.error_code));
+            (topics.collect(), answer.throttle_time_ms)
+        }
+        Change::Delete(request) => {
+            let answer: DeleteTopicsResponse = client.ask(version, request).await;
+            let name = |it: &delete_topics_response::DeletableTopicResult| {
+                (it.name.as_ref().map(ToString::to_string).unwrap_or_default(), it.error_code)
+            };
+            (answer.responses.iter().map(name).collect(), answer.throttle_time_ms)
+        }
+        Change::Grow(request) => {
+            let answer: CreatePartitionsResponse = client.ask(version, request).await;
+            let topics = answer.results.iter().map(|it| (it.name.to_string(), it.error_code));
+            (topics.collect(), answer.throttle_time_ms)
+        }
+    }
+}
+
+enum Change {
+    Create(CreateTopicsRequest),
+    Delete(DeleteTopicsRequest),
+    Grow(CreatePartitionsRequest),
+}
+
+/// KIP-599: eleven seconds' worth may be changed at once, and then once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_come_and_go_as_fast_as_the_quota_allows() {
+    const EXCEEDED: i16 = 89;
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(folder.path()).await;
+    let rate = QuotaKey::ControllerMutationRate;
+    let mut client = Client::connect(running.ready.listeners[0].address).await;
+    client.metadata("old").await;
+    // So slow that nothing comes back while the test runs: 1.1 partitions may be changed at once.
+    limit(&running, for_it(), rate, Some(0.1)).await;
+    let table = [
+        ("nothing is owed", Change::Create(new_topics(&["a"], 2)), 6, vec![("a", 0)]),
+        ("strict", Change::Create(new_topics(&["b", "c"], 1)), 6, vec![("b", 89), ("c", 89)]),
+        ("an error costs nothing", Change::Create(new_topics(&["a"], 1)), 6, vec![("a", 36)]),
+        ("strict", Change::Delete(doomed(&["old"])), 5, vec![("old", 89)]),
+        ("strict", Change::Grow(larger("a", 3)), 3, vec![("a", 89)]),
+        ("no increase costs nothing", Change::Grow(larger("a", 2)), 3, vec![("a", 37)]),
+        ("an old client is served", Change::Create(new_topics(&["b"], 1)), 5, vec![("b", 0)]),
+        ("an old client is served", Change::Grow(larger("a", 3)), 2, vec![("a", 0)]),
+        ("an old client is served", Change::Delete(doomed(&["old"])), 4, vec![("old", 0)]),
+    ];
+    let mut waits = Vec::new();
+    for (what, request, version, expected) in table {
+        let (told, wait) = ask_changes(&running, &request, version).await;
+        let expected: Vec<_> =
+            expected.into_iter().map(|(name, it)| (name.to_owned(), it)).collect();
+        assert_eq!(told, expected, "{what}, version {version}");
+        let is_put_off = told.iter().any(|(_, code)| *code == EXCEEDED);
+        let is_old = what.starts_with("an old");
+        assert_eq!(wait > 0, is_put_off || is_old, "{what}: {wait} ms");
+        waits.push(wait);
+    }
+    // 0.9 partitions owed are nine seconds, and each one more is ten more.
+    assert!((7000..=9000).contains(&waits[1]), "{waits:?}");
+    assert!((35_000..=39_000).contains(&waits[8]), "{waits:?}");
+    limit(&running, for_it(), rate, None).await;
+    let (told, wait) = ask_changes(&running, &Change::Delete(doomed(&["a", "b"])), 5).await;
+    assert_eq!((told.iter().map(|it| it.1).sum::<i16>(), wait), (0, 0));
+    running.stop().await;
+}

@@ -6,7 +6,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use brooklet_client::{Address, Admin, ClientConfig, SaslConfig, SaslMechanism, Secret};
+use brooklet_client::{Address, Admin, ClientConfig, Password, SaslConfig, SaslMechanism, Secret};
 use serde_json::{Value, json};
 
 use super::*;
@@ -67,13 +67,14 @@ async fn start_with_tokens(folder: &Path, keys: &str) -> Running {
 }
 
 fn admin(running: &Running, token: String) -> Admin {
+    Admin::new(client(running, Secret::new(token).into()))
+}
+
+fn client(running: &Running, password: Password) -> brooklet_client::Client {
     let address: Address = running.ready.listeners[0].address.to_string().parse().unwrap();
-    let (mechanism, password) = (SaslMechanism::OauthBearer, Secret::new(token));
+    let mechanism = SaslMechanism::OauthBearer;
     let sasl = Some(SaslConfig { mechanism, user: String::new(), password });
-    Admin::new(brooklet_client::Client::new(ClientConfig {
-        sasl,
-        ..ClientConfig::new(vec![address])
-    }))
+    brooklet_client::Client::new(ClientConfig { sasl, ..ClientConfig::new(vec![address]) })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,5 +142,60 @@ async fn keys_may_stand_in_the_configuration() {
     let keys = format!("jwks: {:?}", issuer.keys());
     let running = start_with_tokens(folder.path(), &keys).await;
     admin(&running, issuer.token(&claims(600))).users().await.unwrap();
+    running.stop().await;
+}
+
+/// A token is over long before a connection is: whoever keeps it fresh is asked each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_asks_for_its_token_whenever_it_says_who_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let issuer = Issuer::new();
+    let running = start_with_tokens(folder.path(), &format!("jwks: {:?}", issuer.keys())).await;
+    let tokens = [issuer.token(&claims(3)), issuer.token(&claims(600))];
+    let (tell, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let password = Password::Asked(Arc::new(move || {
+        let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        tell.send(number).unwrap();
+        Ok(Secret::new(tokens[number.min(1)].clone()))
+    }));
+    let client = client(&running, password);
+    let connection = client.any().await.unwrap();
+    assert_eq!(asked.recv().await, Some(0));
+    let admin = Admin::new(client);
+    let until = std::time::Instant::now() + Duration::from_secs(5);
+    while std::time::Instant::now() < until {
+        admin.users().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await; // polls
+    }
+    assert!(!connection.is_closed(), "its session goes on with the other token");
+    assert_eq!(asked.try_recv(), Ok(1));
+    asked.try_recv().expect_err("the other token is still good");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_in_a_file_is_read_whenever_the_client_says_who_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let issuer = Issuer::new();
+    let running = start_with_tokens(folder.path(), &format!("jwks: {:?}", issuer.keys())).await;
+    let file = folder.path().join("token");
+    let write = |seconds: i64| std::fs::write(&file, issuer.token(&claims(seconds))).unwrap();
+    let password = Password::File(file.clone());
+    let missing = client(&running, password.clone()).any().await.map(|_| ()).unwrap_err();
+    assert!(missing.to_string().contains("token: No such file"), "{missing}");
+    write(3);
+    let admin = Admin::new(client(&running, password));
+    admin.users().await.unwrap();
+    // What is in the file now counts, and not what was there when the client was made.
+    write(-60);
+    let until = std::time::Instant::now() + Duration::from_secs(30);
+    let is_refused = |error: brooklet_client::ApiError| error.to_string().contains("invalid_token");
+    while !admin.users().await.is_err_and(is_refused) {
+        assert!(std::time::Instant::now() < until, "the first token is still taken");
+        tokio::time::sleep(Duration::from_millis(100)).await; // polls
+    }
+    write(600);
+    admin.users().await.unwrap();
     running.stop().await;
 }

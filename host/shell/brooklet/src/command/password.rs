@@ -4,7 +4,7 @@
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::Path;
 
-use brooklet_client::Secret;
+use brooklet_client::{Password, Secret};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::failure::Failure;
@@ -28,6 +28,13 @@ pub(crate) fn read(path: &Path) -> Result<Secret, Failure> {
         let path = path.display();
         Failure::usage(format!("{path} is not one line of text with up to {BYTES_MAX} bytes"))
     })
+}
+
+/// What to log in with: what is in a file now, and later what is in it then. Standard input and pipes are read once.
+pub(crate) fn source(path: &Path) -> Result<Password, Failure> {
+    let secret = read(path)?;
+    let is_file = std::fs::metadata(path).is_ok_and(|found| found.is_file());
+    Ok(if is_file { Password::File(path.to_owned()) } else { Password::Known(secret) })
 }
 
 /// Asks whoever sits there, twice, and shows nothing of what is typed.

@@ -21,7 +21,7 @@ enum Verb {
     Set {
         #[command(flatten)]
         whose: Whose,
-        /// Limits: producer_byte_rate, consumer_byte_rate, request_percentage; of an address connection_creation_rate
+        /// Limits: producer_byte_rate, consumer_byte_rate, request_percentage, controller_mutation_rate; of an address connection_creation_rate
         #[arg(required = true, value_name = "QUOTA=LIMIT", value_parser = key_limit)]
         limits: Vec<(QuotaKey, f64)>,
     },

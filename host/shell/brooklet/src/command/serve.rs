@@ -232,7 +232,9 @@ fn explained(error: &RunError) -> Failure {
         RunError::Folder(_) | RunError::Start(_) | RunError::Identity | RunError::Disk(_) => {
             failure
         }
-        RunError::Users(_) | RunError::Keys(_) | RunError::Extension(_) => failure,
+        RunError::Users(_) | RunError::Keys(_) | RunError::Admin(_) | RunError::Extension(_) => {
+            failure
+        }
         RunError::Tls { .. } => failure.hint("`brooklet cert` makes certificates for development"),
         RunError::Listen(_) => failure.hint("choose another port with --listen or --admin"),
     }

@@ -6,11 +6,8 @@
 //!
 //! **Invariant.** [`Credentials::current`] could always be served with.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use rustls::server::danger::ClientCertVerifier;
@@ -20,16 +17,11 @@ use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{ALPN, ClientAuth, Fingerprint, TlsError, TlsFiles, provider};
-
-/// How often files are looked at. Whoever renews certificates does it days ahead.
-const LOOK_INTERVAL: Duration = Duration::from_secs(10);
-/// The longest file that is read: every authority of the world's browsers is a third of it.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+use crate::follow::{self, follow};
 
 /// What carries the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,15 +55,6 @@ pub struct Current {
     content: Fingerprint,
 }
 
-/// What a look at the files has led to.
-#[derive(Debug)]
-pub enum Look {
-    /// They are as they were.
-    Unchanged,
-    /// They are served with from now on.
-    Exchanged(Arc<Current>),
-}
-
 impl Credentials {
     /// Reads the files.
     pub fn open(files: TlsFiles, purpose: Purpose) -> Result<Credentials, TlsError> {
@@ -100,15 +83,15 @@ impl Credentials {
         self.files.client_auth != ClientAuth::None
     }
 
-    /// Looks at the files once.
-    pub fn look(&self) -> Result<Look, TlsError> {
+    /// Looks at the files once. What is served with from now on, if they have changed.
+    pub fn look(&self) -> Result<Option<Arc<Current>>, TlsError> {
         let content = Content::read(&self.files)?;
         if content.fingerprint() == self.current().content {
-            return Ok(Look::Unchanged);
+            return Ok(None);
         }
         let exchanged = Arc::new(content.check(&self.files, self.purpose)?);
         self.current.send_replace(Arc::clone(&exchanged));
-        Ok(Look::Exchanged(exchanged))
+        Ok(Some(exchanged))
     }
 
     /// Looks at the files until `stop` fires. `seen` is told of every exchange, and of a failure when it is another
@@ -116,36 +99,9 @@ impl Credentials {
     pub async fn follow(
         self,
         stop: CancellationToken,
-        mut seen: impl FnMut(Result<Arc<Current>, &str>),
+        seen: impl FnMut(Result<Arc<Current>, &str>),
     ) {
-        let mut ticks = interval(LOOK_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut known = None;
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                // Cancel-safe: a tick that is not taken comes again.
-                _ = ticks.tick() => {}
-            }
-            let looking = self.clone();
-            let looked = tokio::task::spawn_blocking(move || looking.look()).await;
-            // The runtime is ending.
-            let Ok(looked) = looked else { return };
-            match looked {
-                Ok(Look::Unchanged) => known = None,
-                Ok(Look::Exchanged(current)) => {
-                    known = None;
-                    seen(Ok(current));
-                }
-                Err(error) => {
-                    let reason = Some(error.to_string());
-                    if known != reason {
-                        known = reason;
-                        seen(Err(known.as_deref().unwrap_or_default()));
-                    }
-                }
-            }
-        }
+        follow(stop, move || self.look(), seen).await;
     }
 }
 
@@ -235,15 +191,7 @@ fn unsupported(path: &Path, error: &dyn std::fmt::Display) -> TlsError {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let failed = |source| TlsError::Read { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(failed)?;
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        let message = format!("longer than {FILE_BYTES_MAX} bytes");
-        return Err(failed(io::Error::new(io::ErrorKind::InvalidData, message)));
-    }
-    Ok(bytes)
+    follow::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
 }
 
 fn not_pem(path: &Path, error: &pem::Error) -> TlsError {

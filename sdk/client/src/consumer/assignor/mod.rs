@@ -28,19 +28,21 @@ pub enum Assignor {
 
 /// A member of a group, as its leader sees it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Member {
-    pub(crate) id: String,
-    pub(crate) instance_id: Option<String>,
+pub struct Member {
+    /// What the broker calls it.
+    pub id: String,
+    /// The name that survives its restarts, if it has one.
+    pub instance_id: Option<String>,
     /// What it wants.
-    pub(crate) topics: BTreeSet<String>,
+    pub topics: BTreeSet<String>,
     /// What it says that it has.
-    pub(crate) owned: BTreeSet<Partition>,
+    pub owned: BTreeSet<Partition>,
     /// The generation in which it was given that; of two who claim a partition the newer is right.
-    pub(crate) generation: i32,
+    pub generation: i32,
 }
 
 /// Partitions by member id.
-pub(crate) type Assignment = BTreeMap<String, BTreeSet<Partition>>;
+pub type Assignment = BTreeMap<String, BTreeSet<Partition>>;
 
 impl Assignor {
     /// All of them.
@@ -68,11 +70,7 @@ impl Assignor {
     }
 
     /// Spreads the partitions of `counts` over members, each with the topics it wants.
-    pub(crate) fn assign(
-        self,
-        mut members: Vec<Member>,
-        counts: &BTreeMap<String, u32>,
-    ) -> Assignment {
+    pub fn assign(self, mut members: Vec<Member>, counts: &BTreeMap<String, u32>) -> Assignment {
         members.sort_by(order);
         match self {
             Assignor::Range => range(&members, counts),

@@ -84,7 +84,7 @@ fn files_that_change_are_exchanged_as_a_whole_or_not_at_all() {
     let files = good(&folder);
     let credentials = Credentials::open(files.clone(), Purpose::Quic).unwrap();
     let first = credentials.current().fingerprint;
-    assert!(matches!(credentials.look(), Ok(Look::Unchanged)));
+    assert!(matches!(credentials.look(), Ok(None)));
     // Half of a renewal: the certificate is there, its key is not yet.
     let next = made("next");
     write(&files.certificate, &next.certificate);
@@ -92,10 +92,10 @@ fn files_that_change_are_exchanged_as_a_whole_or_not_at_all() {
     assert!(matches!(error, TlsError::KeyMismatch { .. }), "{error}");
     assert_eq!(credentials.current().fingerprint, first);
     write(&files.key, &next.key);
-    assert!(matches!(credentials.look(), Ok(Look::Exchanged(_))));
+    assert!(matches!(credentials.look(), Ok(Some(_))));
     assert_eq!(credentials.current().fingerprint, next.fingerprint);
     assert_ne!(first, next.fingerprint);
-    assert!(matches!(credentials.look(), Ok(Look::Unchanged)));
+    assert!(matches!(credentials.look(), Ok(None)));
 }
 
 #[test]
@@ -149,7 +149,7 @@ async fn a_failure_is_told_once_and_healing_too() {
     write(&files.key, "");
     assert!(told.recv().await.unwrap().unwrap_err().contains("no private key"));
     for _ in 0..5 {
-        tokio::time::advance(LOOK_INTERVAL).await;
+        tokio::time::advance(follow::LOOK_INTERVAL).await;
     }
     let next = made("next");
     write(&files.certificate, &next.certificate);
