@@ -270,7 +270,9 @@ impl World {
             Output::AlterPartitions { epoch, wanted } => self.alter(id, epoch, wanted),
             Output::Event(Event::GroupsLoaded { .. }) => {}
             Output::Event(event) => self.events.push((id, event)),
-            Output::Compact { .. } | Output::ClusterChanged(_) => panic!("{output:?}"),
+            Output::Compact { .. } | Output::ClusterChanged(_) | Output::SendToBroker { .. } => {
+                panic!("{output:?}")
+            }
         }
     }
 
