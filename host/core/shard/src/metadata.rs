@@ -265,7 +265,7 @@ impl<D: Disk> Metadata<D> {
             self.step_down(carried);
         }
         if ready.wants_snapshot {
-            // One that is too large is never made: there are limits to what is in it.
+            // One that is refused is asked for again.
             let _ = self.quorum.snapshot(self.reached, &image::write(&self.applied));
         }
         carried.send.extend(ready.messages.iter().cloned());
@@ -297,7 +297,12 @@ impl<D: Disk> Metadata<D> {
             return Ok(());
         }
         let (at, mark) = (self.reached, self.quorum.mark_at(self.reached));
-        files::write_start(&self.disk, &mark, &image::write(&self.applied))?;
+        let image = image::write(&self.applied);
+        if image.len() > files::IMAGE_BYTES_MAX {
+            // No start would read it; the log goes on from where it began.
+            return Ok(());
+        }
+        files::write_start(&self.disk, &mark, &image)?;
         log.delete_before(at.offset().expect("something was applied"))?;
         self.quorum.compact(at);
         Ok(())

@@ -33,8 +33,10 @@ const STATE_MAGIC: u32 = 0x424b_5153;
 const START_MAGIC: u32 = 0x424b_514d;
 const VERSION: u16 = 1;
 const CRC_BYTES: usize = 4;
+/// The largest image: what a message between members may carry, too.
+pub(super) const IMAGE_BYTES_MAX: usize = 64 << 20;
 /// An image, 256 members, and what stands before them.
-const FILE_BYTES_MAX: usize = 80 << 20;
+const FILE_BYTES_MAX: usize = IMAGE_BYTES_MAX + (16 << 10);
 
 /// Why what the quorum keeps cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -142,3 +142,26 @@ fn a_lost_vote_is_refused_where_others_vote() {
     let refused = start(&disk, BROKER).unwrap_err();
     assert!(matches!(refused, MetadataError::File(QuorumFileError::LostVote)), "{refused}");
 }
+
+#[test]
+fn a_state_of_more_facts_than_a_decision_has_is_written_and_read() {
+    let mut cluster = Cluster::default();
+    cluster.apply(&MetaRecord::BrokerStarted { broker: BROKER, clean: true });
+    for number in 0..10_050_u32 {
+        let mut id = [9; 16];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        cluster.apply(&MetaRecord::TopicCreated {
+            id: TopicId(id),
+            name: TopicName::new(&format!("topic-{number}")).unwrap(),
+            partitions: 1,
+            settings: Vec::new(),
+        });
+    }
+    let image = image::write(&cluster);
+    let at = Offset::ZERO;
+    assert_eq!(image::read(&Cluster::default(), at, image.clone()).unwrap(), cluster);
+    for cut in [4, 11, image.len() - 1] {
+        let read = image::read(&Cluster::default(), at, image.slice(..cut));
+        assert!(matches!(read, Err(LoadError::Image { .. })), "cut to {cut} bytes");
+    }
+}
