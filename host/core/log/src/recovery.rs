@@ -233,7 +233,12 @@ impl<D: Disk> Log<D> {
             Some(index) => Gaps::listed(&index, self.active.base),
             None => self.gaps(self.active.base, None),
         };
-        self.active.index = self.disk.open(&index).ok();
+        self.active.index = match self.disk.open(&index) {
+            Ok(index) => Some(index),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            // It names gaps: one that is there and cannot be had must not be begun anew.
+            Err(error) => return Err(error),
+        };
         let walk = Walk::new(&file, self.active.size, length, self.end, gaps);
         let mut walk = walk.after_lost_power(self.checkpoint.recovered, next);
         let mut epoch: Option<(LeaderEpoch, Offset)> = None;
