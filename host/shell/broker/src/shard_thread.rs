@@ -18,11 +18,12 @@ use brooklet_shard::SyncJob;
 use brooklet_shard::input::{Input, Request, Ticket};
 use brooklet_shard::output::Reply;
 use brooklet_types::{Instant, TopicPartition, limits};
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::cleaner::Cleaning;
 use crate::metrics::Metrics;
+use crate::peers::outward::Outward;
 use crate::seat::{Seat, Turned, end_process_on_panic};
 
 /// Inputs taken into one turn. Enough to amortise a sync, few enough to keep a turn short.
@@ -60,6 +61,10 @@ pub(crate) struct Outside<D: Disk> {
     /// Where the metadata's shard says what has been decided.
     pub(crate) decided: watch::Sender<Arc<Cluster>>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Which shard it is.
+    pub(crate) shard: u32,
+    /// The way to other brokers.
+    pub(crate) outward: Outward,
 }
 
 /// One partition's closed files, and where to say that they are on the disk.
@@ -96,8 +101,9 @@ pub(crate) fn spawn<D: Disk>(
     seat: Arc<Seat<D>>,
     mut inbox: mpsc::Receiver<Envelope<D>>,
     clock: Clock,
-    runtime: Handle,
 ) -> io::Result<std::thread::JoinHandle<()>> {
+    // Its own, for its timer: a thread that waits on somebody else's panics when that ends first.
+    let runtime = Builder::new_current_thread().enable_time().build()?;
     let run = move || {
         let mut taken = Vec::with_capacity(INPUTS_PER_TURN_MAX);
         let mut due = None;
@@ -118,7 +124,7 @@ fn wait<D: Disk>(
     taken: &mut Vec<Envelope<D>>,
     due: Option<Instant>,
     clock: &Clock,
-    runtime: &Handle,
+    runtime: &Runtime,
 ) -> bool {
     let receive = inbox.recv_many(taken, INPUTS_PER_TURN_MAX);
     let Some(due) = due else { return runtime.block_on(receive) > 0 };
