@@ -102,10 +102,12 @@ pub enum Request {
     Groups(group::ListRequest),
     /// Committed offsets of all groups of this shard, for the lag metric.
     Committed,
-    /// A change of the cluster. Only the shard that holds the metadata log takes these, and the two that follow.
+    /// A change of the cluster. Only the shard that holds the metadata log takes these, and what follows.
     Metadata(MetadataRequest),
     /// A change of the quorum's members.
     ChangeMembers(Change),
+    /// Another member is to lead the quorum: this broker is about to stop.
+    HandOver,
     /// How the quorum is.
     DescribeQuorum,
 }

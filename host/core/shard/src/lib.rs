@@ -44,7 +44,7 @@ pub use brooklet_replica::{Altered, ChangeId, FetchId, PartitionEpoch, Violation
 pub use compact::CompactionSettings;
 pub use metadata::{
     Metadata, MetadataError, MetadataReply, MetadataRequest, QuorumDescription, QuorumFileError,
-    QuorumSeed,
+    QuorumSeed, QuorumStanding,
 };
 pub use shard::{GROUPS_TOPIC, Identity, Journaled, Shard, ShardSettings, shard_of};
 pub use stored::{LoadError, metadata_decision, read_metadata_decision};

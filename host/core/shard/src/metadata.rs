@@ -38,7 +38,7 @@ use bytes::Bytes;
 
 pub use self::files::QuorumFileError;
 use self::files::{Kept, Start};
-pub use self::requests::{MetadataReply, MetadataRequest, QuorumDescription};
+pub use self::requests::{MetadataReply, MetadataRequest, QuorumDescription, QuorumStanding};
 use crate::input::Ticket;
 use crate::partition::Partition;
 use crate::stored::{self, LoadError, entry};
@@ -104,6 +104,8 @@ pub struct Metadata<D: Disk> {
     refused: Option<(Ready, Instant)>,
     /// When the next tick is due, where there are others.
     ticks: Option<Instant>,
+    /// What was told last of who leads.
+    told: Option<QuorumStanding>,
 }
 
 /// Why the metadata log cannot be used.
@@ -219,6 +221,7 @@ impl<D: Disk> Metadata<D> {
             reached,
             refused: None,
             ticks: None,
+            told: None,
         })
     }
 
@@ -387,6 +390,23 @@ impl<D: Disk> Metadata<D> {
             None if self.refused.is_some() => None,
             None => self.quorum.ready(),
         }
+    }
+
+    /// Who leads, and who is there.
+    fn standing(&self) -> QuorumStanding {
+        let leader = self.quorum.leader().map(|leader| leader.broker);
+        let members = self.quorum.members().clone();
+        QuorumStanding { leader, decides: self.decides, members }
+    }
+
+    /// The data folder's id.
+    pub(crate) fn directory(&self) -> DirectoryId {
+        self.directory
+    }
+
+    /// Whether this broker is the whole quorum.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone
     }
 
     /// When something is due.

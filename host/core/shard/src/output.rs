@@ -18,7 +18,7 @@ use brooklet_types::{
 use crate::input::{Slot, Ticket};
 use bytes::Bytes;
 
-use crate::metadata::{MetadataReply, QuorumDescription};
+use crate::metadata::{MetadataReply, QuorumDescription, QuorumStanding};
 use crate::sync::SyncJob;
 
 /// Something must be done. The shell does it; the shard only says so.
@@ -36,6 +36,8 @@ pub enum Output<D: Disk> {
     Compact { partition: TopicPartition, topic: TopicName, job: Box<Job<D>> },
     /// The metadata changed and the change is durable: tell every shard and every connection.
     ClusterChanged(Arc<Cluster>),
+    /// Another leads the quorum, or there are others in it. Told first with the first tick.
+    QuorumMoved(QuorumStanding),
     /// Bring this to another broker, where it is `Input::FromBroker`. It may be lost, and come twice or late.
     SendToBroker { broker: BrokerId, message: Bytes },
     /// Fetch this from that leader, as the follower that this broker is by that registration, and come back with
@@ -107,6 +109,8 @@ pub enum Reply<D: Disk> {
     },
     /// How the quorum is.
     Quorum(QuorumDescription),
+    /// Who is to lead the quorum; none where there is nobody.
+    HandingOver(Option<BrokerId>),
     /// Every partition of the new cluster image is open here.
     ClusterApplied,
 }
@@ -215,6 +219,8 @@ pub struct CommittedOffset {
 pub enum Event {
     /// A partition's log was opened and needed mending.
     Recovered { folder: String, report: String },
+    /// A partition that is not here any more had left its files.
+    Orphan { folder: String },
     /// A partition cannot be written or read; others go on.
     PartitionFailed { folder: String, problem: String },
     /// A partition's copies are not, or were not, what they should be.

@@ -23,8 +23,9 @@ use brooklet_types::{BrokerId, Instant, Offset, Timestamp, TopicName, TopicParti
 use crate::lead::Producing;
 use crate::metadata::METADATA;
 use crate::output::{Alter, CopyFetch, Event, Output};
-use crate::partition::{Following, Role};
+use crate::partition::{Following, Role, TOPICS};
 use crate::shard::{GROUPS_TOPIC, Shard, shard_of};
+use crate::start;
 
 /// Ids of fetches that one role may use. A role would have to last for years to use them up.
 const FETCHES_PER_ROLE: u64 = 1 << 32;
@@ -128,6 +129,9 @@ impl<D: Disk> Shard<D> {
         if cluster.version() < self.cluster.version() {
             return has_found;
         }
+        if std::mem::take(&mut self.looks_for_orphans) {
+            self.remove_orphans(&cluster, outbox);
+        }
         let is_gone = |id: &&TopicPartition| **id != METADATA && !self.is_kept(&cluster, **id);
         let gone: Vec<TopicPartition> = self.partitions.keys().filter(is_gone).copied().collect();
         for id in gone {
@@ -158,6 +162,18 @@ impl<D: Disk> Shard<D> {
         }
         self.cluster = cluster;
         has_found
+    }
+
+    /// Removes what topics left here that ended, or were moved, while this broker was away.
+    fn remove_orphans(&self, cluster: &Cluster, outbox: &mut Vec<Output<D>>) {
+        let folders = match start::remove_orphans(&self.disk, cluster, self.identity.broker) {
+            Ok(folders) => folders,
+            Err(error) => {
+                let (folder, problem) = (TOPICS.to_owned(), error.to_string());
+                return outbox.push(Output::Event(Event::PartitionFailed { folder, problem }));
+            }
+        };
+        outbox.extend(folders.into_iter().map(|folder| Output::Event(Event::Orphan { folder })));
     }
 
     /// Whether this broker has a copy.

@@ -88,6 +88,8 @@ pub struct Shard<D: Disk> {
     next_maintenance: Instant,
     pub(crate) compaction: Compaction,
     pub(crate) copies: Copies,
+    /// Whether what is left of partitions that ended is to be looked for once there is an image to go by.
+    pub(crate) looks_for_orphans: bool,
 }
 
 /// What waits for a sync.
@@ -143,6 +145,7 @@ impl<D: Disk> Shard<D> {
             copies: Copies::default(),
             settings,
             next_maintenance,
+            looks_for_orphans: false,
         }
     }
 
@@ -222,6 +225,7 @@ impl<D: Disk> Shard<D> {
             | Request::Committed
             | Request::Metadata(_)
             | Request::ChangeMembers(_)
+            | Request::HandOver
             | Request::DescribeQuorum => false,
         }
     }
@@ -248,6 +252,7 @@ impl<D: Disk> Shard<D> {
             Request::ChangeMembers(change) => {
                 return self.change_members(now, clock, (ticket, change), outbox);
             }
+            Request::HandOver => return self.hand_over(now, clock, ticket, outbox),
             Request::DescribeQuorum => self.describe_quorum(),
             Request::ListOffsets(queries) => self.list_offsets(&queries),
             Request::EpochEnds(queries) => self.epoch_ends(&queries),

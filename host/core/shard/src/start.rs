@@ -15,7 +15,8 @@ use std::sync::Arc;
 use brooklet_log::disk::{read_small, replace};
 use brooklet_log::journal::{Entry, Journal, JournalError};
 use brooklet_log::{Disk, DiskFile};
-use brooklet_meta::Cluster;
+use brooklet_meta::{Cluster, Partition};
+use brooklet_quorum::DirectoryId;
 use brooklet_types::{BrokerId, ByteSize, Instant, Timestamp, TopicPartition};
 
 use crate::metadata::{Metadata, MetadataError, NAME, QuorumSeed};
@@ -74,6 +75,10 @@ pub struct Started<D: Disk> {
     pub cluster: Arc<Cluster>,
     /// Folders that a deleted topic had left behind, removed now.
     pub orphans: Vec<String>,
+    /// The data folder's id.
+    pub directory: DirectoryId,
+    /// Whether the last run had stopped in good order.
+    pub clean: bool,
 }
 
 /// Makes the shards on `disk`, with what the last run left there.
@@ -90,17 +95,21 @@ pub fn start<D: Disk>(
     disk.sync_folder("")?;
     let seed = (clock, plan.quorum);
     let metadata = Metadata::start(disk, plan.cluster, plan.broker, clean, seed)?;
-    let cluster = metadata.cluster();
-    let orphans = remove_orphans(disk, &cluster)?;
+    let (cluster, directory) = (metadata.cluster(), metadata.directory());
+    // With others, who may have decided more, nobody knows yet what is there: the shard looks when it does.
+    let is_alone = metadata.is_alone();
+    let orphans = if is_alone { remove_orphans(disk, &cluster, plan.broker)? } else { Vec::new() };
     let journals = open_journals(disk, plan.shards, plan.journal_bytes)?;
     let mut metadata = Some(metadata);
     let mut shards = Vec::with_capacity(journals.len());
     for (shard, journaled) in (0..plan.shards).zip(journals) {
         let identity = Identity { broker: plan.broker, shard, shards: plan.shards };
         let (settings, metadata) = (plan.settings.clone(), metadata.take());
-        shards.push(Shard::new(disk.clone(), identity, settings, metadata, journaled, now));
+        let mut one = Shard::new(disk.clone(), identity, settings, metadata, journaled, now);
+        one.looks_for_orphans = shard == 0 && !is_alone;
+        shards.push(one);
     }
-    Ok(Started { shards, cluster, orphans })
+    Ok(Started { shards, cluster, orphans, directory, clean })
 }
 
 /// Says that every shard was closed in good order: the next start has nothing to recover.
@@ -138,14 +147,22 @@ fn take_clean_mark<D: Disk>(disk: &D) -> io::Result<bool> {
     Ok(clean)
 }
 
-/// Removes the folders of partitions that the metadata does not know: a crash came between the
-/// end of a topic and the end of its files.
-fn remove_orphans<D: Disk>(disk: &D, cluster: &Cluster) -> io::Result<Vec<String>> {
+/// Removes the folders of partitions that the metadata does not know, or has elsewhere: a crash came between the
+/// end of a topic and the end of its files, or a broker was away when it ended.
+pub(crate) fn remove_orphans<D: Disk>(
+    disk: &D,
+    cluster: &Cluster,
+    broker: BrokerId,
+) -> io::Result<Vec<String>> {
     let mut removed = Vec::new();
     for name in disk.list(TOPICS)? {
         let Some((topic, partition)) = name.rsplit_once('-') else { continue };
         let known = match (cluster.topic(topic), partition.parse::<usize>()) {
-            (Some(topic), Ok(partition)) => partition < topic.partitions.len(),
+            (Some(topic), Ok(partition)) => {
+                let placed = topic.partitions.get(partition);
+                let is_here = |it: &Partition| it.replicas.contains(&broker);
+                placed.is_some_and(|it| cluster.level() == 0 || is_here(it))
+            }
             (None, Ok(_)) => topic == NAME,
             // Not a partition's folder, so not ours to remove.
             (_, Err(_)) => true,

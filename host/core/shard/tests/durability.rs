@@ -112,6 +112,7 @@ impl Broker {
                 Output::Sync(job) => self.syncs.push(job),
                 Output::ClusterChanged(cluster) => self.follow(cluster),
                 Output::SendToBroker { .. } => panic!("there is no other broker"),
+                Output::QuorumMoved(_) => {}
                 Output::WriteBack { partition, dirty } => self.write_backs.push((partition, dirty)),
                 Output::FetchFrom { .. } | Output::AlterPartitions { .. } => {
                     panic!("a broker alone")

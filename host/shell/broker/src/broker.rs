@@ -34,6 +34,7 @@ use crate::config::{Config, ListenerConfig, Transport};
 use crate::context::Context;
 use crate::gate::Guard;
 use crate::metrics::Metrics;
+use crate::peers::outward;
 use crate::reactor::Reactors;
 use crate::request::session::Sessions;
 use crate::secrets::SecretError;
@@ -181,9 +182,17 @@ pub async fn run_extended(
     register(&mut registry);
     let metrics = Arc::new(Metrics::register(&mut registry));
     let (counting, asked) = (Arc::clone(&metrics), Arc::clone(&hooks));
-    let mut running =
-        start::start(disk.clone(), plan(&config, &cluster_id), clock.clone(), counting, asked)
-            .await?;
+    // Nobody else is in the cluster yet, so nobody listens.
+    let (outward, _wants) = outward::outward();
+    let mut running = start::start(
+        disk.clone(),
+        plan(&config, &cluster_id),
+        clock.clone(),
+        counting,
+        asked,
+        outward,
+    )
+    .await?;
     users::create_first(&running.shards, &config.access.first_users).await?;
     let context = Arc::new(Context {
         shards: running.shards.clone(),

@@ -18,6 +18,7 @@ mod events;
 mod gate;
 mod health;
 pub mod metrics;
+mod peers;
 mod reactor;
 mod request;
 mod router;

@@ -195,7 +195,8 @@ impl Metrics {
                 self.compaction.ran(&self.topic(topic), cleaned, now);
             }
             Event::NotCompacted { topic, .. } => self.compaction.failed(&self.topic(topic)),
-            Event::Recovered { .. }
+            Event::Orphan { .. }
+            | Event::Recovered { .. }
             | Event::PartitionFailed { .. }
             | Event::CopiesDiffer { .. }
             | Event::DiskFull { .. }

@@ -29,6 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::cleaner::Cleaning;
 use crate::events;
+use crate::peers::outward::Want;
 use crate::shard_thread::{Envelope, Outside, WriteBack};
 use crate::shards::Stopping;
 
@@ -230,6 +231,7 @@ impl<D: Disk> Machine<D> {
                 | Output::Compact { .. }
                 | Output::FetchFrom { .. }
                 | Output::AlterPartitions { .. }
+                | Output::QuorumMoved(_)
                 | Output::ClusterChanged(_)
                 | Output::SendToBroker { .. }
                 | Output::Event(_)) => self.perform(other),
@@ -314,10 +316,17 @@ impl<D: Disk> Machine<D> {
             Output::ClusterChanged(cluster) => {
                 self.outside.decided.send_replace(cluster);
             }
-            // A broker is a quorum of one until it is told of others, and nothing tells it yet.
-            Output::SendToBroker { broker, .. } => unreachable!("nobody knows broker {broker}"),
-            Output::FetchFrom { .. } | Output::AlterPartitions { .. } => {
-                unreachable!("nobody has told the shard that this broker is registered")
+            Output::QuorumMoved(standing) => self.outside.outward.moved(standing),
+            Output::SendToBroker { broker, message } => {
+                self.outside.outward.want(Want::Message { to: broker, message });
+            }
+            Output::FetchFrom { leader, epoch, partitions } => {
+                let shard = self.outside.shard;
+                self.outside.outward.want(Want::Copies { shard, leader, epoch, partitions });
+            }
+            Output::AlterPartitions { epoch, wanted } => {
+                let shard = self.outside.shard;
+                self.outside.outward.want(Want::Alter { shard, epoch, wanted });
             }
             Output::Event(event) => {
                 self.outside.metrics.happened(&event, self.outside.clock.timestamp());

@@ -14,14 +14,15 @@ use brooklet_hook::Hooks;
 use brooklet_io::Clock;
 use brooklet_log::Disk;
 use brooklet_meta::Cluster;
+use brooklet_shard::DirectoryId;
 pub use brooklet_shard::start::ShardPlan;
 use brooklet_shard::start::{self, Started};
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::cleaner::Cleaner;
 use crate::closing;
 use crate::metrics::Metrics;
+use crate::peers::outward::Outward;
 use crate::seat::Seat;
 use crate::shard_thread::{self, Outside};
 use crate::shards::Shards;
@@ -45,6 +46,10 @@ pub enum StartError {
 pub struct Running<D: Disk> {
     /// The way to them.
     pub shards: Shards<D>,
+    /// The data folder's id.
+    pub directory: DirectoryId,
+    /// Whether the last run had stopped in good order.
+    pub clean: bool,
     disk: D,
     threads: Vec<JoinHandle<()>>,
     cleaner: Cleaner,
@@ -57,8 +62,9 @@ pub async fn start<D: Disk>(
     clock: Clock,
     metrics: Arc<Metrics>,
     hooks: Arc<dyn Hooks>,
+    outward: Outward,
 ) -> Result<Running<D>, StartError> {
-    let Started { shards: machines, cluster, orphans } =
+    let Started { shards: machines, cluster, orphans, directory, clean } =
         start::start(&disk, plan, clock.now(), clock.timestamp())?;
     for folder in orphans {
         tracing::info!(folder, "removed what was left of a deleted topic");
@@ -72,7 +78,7 @@ pub async fn start<D: Disk>(
     let (cleaner, cleanings) = Cleaner::start(Arc::clone(&hooks))?;
     let mut seats = Vec::new();
     let mut threads = Vec::new();
-    for (shard, machine) in machines.into_iter().enumerate() {
+    for (shard, machine) in (0..).zip(machines) {
         let (sender, receiver) = shard_thread::inbox();
         let (syncs, sync_jobs) = blocking::channel();
         let outside = Outside {
@@ -82,6 +88,8 @@ pub async fn start<D: Disk>(
             cleaner: cleanings.clone(),
             decided: decided.clone(),
             metrics: Arc::clone(&metrics),
+            shard,
+            outward: outward.clone(),
         };
         let seat = Seat::new(machine, sender, outside);
         let (name, counting) = (format!("shard-{shard}"), Arc::clone(&metrics));
@@ -94,13 +102,7 @@ pub async fn start<D: Disk>(
             counting,
         )?;
         let sitting = Arc::clone(&seat);
-        threads.push(shard_thread::spawn(
-            name,
-            sitting,
-            receiver,
-            clock.clone(),
-            Handle::current(),
-        )?);
+        threads.push(shard_thread::spawn(name, sitting, receiver, clock.clone())?);
         seats.push(seat);
     }
     let shards = Shards::new(seats, applied);
@@ -108,7 +110,7 @@ pub async fn start<D: Disk>(
     follow.send_replace(cluster);
     tokio::spawn(follow_changes(shards.clone(), changes, follow));
     tokio::spawn(follow_policies(shards.clone(), hooks));
-    Ok(Running { shards, disk, threads, cleaner })
+    Ok(Running { shards, directory, clean, disk, threads, cleaner })
 }
 
 impl<D: Disk> Running<D> {

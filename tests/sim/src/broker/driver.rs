@@ -298,6 +298,7 @@ impl World {
                 let after = self.prng.below(100_000);
                 self.schedule.after(after, Event::Clean { run, shard, partition, job });
             }
+            Output::QuorumMoved(_) => {}
             Output::SendToBroker { .. } => unreachable!("there is one broker"),
             Output::ClusterChanged(cluster) => {
                 self.broker().decided = cluster;

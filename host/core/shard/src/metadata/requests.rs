@@ -7,7 +7,8 @@ use brooklet_log::Disk;
 use brooklet_meta::Cluster;
 use brooklet_meta::decide::Decision;
 use brooklet_quorum::{
-    Change, ChangeError, Index, NotLeader, Outgoing, ProposeError, ReadyNumber, Replica, Term,
+    Change, ChangeError, Index, Members, NotLeader, Outgoing, ProposeError, ReadyNumber, Replica,
+    Term,
 };
 use brooklet_types::{BrokerId, ErrorCode, Instant, Timestamp};
 
@@ -114,6 +115,24 @@ impl<D: Disk> Shard<D> {
         }
     }
 
+    /// Has another voter lead, if there is one that hears us: the one that has most. Says whom; it may not come to that.
+    pub(crate) fn hand_over(
+        &mut self,
+        now: Instant,
+        clock: Timestamp,
+        ticket: Ticket,
+        outbox: &mut Vec<Output<D>>,
+    ) {
+        let metadata = self.metadata.as_mut().expect("the shell asks the shard that has it");
+        let (me, quorum) = (metadata.quorum.me(), &mut metadata.quorum);
+        let replicas = quorum.replicas().into_iter();
+        let others = replicas.filter(|it| it.member != me && it.voter && it.active);
+        let best = others.max_by_key(|it| it.acknowledged).map(|it| it.member.broker);
+        let to = best.filter(|to| quorum.transfer_leadership(*to).is_ok());
+        outbox.push(Output::Reply { ticket, reply: Reply::HandingOver(to) });
+        self.follow_quorum(now, clock, outbox);
+    }
+
     /// The quorum as it looks from here (Kafka's DescribeQuorum).
     pub(crate) fn describe_quorum(&self) -> Reply<D> {
         let metadata = self.metadata.as_ref().expect("the shell asks the shard that has it");
@@ -189,6 +208,11 @@ impl<D: Disk> Shard<D> {
         for (ticket, reply) in carried.answers {
             outbox.push(Output::Reply { ticket, reply: Reply::Metadata { reply, version } });
         }
+        let standing = metadata.standing();
+        if metadata.told.as_ref() != Some(&standing) {
+            metadata.told = Some(standing.clone());
+            outbox.push(Output::QuorumMoved(standing));
+        }
     }
 }
 
@@ -201,6 +225,17 @@ impl<D: Disk> From<Outgoing> for Output<D> {
     fn from(outgoing: Outgoing) -> Output<D> {
         Output::SendToBroker { broker: outgoing.to.broker, message: outgoing.bytes }
     }
+}
+
+/// Who leads the quorum, and who is in it, as one member knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QuorumStanding {
+    /// Who leads, as far as is known.
+    pub leader: Option<BrokerId>,
+    /// Whether that is this broker, and it has caught up with everything that was decided before: it decides.
+    pub decides: bool,
+    /// Everybody in it; nobody for who waits to be let in.
+    pub members: Members,
 }
 
 /// The quorum as one member sees it.

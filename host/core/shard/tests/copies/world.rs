@@ -269,6 +269,7 @@ impl World {
             Output::AlterPartitions { epoch, wanted } => self.alter(id, epoch, wanted),
             Output::Event(Event::GroupsLoaded { .. }) => {}
             Output::Event(event) => self.events.push((id, event)),
+            Output::QuorumMoved(_) => {}
             Output::Compact { .. } | Output::ClusterChanged(_) | Output::SendToBroker { .. } => {
                 panic!("{output:?}")
             }

@@ -119,6 +119,7 @@ impl Bench {
                 Output::Sync(job) => self.syncs.push(job),
                 Output::ClusterChanged(cluster) => self.follow(cluster),
                 Output::SendToBroker { .. } => panic!("there is no other broker"),
+                Output::QuorumMoved(_) => {}
                 Output::WriteBack { dirty, .. } => dirty.sync().unwrap(),
                 Output::Compact { partition, topic, job } => {
                     assert_eq!(topic.as_str(), "flights");

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use brooklet_meta::Decision;
 use brooklet_shard::{
     Change, ChangeError, ClusterId, DirectoryId, Member, MetadataReply, MetadataRequest,
-    QuorumDescription, QuorumSeed,
+    QuorumDescription, QuorumSeed, QuorumStanding,
 };
 use bytes::Bytes;
 
@@ -22,6 +22,8 @@ struct Node {
     cluster: Arc<Cluster>,
     replies: BTreeMap<Ticket, MetadataReply>,
     described: Option<QuorumDescription>,
+    /// What was told last of who leads.
+    standing: QuorumStanding,
     events: Vec<Event>,
     /// Where syncs take their time: the one under way.
     sync: Option<SyncJob<MemoryDisk>>,
@@ -95,6 +97,7 @@ impl Net {
             cluster,
             replies: BTreeMap::new(),
             described: None,
+            standing: QuorumStanding::default(),
             events: Vec::new(),
             sync: None,
         };
@@ -140,6 +143,7 @@ impl Net {
                         inputs.push_back(Input::Synced { id: job.id });
                     }
                     Output::ClusterChanged(cluster) => node.cluster = cluster,
+                    Output::QuorumMoved(standing) => node.standing = standing,
                     Output::SendToBroker { broker: to, message } => {
                         self.wire.push_back((broker, to.0, message));
                     }
@@ -280,6 +284,31 @@ fn a_change_is_answered_when_most_have_it_on_their_disks() {
         assert_eq!(net.nodes[&broker].cluster, net.nodes[&1].cluster, "broker {broker}");
         assert!(net.topics(broker).contains(&"most"), "broker {broker}");
     }
+}
+
+#[test]
+fn a_leader_that_is_about_to_stop_hands_over_and_everybody_is_told_who_leads() {
+    let mut net = Net::of_three();
+    let told = |net: &Net, broker: i32| {
+        let standing = &net.nodes[&broker].standing;
+        (standing.leader, standing.decides, standing.members.iter().count())
+    };
+    net.pass(5);
+    for broker in [1, 2, 3] {
+        assert_eq!(told(&net, broker), (Some(BrokerId(1)), broker == 1, 3));
+    }
+    net.ask(1, Request::HandOver);
+    net.carry();
+    net.pass(1);
+    let (leader, decides, _) = told(&net, 1);
+    let leader = leader.expect("known within a tick");
+    assert!(leader != BrokerId(1) && !decides);
+    assert_eq!(told(&net, leader.0), (Some(leader), true, 3));
+    // Alone with nobody to hear it, a leader stays what it is.
+    net.cut_off = [1, 2, 3].into_iter().filter(|it| *it != leader.0).collect();
+    net.pass(12);
+    net.ask(leader.0, Request::HandOver);
+    assert_eq!(net.nodes[&leader.0].events.len(), 0);
 }
 
 #[test]

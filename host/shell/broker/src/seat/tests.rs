@@ -23,6 +23,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::metrics::Metrics;
+use crate::peers::outward::outward;
 use crate::shard_thread::inbox;
 
 const FLIGHTS: TopicPartition =
@@ -74,7 +75,9 @@ impl Bench {
         let (leisure, written_back) = blocking::channel();
         let (cleaner, cleanings) = blocking::channel();
         let (decided, changes) = watch::channel(Arc::clone(&started.cluster));
-        let outside = Outside { clock, syncs, leisure, cleaner, decided, metrics };
+        let (outward, _) = outward();
+        let outside =
+            Outside { clock, syncs, leisure, cleaner, decided, metrics, shard: 0, outward };
         let seat = Seat::new(started.shards.remove(0), sender, outside);
         let (_others, _cleanings) = ((written_back, changes), cleanings);
         let mut bench = Bench { seat, inbox, syncs: jobs, _others, _cleanings, next_ticket: 1 };

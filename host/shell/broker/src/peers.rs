@@ -1,0 +1,3 @@
+//! Other brokers of the cluster.
+
+pub(crate) mod outward;
