@@ -6,7 +6,7 @@
 //!
 //! **What it decides.** Whether a topic may be created, changed or deleted, what its settings are,
 //! which producer ids are given out; who belongs to the cluster, who keeps which partition, who leads it and
-//! when its epochs grow. A decision borrows the state and
+//! when its epochs grow; what a broker asks the controller and when, and what the controller has to see to. A decision borrows the state and
 //! hands back records; only [`Cluster::apply`] changes it, so replaying the records rebuilds it.
 //!
 //! **What it never does.** Know how records are written down, name a wire structure, ask for the
@@ -15,7 +15,9 @@
 mod apply;
 pub mod broker;
 pub mod cluster;
+pub mod controller;
 pub mod decide;
+pub mod lifecycle;
 pub mod liveness;
 pub mod partition;
 pub mod placement;

@@ -34,6 +34,8 @@ pub struct Liveness {
 struct Session {
     epoch: BrokerEpoch,
     heard: Instant,
+    /// Whether it has been heard of at all: else it only was given the time to be.
+    has_spoken: bool,
     /// What it knew when it was last heard of.
     metadata_version: u64,
     /// The first version in which it was seen shutting down, by when it had been moved out of the way.
@@ -55,7 +57,13 @@ impl Liveness {
         for broker in cluster.brokers() {
             let Some(registration) = &broker.registration else { continue };
             let epoch = registration.epoch;
-            let new = Session { epoch, heard: now, metadata_version: 0, leaving_since: None };
+            let new = Session {
+                epoch,
+                heard: now,
+                has_spoken: false,
+                metadata_version: 0,
+                leaving_since: None,
+            };
             let session = self.sessions.entry(broker.id).or_insert(new);
             if session.epoch != epoch {
                 *session = new;
@@ -72,6 +80,7 @@ impl Liveness {
             && session.epoch == heartbeat.epoch
         {
             session.heard = session.heard.max(now);
+            session.has_spoken = true;
             session.metadata_version = session.metadata_version.max(heartbeat.metadata_version);
         }
     }
@@ -79,6 +88,12 @@ impl Liveness {
     /// Whether the broker of that number has been heard of within its session.
     pub fn is_live(&self, now: Instant, broker: BrokerId) -> bool {
         self.sessions.get(&broker).is_some_and(|session| now < session.heard + self.session)
+    }
+
+    /// Whether the broker of that number has itself been heard of, no longer ago than `within`.
+    pub fn has_spoken(&self, now: Instant, broker: BrokerId, within: Duration) -> bool {
+        let session = self.sessions.get(&broker).filter(|session| session.has_spoken);
+        session.is_some_and(|session| now <= session.heard + within)
     }
 
     /// Whether every active broker knows that this one has been moved out of the way, so that none still follows
