@@ -23,7 +23,7 @@ macro_rules! calls {
             const VERSIONS: (i16, i16) = ($from, $to);
         })*
 
-        /// All of them, by number: name, and versions.
+        /// All of them: number, name, and versions.
         pub const CALLS: &[(i16, &str, (i16, i16))] = &[$(($key, $name, ($from, $to)),)*];
     };
 }
@@ -70,6 +70,15 @@ calls! {
     DescribeUserScramCredentialsRequest 50 "DescribeUserScramCredentials" 0..=0;
     AlterUserScramCredentialsRequest 51 "AlterUserScramCredentials" 0..=0;
     DescribeClusterRequest 60 "DescribeCluster" 0..=2;
+    // What follows brokers ask each other, in the one version that each has.
+    FollowerFetchRequest 1 "Fetch" 18..=18;
+    AlterPartitionRequest 56 "AlterPartition" 3..=3;
+    EnvelopeRequest 58 "Envelope" 0..=0;
+    BrokerRegistrationRequest 62 "BrokerRegistration" 4..=4;
+    BrokerHeartbeatRequest 63 "BrokerHeartbeat" 2..=2;
+    AllocateProducerIdsRequest 67 "AllocateProducerIds" 0..=0;
+    QuorumMessageRequest 10_000 "QuorumMessage" 0..=0;
+    JoinQuorumRequest 10_001 "JoinQuorum" 0..=0;
 }
 
 #[cfg(test)]
@@ -117,5 +126,13 @@ mod tests {
         check::<wire::DescribeUserScramCredentialsRequest>();
         check::<wire::AlterUserScramCredentialsRequest>();
         check::<wire::DescribeClusterRequest>();
+        check::<wire::FollowerFetchRequest>();
+        check::<wire::AlterPartitionRequest>();
+        check::<wire::EnvelopeRequest>();
+        check::<wire::BrokerRegistrationRequest>();
+        check::<wire::BrokerHeartbeatRequest>();
+        check::<wire::AllocateProducerIdsRequest>();
+        check::<wire::QuorumMessageRequest>();
+        check::<wire::JoinQuorumRequest>();
     }
 }

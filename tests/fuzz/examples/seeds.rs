@@ -21,12 +21,18 @@ use brooklet_wire::batch::{Attributes, BatchBuilder};
 use brooklet_wire::compress::{Codec, compress};
 use brooklet_wire::frame::parse_header;
 use brooklet_wire::message::{
-    ApiVersionsRequest, Bytes, DescribeClusterResponse, FetchResponse, FindCoordinatorResponse,
-    KafkaResponse, MetadataResponse, ProduceResponse, describe_cluster_response as cluster,
-    encode_response, fetch_response as fetch, find_coordinator_response as coordinator, make,
-    metadata_response as metadata, produce_response as produce,
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterPartitionRequest,
+    AlterPartitionResponse, ApiVersionsRequest, BrokerHeartbeatRequest, BrokerHeartbeatResponse,
+    BrokerRegistrationRequest, BrokerRegistrationResponse, Bytes, DescribeClusterResponse,
+    EnvelopeRequest, EnvelopeResponse, FetchResponse, FindCoordinatorResponse, JoinQuorumRequest,
+    JoinQuorumResponse, KafkaResponse, MetadataResponse, ProduceResponse, QuorumMessageRequest,
+    QuorumMessageResponse, Uuid, alter_partition_request as alter_request,
+    alter_partition_response as alter_response, broker_registration_request as registration,
+    describe_cluster_response as cluster, encode_request, encode_response, fetch_response as fetch,
+    find_coordinator_response as coordinator, make, metadata_response as metadata,
+    produce_response as produce, with_tagged_number,
 };
-use brooklet_wire::version::Api;
+use brooklet_wire::version::{Api, Audience};
 
 /// Larger ones teach a fuzzer nothing more.
 const SEED_BYTES_MAX: usize = 1 << 10;
@@ -36,7 +42,8 @@ type Seeds = BTreeMap<String, Vec<u8>>;
 fn main() {
     let (requests, broken) = requests();
     let tunnel = tunnel(&requests);
-    write("request", &requests.into_iter().chain(broken).collect());
+    let (peers_ask, peers_answer) = peers();
+    write("request", &requests.into_iter().chain(broken).chain(peers_ask).collect());
     write("batch", &batches(40));
     write("produced", &produced());
     write("compressed", &compressed());
@@ -48,7 +55,7 @@ fn main() {
         &named(&["CN=ada", "OU=Sales,CN=O\\,Brien", "UID=ada,OU=x", "C=DE", "CN=\\e4"]),
     );
     write("tunnel", &tunnel);
-    write("response", &responses());
+    write("response", &responses().into_iter().chain(peers_answer).collect());
     write("fetched", &fetched());
     let (assignments, subscriptions) = groups();
     write("assignment", &assignments);
@@ -72,7 +79,7 @@ fn named<T: AsRef<[u8]>>(seeds: &[T]) -> Seeds {
 fn requests() -> (Seeds, Seeds) {
     let schemas = Schemas::read();
     let (mut seeds, mut broken) = (Seeds::new(), Seeds::new());
-    for api in Api::all() {
+    for api in Api::served_to(Audience::Everybody) {
         for version in api.served_from()..=api.versions().1 {
             let message = schemas.message(&format!("{}Request", api.name()));
             let body = codec::encode(message, version, &Value::Record(Vec::new()), 0);
@@ -275,7 +282,8 @@ fn answer<R: KafkaResponse + Default>(version: i16, fill: impl FnOnce(&mut R)) -
 fn responses() -> Seeds {
     let schemas = Schemas::read();
     let mut seeds = Seeds::new();
-    for (api, name, (from, to)) in CALLS {
+    let are_brokers = |api| Api::from_wire(api).map(Api::audience) == Some(Audience::Brokers);
+    for (api, name, (from, to)) in CALLS.iter().filter(|(api, ..)| !are_brokers(*api)) {
         let message = schemas.message(&format!("{name}Response"));
         for version in *from..=*to {
             let is_flexible = message.flexible.contain(version) && *api != ApiVersionsRequest::KEY;
@@ -293,6 +301,69 @@ fn responses() -> Seeds {
         }
     }
     seeds
+}
+
+/// What brokers ask each other, and the answers. No transcript has it, so it is written by our own codec.
+fn peers() -> (Seeds, Seeds) {
+    let mut seeds = (Seeds::new(), Seeds::new());
+    let id = Uuid::from_bytes([7; 16]);
+    let asked = make(|it: &mut AlterPartitionRequest| {
+        it.topics.push(make(|it: &mut alter_request::TopicData| {
+            it.topic_id = id;
+            it.partitions.push(make(|it: &mut alter_request::PartitionData| {
+                it.new_isr_with_epochs.push(make(|it: &mut alter_request::BrokerState| {
+                    (it.broker_id, it.broker_epoch) = (1, 41);
+                }));
+            }));
+        }));
+    });
+    let answer = make(|it: &mut AlterPartitionResponse| {
+        it.topics.push(make(|it: &mut alter_response::TopicData| {
+            it.topic_id = id;
+            it.partitions.push(make(|it: &mut alter_response::PartitionData| it.isr = vec![1, 2]));
+        }));
+    });
+    keep_pair(&mut seeds, asked, answer);
+    let asked = make(|it: &mut EnvelopeRequest| {
+        it.request_data = "request".into();
+        it.request_principal = Some("User:ada".into());
+        it.client_host_address = Bytes::from_static(&[127, 0, 0, 1]);
+    });
+    let answer = make(|it: &mut EnvelopeResponse| {
+        it.response_data = Some("response".into());
+        it.unknown_tagged_fields = with_tagged_number(41);
+    });
+    keep_pair(&mut seeds, asked, answer);
+    let asked = make(|it: &mut BrokerRegistrationRequest| {
+        it.cluster_id = "cluster".into();
+        (it.incarnation_id, it.log_dirs) = (id, vec![id]);
+        it.listeners.push(make(|it: &mut registration::Listener| it.host = "edge.example".into()));
+        it.features.push(make(|it: &mut registration::Feature| it.name = "f".into()));
+    });
+    keep_pair(&mut seeds, asked, BrokerRegistrationResponse::default());
+    let answer = make(|it: &mut BrokerHeartbeatResponse| {
+        it.unknown_tagged_fields = with_tagged_number(1);
+    });
+    keep_pair(&mut seeds, BrokerHeartbeatRequest::default(), answer);
+    let asked = AllocateProducerIdsRequest::default();
+    keep_pair(&mut seeds, asked, AllocateProducerIdsResponse::default());
+    let asked = QuorumMessageRequest { message: "raft".into(), ..QuorumMessageRequest::default() };
+    keep_pair(&mut seeds, asked, QuorumMessageResponse::default());
+    let asked = JoinQuorumRequest { broker_id: 1, directory: id, ..JoinQuorumRequest::default() };
+    let error_message = Some("no".into());
+    keep_pair(&mut seeds, asked, JoinQuorumResponse { error_message, ..Default::default() });
+    seeds
+}
+
+fn keep_pair<R: Call>(seeds: &mut (Seeds, Seeds), request: R, response: R::Response) {
+    let (api, version) = (R::KEY, R::VERSIONS.1);
+    let asked = encode_request(7, version, Some("c"), &request).expect("it is a request");
+    let answer = encode_response(7, version, &response).expect("it is an answer");
+    let head = [api.to_be_bytes(), version.to_be_bytes()].concat();
+    let length = size_of::<i32>();
+    let name = format!("{}-v{version:02}", R::API);
+    seeds.0.insert(name.clone(), asked.slice(length..).to_vec());
+    seeds.1.insert(name, [&head[..], &answer.slice(length..)].concat());
 }
 
 fn one_of_each(fields: &[Field], version: i16) -> Value {

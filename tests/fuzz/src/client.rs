@@ -47,6 +47,8 @@ decoders! {
     DeleteGroupsRequest IncrementalAlterConfigsRequest OffsetDeleteRequest DescribeClientQuotasRequest
     AlterClientQuotasRequest DescribeUserScramCredentialsRequest AlterUserScramCredentialsRequest
     DescribeClusterRequest
+    FollowerFetchRequest AlterPartitionRequest EnvelopeRequest BrokerRegistrationRequest BrokerHeartbeatRequest
+    AllocateProducerIdsRequest QuorumMessageRequest JoinQuorumRequest
 }
 
 /// As for requests: bytes are compared and not values.

@@ -1,4 +1,4 @@
-//! A frame of a client: the header, then the request of the API and version that it names.
+//! A frame of a client or a broker: the header, then the request of the API and version that it names.
 
 use brooklet_wire::WireError;
 use brooklet_wire::frame::parse_header;
@@ -65,6 +65,13 @@ pub fn decode(api: Api, body: Bytes, version: i16) -> Result<(), WireError> {
         Api::AlterClientQuotas => check::<message::AlterClientQuotasRequest>(body, version),
         Api::DescribeQuorum => check::<message::DescribeQuorumRequest>(body, version),
         Api::DescribeCluster => check::<message::DescribeClusterRequest>(body, version),
+        Api::AlterPartition => check::<message::AlterPartitionRequest>(body, version),
+        Api::Envelope => check::<message::EnvelopeRequest>(body, version),
+        Api::BrokerRegistration => check::<message::BrokerRegistrationRequest>(body, version),
+        Api::BrokerHeartbeat => check::<message::BrokerHeartbeatRequest>(body, version),
+        Api::AllocateProducerIds => check::<message::AllocateProducerIdsRequest>(body, version),
+        Api::QuorumMessage => check::<message::QuorumMessageRequest>(body, version),
+        Api::JoinQuorum => check::<message::JoinQuorumRequest>(body, version),
         Api::DescribeProducers => check::<message::DescribeProducersRequest>(body, version),
         Api::DescribeTopicPartitions => {
             check::<message::DescribeTopicPartitionsRequest>(body, version)

@@ -26,6 +26,7 @@ mod error;
 pub mod fetch;
 pub mod frame;
 pub mod message;
+mod peer;
 pub mod stored;
 pub mod version;
 

@@ -74,10 +74,23 @@ pub use kafka_wire::{
     describe_user_scram_credentials_response, sasl_authenticate_request,
     sasl_authenticate_response, sasl_handshake_request, sasl_handshake_response,
 };
+// What brokers say to each other.
+pub use kafka_wire::{
+    AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterPartitionRequest,
+    AlterPartitionResponse, BrokerHeartbeatRequest, BrokerHeartbeatResponse,
+    BrokerRegistrationRequest, BrokerRegistrationResponse, EnvelopeRequest, EnvelopeResponse,
+    alter_partition_request, alter_partition_response, broker_registration_request,
+};
 use kafka_wire_core::Decoder;
-pub use kafka_wire_core::{ApiVersion, DecodeError, DecodeLimits, EncodeError, StrBytes, Uuid};
+pub use kafka_wire_core::{
+    ApiVersion, DecodeError, DecodeLimits, EncodeError, StrBytes, TaggedFields, Uuid,
+};
 
 use crate::WireError;
+pub use crate::peer::{
+    FollowerFetchRequest, JoinQuorumRequest, JoinQuorumResponse, NotANumber, OWN_TAG,
+    QuorumMessageRequest, QuorumMessageResponse, tagged_number, with_tagged_number,
+};
 use crate::version::Api;
 
 /// The largest body of a request that carries no records. Elements of its arrays take more room
@@ -111,7 +124,8 @@ pub const TAGGED_FIELDS_MAX: usize = 64;
 pub fn decode_request<R: KafkaRequest>(body: Bytes, version: i16) -> Result<R, WireError> {
     let api = Api::from_wire(R::API_KEY.value());
     let limit = match api {
-        Some(Api::Produce) => limits::FRAME_BYTES_MAX,
+        // What brokers hand on is one field, which stays a slice of the frame.
+        Some(Api::Produce | Api::Envelope | Api::QuorumMessage) => limits::FRAME_BYTES_MAX,
         Some(Api::JoinGroup | Api::SyncGroup | Api::OffsetCommit) => GROUP_REQUEST_BYTES_MAX,
         _ => PLAIN_REQUEST_BYTES_MAX,
     };

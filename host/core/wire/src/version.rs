@@ -1,9 +1,25 @@
 //! The APIs and versions this broker speaks.
 //!
-//! **Decides** what ApiVersions advertises and what is accepted, both out of one table, so that
+//! **Decides** what ApiVersions advertises and what is accepted, and from whom, all out of one table, so that
 //! nothing can be advertised and absent. **Never** looks at a request's body.
+//!
+//! What only brokers ask has one version each: both ends are ours. Where Kafka has such a request it is
+//! Kafka's, in the highest version that 4.3 has; ours are numbered from [`OWN_KEYS_FROM`] on.
 
-/// A request the broker answers. The number is Kafka's API key.
+/// Kafka's own keys will not come this far.
+pub const OWN_KEYS_FROM: i16 = 10_000;
+
+/// Who may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Whoever has a connection.
+    Everybody,
+    /// The other brokers of the cluster, on connections that are known to be theirs. To anybody else the request
+    /// does not exist.
+    Brokers,
+}
+
+/// A request the broker answers. The number is Kafka's API key, or one of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(i16)]
 pub enum Api {
@@ -79,12 +95,26 @@ pub enum Api {
     AlterUserScramCredentials = 51,
     /// Key 55.
     DescribeQuorum = 55,
+    /// Key 56.
+    AlterPartition = 56,
+    /// Key 58.
+    Envelope = 58,
     /// Key 60.
     DescribeCluster = 60,
     /// Key 61.
     DescribeProducers = 61,
+    /// Key 62.
+    BrokerRegistration = 62,
+    /// Key 63.
+    BrokerHeartbeat = 63,
+    /// Key 67.
+    AllocateProducerIds = 67,
     /// Key 75.
     DescribeTopicPartitions = 75,
+    /// Key 10000, ours: what the members of the metadata's quorum tell each other.
+    QuorumMessage = 10_000,
+    /// Key 10001, ours: a broker asks to be a member of the quorum.
+    JoinQuorum = 10_001,
 }
 
 /// One line of the table.
@@ -94,6 +124,7 @@ struct Row {
     versions: (i16, i16),
     served_from: i16,
     flexible_from: Option<i16>,
+    audience: Audience,
 }
 
 /// Sorted by key, as Kafka lists them.
@@ -135,9 +166,16 @@ const TABLE: &[Row] = &[
     row(Api::DescribeUserScramCredentials, "DescribeUserScramCredentials", (0, 0), 0, Some(0)),
     row(Api::AlterUserScramCredentials, "AlterUserScramCredentials", (0, 0), 0, Some(0)),
     row(Api::DescribeQuorum, "DescribeQuorum", (0, 2), 0, Some(0)),
+    between(Api::AlterPartition, "AlterPartition", 3),
+    between(Api::Envelope, "Envelope", 0),
     row(Api::DescribeCluster, "DescribeCluster", (0, 2), 0, Some(0)),
     row(Api::DescribeProducers, "DescribeProducers", (0, 0), 0, Some(0)),
+    between(Api::BrokerRegistration, "BrokerRegistration", 4),
+    between(Api::BrokerHeartbeat, "BrokerHeartbeat", 2),
+    between(Api::AllocateProducerIds, "AllocateProducerIds", 0),
     row(Api::DescribeTopicPartitions, "DescribeTopicPartitions", (0, 0), 0, Some(0)),
+    between(Api::QuorumMessage, "QuorumMessage", 0),
+    between(Api::JoinQuorum, "JoinQuorum", 0),
 ];
 
 const fn row(
@@ -147,7 +185,15 @@ const fn row(
     served_from: i16,
     flexible_from: Option<i16>,
 ) -> Row {
-    Row { api, name, versions, served_from, flexible_from }
+    let audience = Audience::Everybody;
+    Row { api, name, versions, served_from, flexible_from, audience }
+}
+
+/// What brokers ask each other. Kafka made all of these after flexible messages.
+const fn between(api: Api, name: &'static str, version: i16) -> Row {
+    let versions = (version, version);
+    let (flexible_from, audience) = (Some(0), Audience::Brokers);
+    Row { api, name, versions, served_from: version, flexible_from, audience }
 }
 
 impl Api {
@@ -156,9 +202,28 @@ impl Api {
         TABLE.iter().map(|row| row.api)
     }
 
-    /// The API with this key, if the broker has it.
+    /// What there is for those who ask, in the order of keys: a broker may ask whatever anybody may.
+    pub fn served_to(who: Audience) -> impl Iterator<Item = Api> {
+        Api::all().filter(move |api| api.is_served_to(who))
+    }
+
+    /// The API with this key, if the broker has it: for whom is another question.
     pub fn from_wire(key: i16) -> Option<Api> {
         Api::all().find(|api| api.key() == key)
+    }
+
+    /// Who may ask.
+    pub fn audience(self) -> Audience {
+        // The smaller one for an API without a row; a test says there is none.
+        self.row().map_or(Audience::Brokers, |row| row.audience)
+    }
+
+    /// Whether there is an answer to one who asks. To anybody else it is an API that does not exist.
+    pub fn is_served_to(self, who: Audience) -> bool {
+        match self.audience() {
+            Audience::Everybody => true,
+            Audience::Brokers => who == Audience::Brokers,
+        }
     }
 
     /// Kafka's API key.
@@ -207,10 +272,13 @@ mod tests {
 
     #[test]
     fn every_served_version_is_one_the_codec_knows_and_is_as_flexible() {
-        assert_eq!(TABLE.len(), 39);
+        assert_eq!(TABLE.len(), 46);
         for api in Api::all() {
-            let known = API_DESCRIPTORS.iter().find(|it| it.api_key.value() == api.key()).unwrap();
             assert_eq!(Api::from_wire(api.key()), Some(api));
+            if api.key() >= OWN_KEYS_FROM {
+                continue;
+            }
+            let known = API_DESCRIPTORS.iter().find(|it| it.api_key.value() == api.key()).unwrap();
             assert_eq!(known.request.name, format!("{}Request", api.name()));
             for version in api.served_from()..=api.versions().1 {
                 let at = kafka_wire_core::ApiVersion::new(version);
@@ -219,6 +287,28 @@ mod tests {
                 assert_eq!(api.is_flexible(version), flexible, "{api:?} {version}");
             }
         }
+    }
+
+    #[test]
+    fn what_brokers_ask_each_other_is_theirs_alone_and_in_one_version() {
+        let keys = |who| Api::served_to(who).map(Api::key).collect::<Vec<_>>();
+        let everybody = keys(Audience::Everybody);
+        let brokers = keys(Audience::Brokers);
+        assert!(everybody.iter().all(|key| brokers.contains(key)));
+        let theirs: Vec<i16> = brokers.into_iter().filter(|key| !everybody.contains(key)).collect();
+        assert_eq!(theirs, [56, 58, 62, 63, 67, 10_000, 10_001]);
+        for api in theirs.into_iter().filter_map(Api::from_wire) {
+            let (from, to) = api.versions();
+            assert_eq!((from, to), (api.served_from(), api.served_from()), "{api:?}");
+            // The highest that the codec has, which is that of Kafka 4.3.
+            let known = API_DESCRIPTORS.iter().find(|it| it.api_key.value() == api.key());
+            assert!(known.is_none_or(|it| it.supported_versions.max().value() == to), "{api:?}");
+        }
+    }
+
+    #[test]
+    fn the_table_is_sorted_by_key() {
+        assert!(TABLE.is_sorted_by_key(|row| row.api.key()));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use brooklet_types::QuotaKey;
 use brooklet_wire::WireError;
 use brooklet_wire::frame::{self, RequestHeader};
 use brooklet_wire::message::{KafkaResponse, decode_request, encode_response};
-use brooklet_wire::version::Api;
+use brooklet_wire::version::{Api, Audience};
 use bytes::Bytes;
 use tracing::Instrument;
 
@@ -59,7 +59,9 @@ impl Dispatch for Router {
                 }
             },
         };
-        let Some(api) = Api::from_wire(header.api) else {
+        // What only brokers may ask does not exist for clients.
+        let served = |api: &Api| api.is_served_to(Audience::Everybody);
+        let Some(api) = Api::from_wire(header.api).filter(served) else {
             return Err(CloseConnection { reason: format!("api {} is not served", header.api) });
         };
         if !api.serves(header.version) && api != Api::ApiVersions {
@@ -145,15 +147,8 @@ async fn answer(
         }};
     }
     match call.api {
-        Api::Produce => {
-            let beginning = pin!(produce::begin(call, decode_request(body, call.version)?));
-            let (begun, busy) = Busy::of(call, beginning).await;
-            Ok(finish_produce(call, correlation, begun, Taken { bytes, busy }).await)
-        }
-        Api::Fetch => {
-            let request = decode_request(body, call.version)?;
-            fetch::answer(call, correlation, request).await.map(Answer::Reply)
-        }
+        Api::Produce => produce_in_turn(call, correlation, bytes, body).await,
+        Api::Fetch => fetch_records(call, correlation, body).await,
         Api::ListOffsets => plain!(list_offsets::handle),
         Api::Metadata => plain!(metadata::handle),
         Api::OffsetCommit => plain!(offsets::commit),
@@ -190,8 +185,33 @@ async fn answer(
         Api::DescribeQuorum => plain!(quorum::describe),
         Api::DescribeCluster => plain!(cluster::describe),
         Api::DescribeProducers => plain!(producers::describe),
+        // Asked on connections between brokers, of which this is none.
+        Api::AlterPartition
+        | Api::Envelope
+        | Api::BrokerRegistration
+        | Api::BrokerHeartbeat
+        | Api::AllocateProducerIds
+        | Api::QuorumMessage
+        | Api::JoinQuorum => Ok(Answer::Close),
         Api::DescribeTopicPartitions => plain!(topics::describe_partitions),
     }
+}
+
+/// A Produce that was not begun when it came.
+async fn produce_in_turn(
+    call: &Call,
+    correlation: i32,
+    bytes: usize,
+    body: Bytes,
+) -> Result<Answer, WireError> {
+    let beginning = pin!(produce::begin(call, decode_request(body, call.version)?));
+    let (begun, busy) = Busy::of(call, beginning).await;
+    Ok(finish_produce(call, correlation, begun, Taken { bytes, busy }).await)
+}
+
+async fn fetch_records(call: &Call, correlation: i32, body: Bytes) -> Result<Answer, WireError> {
+    let request = decode_request(body, call.version)?;
+    fetch::answer(call, correlation, request).await.map(Answer::Reply)
 }
 
 /// What a Produce has taken before it waits for its logs.

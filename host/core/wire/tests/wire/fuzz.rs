@@ -60,6 +60,15 @@ macro_rules! with_request {
             Api::AlterUserScramCredentials => {
                 $then::<message::AlterUserScramCredentialsRequest>($($argument),*)
             }
+            Api::AlterPartition => $then::<message::AlterPartitionRequest>($($argument),*),
+            Api::Envelope => $then::<message::EnvelopeRequest>($($argument),*),
+            Api::BrokerRegistration => $then::<message::BrokerRegistrationRequest>($($argument),*),
+            Api::BrokerHeartbeat => $then::<message::BrokerHeartbeatRequest>($($argument),*),
+            Api::AllocateProducerIds => {
+                $then::<message::AllocateProducerIdsRequest>($($argument),*)
+            }
+            Api::QuorumMessage => $then::<message::QuorumMessageRequest>($($argument),*),
+            Api::JoinQuorum => $then::<message::JoinQuorumRequest>($($argument),*),
             Api::DescribeQuorum => $then::<message::DescribeQuorumRequest>($($argument),*),
             Api::DescribeCluster => $then::<message::DescribeClusterRequest>($($argument),*),
             Api::DescribeProducers => $then::<message::DescribeProducersRequest>($($argument),*),
@@ -221,6 +230,8 @@ const SWARMS: &[Swarm] = &[
     (Api::DeleteAcls, 3, &[], &[0; 8]),
     (Api::DescribeClientQuotas, 1, &[], &[1, 0, 0, 0]),
     (Api::AlterClientQuotas, 1, &[], &[1, 1, 0]),
+    (Api::AlterPartition, 3, &[0; 12], &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]),
+    (Api::BrokerRegistration, 4, &[0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[1, 1, 0, 0, 0, 0, 0]),
 ];
 
 #[test]
@@ -230,8 +241,12 @@ fn swarms_of_the_smallest_elements_stay_within_the_factor() {
     for &(api, version, before, element) in SWARMS {
         let count: &[u8] =
             if api.is_flexible(version) { &[0x82, 0x80, 0x08] } else { &[0, 2, 0, 1] };
-        // Zeroes end every one of them but Fetch, which has an array and a string to come.
-        let after: &[u8] = if api == Api::Fetch { &[1, 1, 0] } else { &[0; 16] };
+        // Zeroes end every one of them but those which have arrays and strings to come.
+        let after = match api.name() {
+            "Fetch" => &[1, 1, 0][..],
+            "BrokerRegistration" => &[1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            _ => &[0; 16],
+        };
         let body = [before, count, &element.repeat(COUNT), after].concat();
         let body = Bytes::from(body);
         let (bytes, result) = peak_bytes(|| with_request!(api, decode(body.clone(), version)));

@@ -5,6 +5,12 @@ use brooklet_wire::batch::{
     self, Attributes, BatchBuilder, BatchError, BatchHeader, TimestampType, check_crc, records,
 };
 use brooklet_wire::compress::{Codec, compress, decompress};
+use brooklet_wire::frame::parse_header;
+use brooklet_wire::message::{
+    Bytes, JoinQuorumRequest, JoinQuorumResponse, KafkaRequest, KafkaResponse,
+    QuorumMessageRequest, QuorumMessageResponse, TaggedFields, Uuid, decode_request,
+    decode_response, encode_request, encode_response, with_tagged_number,
+};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -261,4 +267,62 @@ fn flags_do_not_touch_each_other() {
     assert_eq!(all.with_delete_horizon(false).0, 0x3c);
     // Bits nobody has defined pass through, as in Kafka.
     assert_eq!(Attributes(0x80).with_codec(Codec::Gzip).0, 0x81);
+}
+
+fn tagged() -> impl Strategy<Value = TaggedFields> {
+    option::of(any::<u64>()).prop_map(|it| it.map(with_tagged_number).unwrap_or_default())
+}
+
+/// What a broker reads of what another one wrote. Cut anywhere it is an error.
+fn asked<R: KafkaRequest>(request: &R) -> R {
+    let mut frame = encode_request(7, 0, Some("broker"), request).unwrap().slice(4..);
+    let header = parse_header(&mut frame).unwrap();
+    assert_eq!((header.api, header.version), (R::API_KEY.value(), 0));
+    for end in 0..frame.len() {
+        assert!(decode_request::<R>(frame.slice(..end), 0).is_err(), "{end}");
+    }
+    decode_request(frame, 0).unwrap()
+}
+
+fn answered<R: KafkaResponse>(response: &R) -> R {
+    let frame = encode_response(7, 0, response).unwrap().slice(4..);
+    for end in 0..frame.len() {
+        assert!(decode_response::<R>(frame.slice(..end), 0).is_err(), "{end}");
+    }
+    let (correlation, response) = decode_response(frame, 0).unwrap();
+    assert_eq!(correlation, 7);
+    response
+}
+
+proptest! {
+    #[test]
+    fn messages_of_the_quorum_come_back(
+        message in vec(any::<u8>(), 0..300),
+        error_code in any::<i16>(),
+        unknown_tagged_fields in tagged(),
+    ) {
+        let message = Bytes::from(message);
+        let request = QuorumMessageRequest { message, unknown_tagged_fields };
+        prop_assert_eq!(asked(&request), request.clone());
+        let unknown_tagged_fields = request.unknown_tagged_fields;
+        let response = QuorumMessageResponse { error_code, unknown_tagged_fields };
+        prop_assert_eq!(answered(&response), response);
+    }
+
+    #[test]
+    fn askings_for_membership_come_back(
+        broker_id in any::<i32>(),
+        directory in any::<[u8; 16]>(),
+        error_code in any::<i16>(),
+        error_message in option::of(".{0,40}"),
+        unknown_tagged_fields in tagged(),
+    ) {
+        let directory = Uuid::from_bytes(directory);
+        let request = JoinQuorumRequest { broker_id, directory, unknown_tagged_fields };
+        prop_assert_eq!(asked(&request), request.clone());
+        let unknown_tagged_fields = request.unknown_tagged_fields;
+        let error_message = error_message.map(|text| text.as_str().into());
+        let response = JoinQuorumResponse { error_code, error_message, unknown_tagged_fields };
+        prop_assert_eq!(answered(&response), response);
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! **Decides** which features are advertised: `metadata.version`, by which tools tell the release,
 //! and nothing whose absence a client would trip over (transactions, the newer group protocols).
-//! **Invariant**: the APIs are those of the one table in `wire::version`.
+//! **Invariant**: the APIs are those of the one table in `wire::version`, without what only brokers ask.
 
 use std::sync::LazyLock;
 
@@ -12,7 +12,7 @@ use brooklet_wire::message::{
     ApiVersionsRequest, ApiVersionsResponse, api_versions_response, decode_request,
     encode_response, make,
 };
-use brooklet_wire::version::Api;
+use brooklet_wire::version::{Api, Audience};
 use bytes::Bytes;
 
 use crate::context::Call;
@@ -24,7 +24,7 @@ const METADATA_VERSION_MIN: i16 = 7;
 
 static RESPONSE: LazyLock<ApiVersionsResponse> = LazyLock::new(|| {
     make(|response: &mut ApiVersionsResponse| {
-        response.api_keys = Api::all().map(row).collect();
+        response.api_keys = Api::served_to(Audience::Everybody).map(row).collect();
         response.supported_features =
             vec![make(|feature: &mut api_versions_response::SupportedFeatureKey| {
                 feature.name = "metadata.version".into();

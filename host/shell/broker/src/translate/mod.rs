@@ -1,4 +1,4 @@
-//! Administrators' requests in Kafka's words ⇄ questions to the metadata in ours.
+//! Requests in Kafka's words ⇄ questions to the core in ours: what administrators ask, and other brokers.
 //!
 //! Plain functions: a request and the cluster in, a question or a response out. Handlers call them
 //! on both sides of the wait for the shard. **Never** waits, and **never** decides: what may be is
@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod configs;
+pub mod peer;
 pub mod topics;
 
 use brooklet_types::ErrorCode;

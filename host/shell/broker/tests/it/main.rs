@@ -12,6 +12,7 @@ use brooklet_hook::{Hooks, NoHooks};
 use brooklet_wire::batch::BatchBuilder;
 use brooklet_wire::compress::Codec;
 use brooklet_wire::message::*;
+use brooklet_wire::version::{Api, Audience};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -275,6 +276,31 @@ async fn probes_and_metrics_answer() {
     ] {
         let answer = get(admin, path).await;
         assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(expected), "{answer}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_brokers_ask_each_other_does_not_exist_for_clients() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(folder.path()).await;
+    let address = running.ready.listeners[0].address;
+    let mut client = Client::connect(address).await;
+    let served: ApiVersionsResponse = client.ask(3, &ApiVersionsRequest::default()).await;
+    let is_served = |api: Api| served.api_keys.iter().any(|it| it.api_key == api.key());
+    for api in Api::all() {
+        assert_eq!(is_served(api), api.audience() == Audience::Everybody, "{api:?}");
+    }
+    for api in Api::all().filter(|api| api.audience() == Audience::Brokers) {
+        let mut client = Client::connect(address).await;
+        let (key, version) = (api.key().to_be_bytes(), api.versions().1.to_be_bytes());
+        // A header with no name and no tagged fields, and a body of zeroes.
+        let frame = [&[0, 0, 0, 75][..], &key, &version, &[0, 0, 0, 1, 255, 255], &[0; 65]];
+        client.send(&frame.concat()).await;
+        let mut answer = [0];
+        let read = client.stream.read(&mut answer);
+        let closed = tokio::time::timeout(Duration::from_secs(5), read).await;
+        assert!(matches!(closed.unwrap(), Ok(0) | Err(_)), "{api:?}");
     }
     running.stop().await;
 }
