@@ -32,6 +32,8 @@ use crate::access::May;
 use crate::context::Call;
 use crate::throttle::{Busy, Throttled};
 
+/// From here on a consumer knows that it may read from a follower (KIP-392).
+const FOLLOWERS_SINCE: i16 = 11;
 /// From here on topics are named by id.
 const IDS_SINCE: i16 = 13;
 
@@ -202,6 +204,7 @@ async fn read(call: &Call, request: &FetchRequest, begun: &Begun) -> Option<Vec<
         min: ByteSize(u64::try_from(request.min_bytes).unwrap_or(0).min(u64::from(max))),
         max: ByteSize(u64::from(max)),
         wait_max: Duration::from_millis(wait),
+        of_followers: call.version >= FOLLOWERS_SINCE,
     };
     if fetch.partitions.is_empty() {
         return Some(outcomes);
@@ -293,6 +296,7 @@ fn locate(topic: &Topic, slot: Slot, wanted: &Wanted) -> Result<FetchPartition, 
         max: ByteSize(u64::try_from(wanted.max_bytes).unwrap_or(0)),
         current_epoch: LeaderEpoch::from_wire(wanted.current_leader_epoch),
         last_fetched_epoch: LeaderEpoch::from_wire(wanted.last_fetched_epoch),
+        nearer: None,
     })
 }
 
