@@ -64,6 +64,11 @@ impl Registration {
     pub fn is_active(&self) -> bool {
         !self.fenced && !self.shutting_down
     }
+
+    /// Where its listener of that name is.
+    pub fn endpoint(&self, listener: &str) -> Option<&Endpoint> {
+        self.endpoints.iter().find(|endpoint| endpoint.name == listener)
+    }
 }
 
 impl FeatureRange {

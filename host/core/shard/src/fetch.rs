@@ -1,7 +1,8 @@
 //! Reads: what a fetch finds now, and fetches that wait for more.
 //!
 //! A fetch is answered when enough bytes are there, when something is wrong with one of its
-//! partitions, or when its time is up. A consumer may read from a follower too (KIP-392). Nothing is read here: the answer is a plan of byte ranges,
+//! partitions, or when its time is up. A consumer may read from a follower too, up to the high watermark that is known
+//! there, and is sent to one by the leader (KIP-392). Nothing is read here: the answer is a plan of byte ranges,
 //! carried out by whoever asked, off this thread.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,7 @@ use brooklet_types::{ByteSize, ErrorCode, Instant, Offset, TopicPartition};
 
 use crate::input::{Fetch, FetchPartition, ReplicaFetch, Slot, Ticket};
 use crate::output::{EpochEnd, Fetched, Output, Reply};
-use crate::partition::Partition;
+use crate::partition::{Partition, Role};
 use crate::shard::Shard;
 
 /// More partitions than this are not looked at twice.
@@ -46,7 +47,7 @@ pub(crate) enum Asked {
 pub(crate) struct Found<D: Disk> {
     pub(crate) partitions: Vec<(Slot, Fetched<D>)>,
     pub(crate) bytes: u64,
-    /// Something the reader should hear of at once: an error or a divergence.
+    /// Something the reader should hear of at once: an error, a divergence, or that it should ask elsewhere.
     pub(crate) urgent: bool,
 }
 
@@ -80,7 +81,8 @@ impl<D: Disk> Found<D> {
 
     pub(crate) fn add(&mut self, slot: Slot, fetched: Fetched<D>) {
         self.bytes += fetched.plan.as_ref().map_or(0, |plan| plan.bytes());
-        self.urgent |= fetched.error.is_some() || fetched.diverging.is_some();
+        let is_sent_away = fetched.diverging.is_some() || fetched.nearer.is_some();
+        self.urgent |= fetched.error.is_some() || is_sent_away;
         self.partitions.push((slot, fetched));
     }
 }
@@ -232,7 +234,10 @@ impl<D: Disk> Shard<D> {
         for wanted in &fetch.partitions {
             let left = ByteSize(fetch.max.0.saturating_sub(found.bytes));
             let fetched = match self.partitions.get(&wanted.partition) {
-                Some(partition) => look_at(partition, wanted, left, found.bytes == 0),
+                Some(partition) if fetch.of_followers || partition.leads() => {
+                    look_at(partition, wanted, left, found.bytes == 0)
+                }
+                Some(partition) => not_led(partition, wanted),
                 None => Fetched::error(ErrorCode::NotLeaderOrFollower, None),
             };
             found.add(wanted.slot, fetched);
@@ -253,9 +258,22 @@ impl<D: Disk> Fetched<D> {
             high_watermark: partition.map(|partition| partition.high_watermark),
             log_start: partition.map(|partition| partition.log.start_offset()),
             diverging: None,
+            nearer: None,
             plan: None,
         }
     }
+}
+
+/// What a reader of leaders is told by a follower.
+fn not_led<D: Disk>(partition: &Partition<D>, wanted: &FetchPartition) -> Fetched<D> {
+    let is_current = partition.check_epoch(wanted.current_epoch);
+    Fetched::error(is_current.err().unwrap_or(ErrorCode::NotLeaderOrFollower), None)
+}
+
+/// Whether any follower that is in sync has what is at `offset`, or is the next to get it.
+fn is_copied<D: Disk>(partition: &Partition<D>, offset: Offset) -> bool {
+    let is_led = matches!(partition.role, Role::Leader(_));
+    is_led && (partition.log.start_offset()..=partition.high_watermark).contains(&offset)
 }
 
 /// What `wanted` finds in `partition`, at most `left` bytes. The first batch of an answer is
@@ -270,6 +288,9 @@ fn look_at<D: Disk>(
     if let Err(code) = partition.check_epoch(wanted.current_epoch) {
         return Fetched::error(code, None);
     }
+    if wanted.nearer.is_some() && is_copied(partition, wanted.offset) {
+        return Fetched { nearer: wanted.nearer, ..Fetched::told(None, Some(partition)) };
+    }
     if wanted.last_fetched_epoch.is_some_and(|last| last > partition.epoch) {
         // Its history is of another log than this: nothing here says where they parted.
         return Fetched::error(ErrorCode::OffsetOutOfRange, Some(partition));
@@ -280,6 +301,7 @@ fn look_at<D: Disk>(
         high_watermark: Some(partition.high_watermark),
         log_start: Some(start),
         diverging: diverging(partition, wanted),
+        nearer: None,
         plan: None,
     };
     if fetched.diverging.is_some() {

@@ -148,6 +148,9 @@ pub struct Fetch {
     pub max: ByteSize,
     /// Answer after this long, whatever is there.
     pub wait_max: Duration,
+    /// Whether a follower may answer. A reader that does not know that there are others to read from takes
+    /// whoever answers for the leader.
+    pub of_followers: bool,
 }
 
 /// A read of one partition.
@@ -165,6 +168,8 @@ pub struct FetchPartition {
     pub current_epoch: Option<LeaderEpoch>,
     /// The epoch of the last record the reader has, for finding divergence (KIP-595).
     pub last_fetched_epoch: Option<LeaderEpoch>,
+    /// Who is in sync and nearer to the reader, which is sent there if this broker leads (KIP-392).
+    pub nearer: Option<BrokerId>,
 }
 
 /// A follower's read of several partitions, served in the order given. What is asked for proves what is there.

@@ -62,7 +62,7 @@ impl<D: Disk> Shard<D> {
         deleted.map(|()| start).map_err(|_| ErrorCode::KafkaStorageError)
     }
 
-    /// Answers which producers the partitions remember (Kafka's DescribeProducers).
+    /// Answers which producers the partitions remember, as their leader or as a follower (Kafka's DescribeProducers).
     pub(crate) fn describe_producers(&self, wanted: &[(Slot, TopicPartition)]) -> Reply<D> {
         let describe = |partition: &Partition<D>| -> Vec<ProducerDescription> {
             let producers = partition.log.producers().iter();
@@ -75,7 +75,10 @@ impl<D: Disk> Shard<D> {
                 })
                 .collect()
         };
-        let answer = |(slot, id): &(Slot, TopicPartition)| (*slot, self.led(id).map(describe));
+        let answer = |(slot, id): &(Slot, TopicPartition)| {
+            let copy = self.partitions.get(id).ok_or(ErrorCode::NotLeaderOrFollower);
+            (*slot, copy.map(describe))
+        };
         Reply::Producers(wanted.iter().map(answer).collect())
     }
 
@@ -102,13 +105,15 @@ fn find<D: Disk>(partition: &Partition<D>, query: &OffsetQuery) -> Result<FoundO
     partition.check_epoch(query.current_epoch)?;
     let log = &partition.log;
     let of_record = |found: Option<(Timestamp, Offset)>| match found {
-        // A record that consumers may not read yet has not been found.
-        Some((timestamp, offset)) if offset < partition.high_watermark => FoundOffset {
+        Some((timestamp, offset)) if offset < partition.high_watermark => Ok(FoundOffset {
             offset: Some(offset),
             timestamp: Some(timestamp),
             epoch: log.epoch_at(offset),
-        },
-        Some(_) | None => FoundOffset { offset: None, timestamp: None, epoch: None },
+        }),
+        // A record that consumers may not read yet has not been found, if an earlier leader can not have told of it.
+        Some(_) | None => {
+            latest(partition).map(|_| FoundOffset { offset: None, timestamp: None, epoch: None })
+        }
     };
     let storage = |_| ErrorCode::KafkaStorageError;
     Ok(match query.place {
@@ -123,8 +128,8 @@ fn find<D: Disk>(partition: &Partition<D>, query: &OffsetQuery) -> Result<FoundO
             // What comes first in an empty log will be ours.
             epoch: log.epoch_at(log.start_offset()).or(Some(partition.epoch)),
         },
-        Place::MaxTimestamp => of_record(log.max_timestamp().map_err(storage)?),
-        Place::At(timestamp) => of_record(log.offset_for_time(timestamp).map_err(storage)?),
+        Place::MaxTimestamp => of_record(log.max_timestamp().map_err(storage)?)?,
+        Place::At(timestamp) => of_record(log.offset_for_time(timestamp).map_err(storage)?)?,
     })
 }
 

@@ -149,6 +149,8 @@ pub struct Fetched<D: Disk> {
     /// The reader's last epoch ended earlier than the reader believes: truncate to this. A follower whose offset
     /// is out of range is told the log's end here, with the leader's epoch.
     pub diverging: Option<EpochEnd>,
+    /// Whom to ask instead: it has what is asked for, and is nearer. Then nothing is read here.
+    pub nearer: Option<BrokerId>,
     /// Which bytes answer the fetch; `None` when there are none.
     pub plan: Option<ReadPlan<D::File>>,
 }

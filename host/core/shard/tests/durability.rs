@@ -166,12 +166,14 @@ impl Broker {
             max: ByteSize::mib(1),
             current_epoch: None,
             last_fetched_epoch: None,
+            nearer: None,
         };
         let mut start = Offset::ZERO;
         loop {
             let (min, max, wait_max) = (ByteSize(0), ByteSize::mib(1), Duration::ZERO);
             let partitions = vec![wanted(start)];
-            let ticket = self.ask(Request::Fetch(Fetch { partitions, min, max, wait_max }));
+            let fetch = Fetch { partitions, min, max, wait_max, of_followers: false };
+            let ticket = self.ask(Request::Fetch(fetch));
             let place = self.replies.iter().position(|(of, _)| *of == ticket).unwrap();
             let (_, reply) = self.replies.remove(place);
             let Reply::Fetched(mut found) = reply else { panic!("not a fetch's reply") };

@@ -27,6 +27,7 @@ use crate::request::plugins;
 use crate::request::produce::rules_of;
 use crate::request::session::Sessions;
 use crate::throttle::{Muted, Throttle};
+use crate::translate::nodes::{Entrance, Nodes};
 
 /// The shards of a broker that stores on a real disk.
 pub(crate) type Shards = crate::shards::Shards<DataFolder>;
@@ -159,6 +160,13 @@ impl Call {
     /// Where this client should connect to.
     pub(crate) fn address(&self) -> (StrBytes, i32) {
         self.peer.address()
+    }
+
+    /// The brokers that this client is told of.
+    pub(crate) fn nodes<'a>(&'a self, cluster: &'a Cluster) -> Nodes<'a> {
+        let (host, port) = self.address();
+        let (this, listener) = (self.context.node, self.peer.listener);
+        Nodes::new(cluster, Entrance { this, host, port, listener })
     }
 
     /// What `topic` asks of a batch. Worked out once per connection and version of the cluster:

@@ -119,7 +119,7 @@ impl<D: Disk> Shards<D> {
     /// something else to say, ends the wait of all.
     pub async fn fetch(&self, fetch: Fetch) -> Result<Slots<Fetched<D>>, Stopping> {
         let mut by_shard: BTreeMap<u32, Fetch> = BTreeMap::new();
-        let Fetch { partitions, min, max, wait_max } = fetch;
+        let Fetch { partitions, min, max, wait_max, of_followers } = fetch;
         for wanted in partitions {
             let shard = self.shard_of(wanted.partition);
             let part = by_shard.entry(shard).or_insert_with(|| Fetch {
@@ -127,6 +127,7 @@ impl<D: Disk> Shards<D> {
                 min,
                 max,
                 wait_max,
+                of_followers,
             });
             part.partitions.push(wanted);
         }

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 
 use brooklet_wire::WireError;
 use brooklet_wire::message::{
-    Bytes, DescribeClusterResponse, FindCoordinatorResponse, KafkaResponse, MetadataResponse,
-    ProduceResponse, StrBytes, decode_response, encode_response,
+    Bytes, DescribeClusterResponse, DescribeQuorumResponse, FindCoordinatorResponse, KafkaResponse,
+    MetadataResponse, ProduceResponse, StrBytes, decode_response, encode_response,
 };
 use brooklet_wire::version::Api;
 
@@ -18,6 +18,8 @@ use crate::requests::Expected;
 pub(crate) const REWRITE_BYTES_MAX: usize = 16 << 20;
 /// The first version of Produce whose answers may have addresses (KIP-951).
 const PRODUCE_ADDRESSES_FROM: i16 = 10;
+/// The first version of DescribeQuorum whose answers may have addresses (KIP-853).
+const QUORUM_ADDRESSES_FROM: i16 = 2;
 /// What DescribeCluster calls an answer about controllers (KIP-919).
 const CONTROLLERS: i8 = 2;
 
@@ -63,6 +65,7 @@ pub(crate) fn has_addresses(expected: Expected) -> bool {
     match Api::from_wire(expected.api) {
         Some(Api::Metadata | Api::FindCoordinator | Api::DescribeCluster) => true,
         Some(Api::Produce) => expected.version >= PRODUCE_ADDRESSES_FROM,
+        Some(Api::DescribeQuorum) => expected.version >= QUORUM_ADDRESSES_FROM,
         Some(_) | None => false,
     }
 }
@@ -103,6 +106,20 @@ pub(crate) fn rewrite(
         Some(Api::Produce) => message(frame, version, |it: &mut ProduceResponse| {
             let nodes = it.node_endpoints.iter_mut();
             any(nodes.map(|it| place(it.node_id, &mut it.host, &mut it.port, local)))
+        }),
+        Some(Api::DescribeQuorum) => message(frame, version, |it: &mut DescribeQuorumResponse| {
+            let nodes = it.nodes.iter_mut();
+            any(nodes.map(|it| {
+                // A door leads to one address: of a member that has several the first is told.
+                let cut = it.listeners.len() > 1;
+                it.listeners.truncate(1);
+                let Some(listener) = it.listeners.first_mut() else { return Ok(false) };
+                let node = Node::Controller(it.node_id);
+                let mut port = i32::from(listener.port);
+                let placed = place_node(node, &mut listener.host, &mut port, local)?;
+                listener.port = u16::try_from(port).expect("it was one, or is a door's");
+                Ok(placed || cut)
+            }))
         }),
         Some(_) | None => Ok(None),
     }

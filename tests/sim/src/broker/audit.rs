@@ -78,12 +78,14 @@ impl World {
             max: ByteSize::kib(16),
             current_epoch: None,
             last_fetched_epoch: None,
+            nearer: None,
         };
         let fetch = Fetch {
             partitions: vec![wanted],
             min: ByteSize(0),
             max: ByteSize::kib(16),
             wait_max: Duration::ZERO,
+            of_followers: true,
         };
         let Reply::Fetched(mut found) = self.ask_now(shard, Request::Fetch(fetch))? else {
             return Err("a fetch is answered otherwise".to_owned());

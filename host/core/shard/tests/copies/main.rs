@@ -6,5 +6,6 @@
 mod changes;
 mod groups;
 mod leading;
+mod readers;
 mod wire;
 mod world;

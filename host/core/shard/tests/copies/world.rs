@@ -409,17 +409,7 @@ impl World {
     }
 
     pub(crate) fn fetch(&mut self, id: i32, offset: u64, wait_ms: u64) -> Ticket {
-        let wanted = FetchPartition {
-            slot: 0,
-            partition: FLIGHTS,
-            offset: Offset::new(offset),
-            max: ByteSize::mib(1),
-            current_epoch: None,
-            last_fetched_epoch: None,
-        };
-        let (min, max) = (ByteSize(1), ByteSize::mib(1));
-        let wait_max = Duration::from_millis(wait_ms);
-        self.ask(id, Request::Fetch(Fetch { partitions: vec![wanted], min, max, wait_max }))
+        self.ask(id, Request::Fetch(reading(offset, wait_ms)))
     }
 
     /// What a fetch found; none while it waits.
@@ -472,6 +462,22 @@ impl World {
     pub(crate) fn in_sync(&self, id: TopicPartition) -> Vec<i32> {
         self.cluster.partition(id).unwrap().in_sync.iter().map(|one| one.0).collect()
     }
+}
+
+/// What a consumer of `flights` asks for that knows of followers.
+pub(crate) fn reading(offset: u64, wait_ms: u64) -> Fetch {
+    let wanted = FetchPartition {
+        slot: 0,
+        partition: FLIGHTS,
+        offset: Offset::new(offset),
+        max: ByteSize::mib(1),
+        current_epoch: None,
+        last_fetched_epoch: None,
+        nearer: None,
+    };
+    let (min, max) = (ByteSize(1), ByteSize::mib(1));
+    let wait_max = Duration::from_millis(wait_ms);
+    Fetch { partitions: vec![wanted], min, max, wait_max, of_followers: true }
 }
 
 pub(crate) fn broker(id: i32) -> BrokerId {

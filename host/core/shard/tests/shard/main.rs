@@ -201,12 +201,14 @@ impl Bench {
             max: ByteSize::mib(1),
             current_epoch: epoch.map(LeaderEpoch),
             last_fetched_epoch: None,
+            nearer: None,
         };
         self.ask(Request::Fetch(Fetch {
             partitions: vec![wanted],
             min: ByteSize(1),
             max: ByteSize::mib(1),
             wait_max: Duration::from_millis(wait_ms),
+            of_followers: false,
         }))
     }
 

@@ -32,6 +32,8 @@ pub use self::tls::client_auth;
 pub struct Config {
     /// This broker's number.
     pub node_id: BrokerId,
+    /// Where it stands, if that is to count: Kafka's `broker.rack`.
+    pub rack: Option<String>,
     /// Where everything that is kept is kept.
     pub data: PathBuf,
     /// Where clients come in.
@@ -148,6 +150,10 @@ impl fmt::Display for ConfigError {
     }
 }
 
+/// Every broker keeps every other's, and every answer about brokers has them all.
+const RACK_BYTES_MAX: usize = 255;
+/// Kafka's name for what is done for consumers that say where they stand, where a broker says it too.
+const BY_RACK: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
 /// Beside the program, so that a first try needs no rights and leaves nothing elsewhere.
 const DATA: &str = "./brooklet-data";
 /// Kafka's port, and nobody's but this machine's: nobody is asked who they are.
@@ -217,6 +223,7 @@ impl Config {
 
     fn check(mut fields: Fields, problems: &mut Vec<Problem>) -> Config {
         let node_id = fields.within("node_id", 1, 0..=i32::MAX, problems);
+        let rack = rack(&mut fields, problems);
         let data = PathBuf::from(fields.take("data", DATA.to_owned(), problems));
         if data.as_os_str().is_empty() {
             problems.push(Problem::at("data", "is empty; name a folder"));
@@ -242,6 +249,7 @@ impl Config {
         let node_id = BrokerId(node_id);
         Config {
             node_id,
+            rack,
             data,
             listeners,
             tls,
@@ -310,6 +318,10 @@ impl Config {
         .into();
         let access = self.access.broker_settings().into_iter();
         settings.extend(access.map(|(name, value)| (name.to_owned(), value)));
+        if let Some(rack) = &self.rack {
+            settings.insert("broker.rack".to_owned(), rack.clone());
+            settings.insert("replica.selector.class".to_owned(), BY_RACK.to_owned());
+        }
         if !advertised.is_empty() {
             settings.insert("advertised.listeners".to_owned(), advertised.join(","));
         }
@@ -422,6 +434,19 @@ impl LimitConfig {
             disk_reserve: ByteSize(reserve),
         }
     }
+}
+
+/// Where this broker stands; nowhere in particular where nothing is written.
+fn rack(fields: &mut Fields, problems: &mut Vec<Problem>) -> Option<String> {
+    let rack = fields.take("rack", String::new(), problems);
+    if rack.len() > RACK_BYTES_MAX {
+        let message = format!("has {} bytes; {RACK_BYTES_MAX} are the most", rack.len());
+        problems.push(Problem::at("rack", message));
+    }
+    if rack.chars().any(char::is_control) {
+        problems.push(Problem::at("rack", "has characters that cannot be seen"));
+    }
+    (!rack.is_empty()).then_some(rack)
 }
 
 fn topic_defaults(fields: &mut Fields, problems: &mut Vec<Problem>) -> Settings {

@@ -100,6 +100,26 @@ fn administrators_see_the_configuration_under_kafkas_names() {
 }
 
 #[test]
+fn a_broker_that_stands_somewhere_sends_consumers_to_who_is_nearer() {
+    let settings = Config::read("", r#"(rack: "eu-1a")"#).unwrap().broker_settings();
+    assert_eq!(settings["broker.rack"], "eu-1a");
+    assert!(settings["replica.selector.class"].ends_with(".RackAwareReplicaSelector"));
+    for (name, value) in &settings {
+        brooklet_meta::setting::broker::check(name, value).unwrap();
+    }
+    let settings = Config::read("", r#"(rack: "")"#).unwrap().broker_settings();
+    assert!(!settings.contains_key("broker.rack"));
+    assert!(!settings.contains_key("replica.selector.class"));
+    for (rack, problem) in [
+        ("a\nb", "rack: has characters that cannot be seen"),
+        (&"x".repeat(256), "rack: has 256 bytes; 255 are the most"),
+    ] {
+        let problems = problems(&format!("(rack: \"{rack}\")"));
+        assert!(problems.contains(problem), "{problems}");
+    }
+}
+
+#[test]
 fn a_listener_has_its_own_certificate_or_everybodys() {
     let text = r#"(
         listeners: [

@@ -11,9 +11,8 @@ pub(crate) async fn describe(
     call: &Call,
     request: DescribeClusterRequest,
 ) -> DescribeClusterResponse {
-    let (host, port) = call.address();
-    let port = u16::try_from(port).expect("made of a u16");
-    let operations = operations_of_cluster(&call.may(&call.cluster()));
-    let (cluster_id, node) = (&call.context.cluster_id, call.context.node);
-    translate::describe(&request, cluster_id, node, (&host, port), operations)
+    let cluster = call.cluster();
+    let operations = operations_of_cluster(&call.may(&cluster));
+    let (cluster_id, this) = (&call.context.cluster_id, call.context.node);
+    translate::describe(&request, cluster_id, this, &call.nodes(&cluster), operations)
 }

@@ -2,7 +2,7 @@
 //!
 //! **Decides** nothing: the partition's epochs do.
 
-use brooklet_meta::Topic;
+use brooklet_meta::{Cluster, Topic};
 use brooklet_shard::input::{EpochQuery, Slot};
 use brooklet_types::{ErrorCode, LeaderEpoch, Offset, Operation, TopicPartition};
 use brooklet_wire::message::{
@@ -41,7 +41,7 @@ pub(crate) async fn handle(
                 it.leader_epoch = -1;
                 it.end_offset = -1;
             });
-            match found.and_then(|topic| query(topic, partition)) {
+            match found.and_then(|topic| query(call, &cluster, topic, partition)) {
                 Ok(Some(query)) => {
                     let slot = Slot::try_from(places.len()).expect("requests are limited");
                     places.push((response.topics.len(), answered.partitions.len()));
@@ -71,11 +71,15 @@ pub(crate) async fn handle(
 
 /// `None` asks for an epoch that nothing can have been written in.
 fn query(
+    call: &Call,
+    cluster: &Cluster,
     topic: &Topic,
     partition: &offset_for_leader_epoch_request::OffsetForLeaderPartition,
 ) -> Result<Option<(TopicPartition, EpochQuery)>, ErrorCode> {
     let found = place::partition(topic, partition.partition)?;
-    let Some(epoch) = LeaderEpoch::from_wire(partition.leader_epoch) else { return Ok(None) };
+    let Some(epoch) = LeaderEpoch::from_wire(partition.leader_epoch) else {
+        return place::led(call, cluster, topic, found).map(|()| None);
+    };
     let current_epoch = LeaderEpoch::from_wire(partition.current_leader_epoch);
     Ok(Some((found, EpochQuery { epoch, current_epoch })))
 }

@@ -26,12 +26,15 @@ use brooklet_wire::message::{FetchRequest, FetchResponse, Uuid, fetch_response, 
 use brooklet_wire::{WireError, fetch as wire_fetch};
 use bytes::Bytes;
 
+use super::nearest::Nearest;
 use super::session::{Asked, Begun, Found, Key, StrBytesKey, TopicKey, Wanted};
-use super::{dead, place};
+use super::{dead, hints, place};
 use crate::access::May;
 use crate::context::Call;
 use crate::throttle::{Busy, Throttled};
 
+/// From here on a consumer knows that it may read from a follower (KIP-392).
+const FOLLOWERS_SINCE: i16 = 11;
 /// From here on topics are named by id.
 const IDS_SINCE: i16 = 13;
 
@@ -95,7 +98,8 @@ pub(crate) async fn answer(
         sessions.finish(&begun, &found)
     };
     let told = outcomes.into_iter().zip(tell).filter_map(|(it, tell)| tell.then_some(it));
-    let (response, records) = respond(call, begun.session, told);
+    let (mut response, records) = respond(call, begun.session, told);
+    hints::fetch(call, &mut response);
     wire_fetch::encode(correlation, call.version, &response, records)
 }
 
@@ -174,6 +178,7 @@ async fn read(call: &Call, request: &FetchRequest, begun: &Begun) -> Option<Vec<
     let is_follower = request.replica_id >= 0 || request.replica_state.replica_id >= 0;
     let may = call.may(&cluster);
     let follows = is_follower.then(|| may.need_cluster(Operation::ClusterAction).is_ok());
+    let nearest = Nearest::of(call, &cluster, request);
     let mut last = None;
     for (index, wanted) in begun.partitions.iter().enumerate() {
         let slot = Slot::try_from(index).expect("sessions and requests are limited");
@@ -184,7 +189,7 @@ async fn read(call: &Call, request: &FetchRequest, begun: &Begun) -> Option<Vec<
             Some(_) | None => topic(&may, follows, &cluster, key),
         };
         last = Some((key, topic));
-        let (mut outcome, mut partition) = prepare(call, topic, slot, wanted);
+        let (mut outcome, mut partition) = prepare(call, topic, slot, wanted, nearest);
         if is_follower && partition.take().is_some() {
             outcome.data.error_code = call.code(ErrorCode::NotLeaderOrFollower);
         }
@@ -202,6 +207,7 @@ async fn read(call: &Call, request: &FetchRequest, begun: &Begun) -> Option<Vec<
         min: ByteSize(u64::try_from(request.min_bytes).unwrap_or(0).min(u64::from(max))),
         max: ByteSize(u64::from(max)),
         wait_max: Duration::from_millis(wait),
+        of_followers: call.version >= FOLLOWERS_SINCE,
     };
     if fetch.partitions.is_empty() {
         return Some(outcomes);
@@ -263,6 +269,7 @@ fn prepare(
     topic: Result<&Arc<Topic>, ErrorCode>,
     slot: Slot,
     wanted: &Wanted,
+    nearest: Option<Nearest<'_>>,
 ) -> (Outcome, Option<FetchPartition>) {
     let mut outcome = Outcome {
         key: wanted.key.clone(),
@@ -270,7 +277,7 @@ fn prepare(
         records: Vec::new(),
         topic: topic.ok().cloned(),
     };
-    match topic.and_then(|topic| locate(topic, slot, wanted)) {
+    match topic.and_then(|topic| locate(topic, slot, wanted, nearest)) {
         Ok(partition) => (outcome, Some(partition)),
         Err(code) => {
             outcome.data.error_code = call.code(code);
@@ -284,7 +291,12 @@ fn prepare(
     }
 }
 
-fn locate(topic: &Topic, slot: Slot, wanted: &Wanted) -> Result<FetchPartition, ErrorCode> {
+fn locate(
+    topic: &Topic,
+    slot: Slot,
+    wanted: &Wanted,
+    nearest: Option<Nearest<'_>>,
+) -> Result<FetchPartition, ErrorCode> {
     let partition = place::partition(topic, wanted.key.partition)?;
     Ok(FetchPartition {
         slot,
@@ -293,6 +305,7 @@ fn locate(topic: &Topic, slot: Slot, wanted: &Wanted) -> Result<FetchPartition, 
         max: ByteSize(u64::try_from(wanted.max_bytes).unwrap_or(0)),
         current_epoch: LeaderEpoch::from_wire(wanted.current_leader_epoch),
         last_fetched_epoch: LeaderEpoch::from_wire(wanted.last_fetched_epoch),
+        nearer: nearest.and_then(|nearest| nearest.to(topic, partition)),
     })
 }
 
@@ -318,6 +331,9 @@ fn note(
     if let Some(diverging) = fetched.diverging {
         outcome.data.diverging_epoch.epoch = diverging.epoch.map_or(-1, LeaderEpoch::to_wire);
         outcome.data.diverging_epoch.end_offset = wire(diverging.end);
+    }
+    if let Some(nearer) = fetched.nearer {
+        outcome.data.preferred_read_replica = nearer.0;
     }
     fetched.plan
 }
@@ -431,7 +447,9 @@ impl Outcome {
             error: self.data.error_code != 0,
             high_watermark: self.data.high_watermark,
             log_start: self.data.log_start_offset,
-            has_news: !self.records.is_empty() || self.data.diverging_epoch.end_offset >= 0,
+            has_news: !self.records.is_empty()
+                || self.data.diverging_epoch.end_offset >= 0
+                || self.data.preferred_read_replica >= 0,
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use brooklet_meta::Topic;
+use brooklet_meta::{Cluster, Topic};
 use brooklet_shard::input::{OffsetQuery, Place, Slot};
 use brooklet_types::{ErrorCode, LeaderEpoch, Offset, Operation, Timestamp, TopicPartition};
 use brooklet_wire::message::{
@@ -63,7 +63,7 @@ pub(crate) async fn handle(call: &Call, request: ListOffsetsRequest) -> ListOffs
                 Ok(_) | Err(_) if times.asked > 1 || !is_known(request.isolation_level) => {
                     Err(ErrorCode::InvalidRequest)
                 }
-                Ok(topic) => query(topic, partition, call.version),
+                Ok(topic) => query(call, &cluster, topic, partition),
                 Err(code) => Err(code),
             };
             let mut line = blank(partition.partition_index);
@@ -96,10 +96,18 @@ pub(crate) async fn handle(call: &Call, request: ListOffsetsRequest) -> ListOffs
                 let epoch = found.epoch.filter(|_| call.version >= 4);
                 line.leader_epoch = epoch.map_or(-1, LeaderEpoch::to_wire);
             }
-            Err(code) => line.error_code = call.code(code),
+            Err(code) => line.error_code = call.code(unsure(code, call.version)),
         }
     }
     response
+}
+
+/// What a client of that version is told where a new leader is not sure yet: the first ones do not know the error, and ask again
+/// after another (KIP-207).
+fn unsure(code: ErrorCode, version: i16) -> ErrorCode {
+    const KNOWN_SINCE: i16 = 5;
+    let is_unknown = code == ErrorCode::OffsetNotAvailable && version < KNOWN_SINCE;
+    if is_unknown { ErrorCode::LeaderNotAvailable } else { code }
 }
 
 /// Uncommitted or committed. Kafka answers UNKNOWN_SERVER_ERROR to anything else.
@@ -108,12 +116,15 @@ fn is_known(isolation_level: i8) -> bool {
 }
 
 fn query(
+    call: &Call,
+    cluster: &Cluster,
     topic: &Topic,
     partition: &list_offsets_request::ListOffsetsPartition,
-    version: i16,
 ) -> Result<Option<(TopicPartition, OffsetQuery)>, ErrorCode> {
     let found = place::partition(topic, partition.partition_index)?;
-    let Sought::Place(place) = sought(partition.timestamp, version)? else { return Ok(None) };
+    let Sought::Place(place) = sought(partition.timestamp, call.version)? else {
+        return place::led(call, cluster, topic, found).map(|()| None);
+    };
     let current_epoch = LeaderEpoch::from_wire(partition.current_leader_epoch);
     Ok(Some((found, OffsetQuery { place, current_epoch })))
 }
@@ -146,6 +157,18 @@ fn blank(index: i32) -> list_offsets_response::ListOffsetsPartitionResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_does_not_know_that_a_leader_may_be_unsure_is_told_that_there_is_none() {
+        let table = [
+            (ErrorCode::OffsetNotAvailable, 4, ErrorCode::LeaderNotAvailable),
+            (ErrorCode::OffsetNotAvailable, 5, ErrorCode::OffsetNotAvailable),
+            (ErrorCode::NotLeaderOrFollower, 4, ErrorCode::NotLeaderOrFollower),
+        ];
+        for (code, version, told) in table {
+            assert_eq!(unsure(code, version), told, "{code:?} v{version}");
+        }
+    }
 
     #[test]
     fn a_place_is_known_from_the_version_that_has_it() {

@@ -3,6 +3,9 @@
 //! **Decides** which topics an answer names and which are created for it. **Invariant**: a request for
 //! all topics creates none.
 //!
+//! Any broker takes what an administrator asks for, so each names itself as the controller, where Kafka names one of them
+//! by chance.
+//!
 //! Unlike Kafka, which answers UNKNOWN_TOPIC_OR_PARTITION while it creates, we create and then
 //! answer: one round trip less, and nothing that a client could be confused by.
 
@@ -10,9 +13,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use brooklet_meta::decide::topic::{NewTopic, create_topics};
-use brooklet_meta::{Cluster, Topic};
+use brooklet_meta::{Cluster, Partition, Topic};
 use brooklet_types::permission::CLUSTER_NAME;
-use brooklet_types::{BrokerId, ErrorCode, Operation, ResourceType, TopicId, TopicName};
+use brooklet_types::{
+    BrokerId, ErrorCode, Operation, PartitionIndex, ResourceType, TopicId, TopicName,
+};
 use brooklet_wire::message::{
     MetadataRequest, MetadataResponse, Uuid, make, metadata_request, metadata_response,
 };
@@ -21,9 +26,16 @@ use super::place;
 use crate::access::May;
 use crate::context::Call;
 use crate::translate::cluster::OPERATIONS_UNKNOWN;
+use crate::translate::nodes::{Node, Nodes};
 
 /// From here on null means all topics; before, an empty list did.
 const NULL_IS_ALL_SINCE: i16 = 1;
+/// From here on brokers say where they stand.
+const RACKS_SINCE: i16 = 1;
+/// From here on there is a place for replicas that are not reached.
+const OFFLINE_SINCE: i16 = 5;
+/// From here on clients are told that a leader does not have the listener that they came in by.
+const LISTENERS_SINCE: i16 = 6;
 /// From here on topics may be named by id.
 const IDS_SINCE: i16 = 12;
 
@@ -41,13 +53,9 @@ pub(crate) async fn handle(call: &Call, request: MetadataRequest) -> MetadataRes
     };
     let cluster = call.cluster();
     let may = call.may(&cluster);
-    let (host, port) = call.address();
+    let nodes = call.nodes(&cluster);
     make(|it: &mut MetadataResponse| {
-        it.brokers = vec![make(|broker: &mut metadata_response::MetadataResponseBroker| {
-            broker.node_id = call.context.node.0;
-            broker.host = host;
-            broker.port = port;
-        })];
+        it.brokers = nodes.reached().map(|node| broker(node, call.version)).collect();
         it.cluster_id = Some(call.context.cluster_id.as_str().into());
         it.controller_id = call.context.node.0;
         let asked = request.include_cluster_authorized_operations;
@@ -57,11 +65,12 @@ pub(crate) async fn handle(call: &Call, request: MetadataRequest) -> MetadataRes
             let seen = |topic: &&Arc<Topic>| {
                 may.sees(Operation::Describe, ResourceType::Topic, topic.name.as_str())
             };
-            cluster.topics().filter(seen).map(|topic| described(topic)).collect()
+            let told = |topic: &Arc<Topic>| described(topic, &nodes, call.version);
+            cluster.topics().filter(seen).map(told).collect()
         } else {
             let mut seen = BTreeSet::new();
             let once = wanted.iter().filter(|it| seen.insert((&it.name, it.topic_id.to_bytes())));
-            once.map(|topic| find(call, &may, &refused, &cluster, topic)).collect()
+            once.map(|topic| find(call, &may, &refused, (&cluster, &nodes), topic)).collect()
         };
         if request.include_topic_authorized_operations {
             for topic in it.topics.iter_mut().filter(|topic| topic.error_code == 0) {
@@ -145,7 +154,7 @@ fn find(
     call: &Call,
     may: &May<'_>,
     refused: &BTreeSet<String>,
-    cluster: &Cluster,
+    (cluster, nodes): (&Cluster, &Nodes<'_>),
     wanted: &metadata_request::MetadataRequestTopic,
 ) -> metadata_response::MetadataResponseTopic {
     let id = TopicId::from_wire(wanted.topic_id.to_bytes());
@@ -172,7 +181,7 @@ fn find(
         (None, _) | (Some(_), Some(_)) => Err(ErrorCode::InvalidRequest),
     };
     match found {
-        Ok(topic) => described(topic),
+        Ok(topic) => described(topic, nodes, call.version),
         Err(code) => make(|it: &mut metadata_response::MetadataResponseTopic| {
             it.error_code = call.code(code);
             let is_refused = code == ErrorCode::TopicAuthorizationFailed;
@@ -192,24 +201,64 @@ fn find(
     }
 }
 
-fn described(topic: &Topic) -> metadata_response::MetadataResponseTopic {
-    let ids = |brokers: &[BrokerId]| brokers.iter().map(|broker| broker.0).collect();
+fn broker(node: &Node, version: i16) -> metadata_response::MetadataResponseBroker {
+    make(|it: &mut metadata_response::MetadataResponseBroker| {
+        (it.node_id, it.host, it.port) = (node.id.0, node.host.clone(), node.port);
+        it.rack = node.rack.clone().filter(|_| version >= RACKS_SINCE);
+    })
+}
+
+fn described(
+    topic: &Topic,
+    nodes: &Nodes<'_>,
+    version: i16,
+) -> metadata_response::MetadataResponseTopic {
+    let partitions = topic.indexed();
+    let line = |(index, one): (PartitionIndex, &Partition)| partition(index, one, nodes, version);
     make(|it: &mut metadata_response::MetadataResponseTopic| {
         it.name = Some(topic.name.as_str().into());
         it.topic_id = place::uuid(topic.id);
         it.is_internal = topic.name.is_internal();
         it.topic_authorized_operations = OPERATIONS_UNKNOWN;
-        for (index, partition) in topic.indexed() {
-            it.partitions.push(make(|line: &mut metadata_response::MetadataResponsePartition| {
-                if partition.leader.is_none() {
-                    line.error_code = ErrorCode::LeaderNotAvailable.to_wire();
-                }
-                line.partition_index = index.to_wire();
-                line.leader_id = partition.leader.map_or(-1, |leader| leader.0);
-                line.leader_epoch = partition.leader_epoch.to_wire();
-                line.replica_nodes = ids(&partition.replicas);
-                line.isr_nodes = ids(&partition.in_sync);
-            }));
+        it.partitions = partitions.map(line).collect();
+    })
+}
+
+/// One partition, with Kafka's errors: the first version leaves out replicas that are not reached, and says that something is
+/// missing; the first ones do not tell a leader without the client's listener from none.
+fn partition(
+    index: PartitionIndex,
+    partition: &Partition,
+    nodes: &Nodes<'_>,
+    version: i16,
+) -> metadata_response::MetadataResponsePartition {
+    let told = |brokers: &[BrokerId]| -> Vec<i32> {
+        let is_told = |id: &&BrokerId| version > 0 || nodes.get(**id).is_some();
+        brokers.iter().filter(is_told).map(|broker| broker.0).collect()
+    };
+    let (replicas, in_sync) = (told(&partition.replicas), told(&partition.in_sync));
+    let are_all_told =
+        replicas.len() == partition.replicas.len() && in_sync.len() == partition.in_sync.len();
+    let leader = nodes.leader(partition);
+    let code = match leader {
+        Ok(_) if are_all_told => ErrorCode::None,
+        Ok(_) => ErrorCode::ReplicaNotAvailable,
+        Err(ErrorCode::ListenerNotFound) if version < LISTENERS_SINCE => {
+            ErrorCode::LeaderNotAvailable
+        }
+        Err(code) => code,
+    };
+    make(|line: &mut metadata_response::MetadataResponsePartition| {
+        line.error_code = code.to_wire();
+        line.partition_index = index.to_wire();
+        line.leader_id = leader.map_or(-1, |leader| leader.0);
+        line.leader_epoch = partition.leader_epoch.to_wire();
+        (line.replica_nodes, line.isr_nodes) = (replicas, in_sync);
+        if version >= OFFLINE_SINCE {
+            line.offline_replicas = nodes.offline(partition).into_iter().map(|id| id.0).collect();
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

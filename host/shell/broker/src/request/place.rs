@@ -9,6 +9,7 @@ use brooklet_types::{ErrorCode, Operation, PartitionIndex, TopicId, TopicPartiti
 use brooklet_wire::message::Uuid;
 
 use crate::access::May;
+use crate::context::Call;
 
 /// The topic that a request means: by id if the version has ids, else by name.
 pub(crate) fn topic<'a>(
@@ -49,6 +50,19 @@ pub(crate) fn partition(topic: &Topic, index: i32) -> Result<TopicPartition, Err
     let partition = PartitionIndex::from_wire(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     topic.partition(partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     Ok(TopicPartition { topic: topic.stored_in(), partition })
+}
+
+/// Refuses what only a partition's leader may be asked, where the image of the cluster says that it is another broker. A shard
+/// knows that better: this is for what happens before one is asked.
+pub(crate) fn led(
+    call: &Call,
+    cluster: &Cluster,
+    topic: &Topic,
+    id: TopicPartition,
+) -> Result<(), ErrorCode> {
+    let leader = topic.partition(id.partition).and_then(|partition| partition.leader);
+    let is_led = cluster.level() == 0 || leader == Some(call.context.node);
+    is_led.then_some(()).ok_or(ErrorCode::NotLeaderOrFollower)
 }
 
 /// A topic's id as the wire has it.

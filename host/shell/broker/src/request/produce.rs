@@ -28,7 +28,7 @@ use brooklet_wire::compress::Codec;
 use brooklet_wire::message::{ProduceRequest, ProduceResponse, make, produce_response};
 use bytes::Bytes;
 
-use super::{dead, place};
+use super::{dead, hints, place};
 use crate::access::May;
 use crate::context::Call;
 use crate::shards::Producing;
@@ -274,7 +274,10 @@ impl Begun {
         match self.acks {
             Some(Acks::None) if self.refused => Finished::Close,
             Some(Acks::None) => Finished::Silence,
-            Some(Acks::Leader | Acks::All) | None => Finished::Reply(self.response),
+            Some(Acks::Leader | Acks::All) | None => {
+                hints::produce(call, &mut self.response);
+                Finished::Reply(self.response)
+            }
         }
     }
 
@@ -382,6 +385,10 @@ async fn take(
     records: Bytes,
     plugins: Option<&dyn Entered>,
 ) -> Result<ValidatedBatch, Refused> {
+    if plugins.is_some() {
+        // Its leader's plugins see it, and what they do is done once.
+        place::led(call, cluster, topic, partition)?;
+    }
     let batch = check(call, cluster, topic, records)?;
     match plugins {
         // Boxed: every connection has room for this future, and hardly any needs it.

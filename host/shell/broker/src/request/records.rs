@@ -42,6 +42,7 @@ pub(crate) async fn delete(call: &Call, request: DeleteRecordsRequest) -> Delete
                     if topic.view_of.is_some() {
                         return Err(ErrorCode::PolicyViolation);
                     }
+                    place::led(call, &cluster, topic, found)?;
                     // Compaction keeps the last record of every key, wherever it lies.
                     match cluster.effective(call.context.node, topic).delete {
                         true => before(found, partition.offset),

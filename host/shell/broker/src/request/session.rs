@@ -104,7 +104,7 @@ pub(crate) struct Found {
     pub(crate) error: bool,
     pub(crate) high_watermark: i64,
     pub(crate) log_start: i64,
-    /// Records, or a diverging epoch.
+    /// Records, a diverging epoch, or somebody else to ask.
     pub(crate) has_news: bool,
 }
 

@@ -356,5 +356,6 @@ pub(crate) async fn describe_partitions(
         false => may.sees(Operation::Describe, ResourceType::Topic, name),
     };
     let operations = |name: &str| may.operations(ResourceType::Topic, name);
-    translate_cluster::topic_partitions(&request, &cluster, seen, operations)
+    let nodes = call.nodes(&cluster);
+    translate_cluster::topic_partitions(&request, (&cluster, &nodes), seen, operations)
 }

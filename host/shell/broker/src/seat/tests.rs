@@ -127,9 +127,11 @@ impl Bench {
             max: ByteSize::mib(1),
             current_epoch: None,
             last_fetched_epoch: None,
+            nearer: None,
         };
         let (min, max) = (ByteSize(1), ByteSize::mib(1));
-        self.ask(Request::Fetch(Fetch { partitions: vec![partition], min, max, wait_max })).await
+        let (partitions, of_followers) = (vec![partition], false);
+        self.ask(Request::Fetch(Fetch { partitions, min, max, wait_max, of_followers })).await
     }
 
     /// What the shard's two threads would do by now.

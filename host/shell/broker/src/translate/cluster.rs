@@ -14,6 +14,8 @@ use brooklet_wire::message::{
     make,
 };
 
+use super::nodes::{Node, Nodes};
+
 /// Kafka's "nobody asked what is allowed".
 pub(crate) const OPERATIONS_UNKNOWN: i32 = i32::MIN;
 /// The most partitions in one answer. Kafka's `max.request.partition.size.limit`.
@@ -22,12 +24,13 @@ const PARTITIONS_MAX: usize = 2000;
 const BROKERS: i8 = 1;
 const CONTROLLERS: i8 = 2;
 
-/// Answers a DescribeCluster of a client that reaches broker `this` at that host and port, and may do `operations`.
+/// Answers a DescribeCluster of a client that has reached broker `this`, reaches these nodes, and may do `operations`.
+/// Fenced brokers are named to who asks for them, and marked.
 pub fn describe(
     request: &DescribeClusterRequest,
     cluster_id: &str,
     this: BrokerId,
-    (host, port): (&str, u16),
+    nodes: &Nodes<'_>,
     operations: i32,
 ) -> DescribeClusterResponse {
     make(|response: &mut DescribeClusterResponse| {
@@ -47,19 +50,25 @@ pub fn describe(
         }
         response.cluster_id = StrBytes::from(cluster_id);
         response.controller_id = this.0;
-        response.brokers = vec![make(|broker: &mut DescribeClusterBroker| {
-            broker.broker_id = this.0;
-            broker.host = StrBytes::from(host);
-            broker.port = i32::from(port);
-        })];
+        response.brokers = nodes.reached().map(|node| broker(node, false)).collect();
+        if request.include_fenced_brokers {
+            response.brokers.extend(nodes.fenced().iter().map(|node| broker(node, true)));
+        }
     })
 }
 
-/// Answers a DescribeTopicPartitions: topics by name, cut where the limit is reached, of those that may be `seen`. What one
-/// may do to each is told by `operations`.
+fn broker(node: &Node, is_fenced: bool) -> DescribeClusterBroker {
+    make(|broker: &mut DescribeClusterBroker| {
+        (broker.broker_id, broker.host, broker.port) = (node.id.0, node.host.clone(), node.port);
+        (broker.rack, broker.is_fenced) = (node.rack.clone(), is_fenced);
+    })
+}
+
+/// Answers a DescribeTopicPartitions of a client that reaches these nodes: topics by name, cut where the limit is reached, of
+/// those that may be `seen`. What one may do to each is told by `operations`.
 pub fn topic_partitions(
     request: &DescribeTopicPartitionsRequest,
-    cluster: &Cluster,
+    (cluster, nodes): (&Cluster, &Nodes<'_>),
     seen: impl Fn(&str) -> bool,
     operations: impl Fn(&str) -> i32,
 ) -> DescribeTopicPartitionsResponse {
@@ -83,7 +92,7 @@ pub fn topic_partitions(
     let hidden = hidden
         .into_iter()
         .map(|name| refused(&StrBytes::from(name), ErrorCode::TopicAuthorizationFailed));
-    let (mut topics, next_cursor) = cut(request, cluster, names);
+    let (mut topics, next_cursor) = cut(request, (cluster, nodes), names);
     for topic in &mut topics {
         topic.topic_authorized_operations = operations(topic.name.as_deref().unwrap_or_default());
     }
@@ -97,7 +106,7 @@ pub fn topic_partitions(
 /// The topics of these names up to the limit, and where to go on.
 fn cut(
     request: &DescribeTopicPartitionsRequest,
-    cluster: &Cluster,
+    (cluster, nodes): (&Cluster, &Nodes<'_>),
     names: BTreeSet<String>,
 ) -> (Vec<DescribeTopicPartitionsResponseTopic>, Option<Cursor>) {
     let asked = usize::try_from(request.response_partition_limit).unwrap_or(0);
@@ -115,7 +124,7 @@ fn cut(
             topics.push(unknown(&name));
             continue;
         };
-        topics.push(described(topic, first, room));
+        topics.push(described(topic, nodes, (first, room)));
         let end = first.saturating_add(room);
         if end < topic.partitions.len() {
             return (topics, Some(cursor_at(&name, end)));
@@ -158,31 +167,36 @@ fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic {
     })
 }
 
-fn described(topic: &Topic, first: usize, room: usize) -> DescribeTopicPartitionsResponseTopic {
+fn described(
+    topic: &Topic,
+    nodes: &Nodes<'_>,
+    (first, room): (usize, usize),
+) -> DescribeTopicPartitionsResponseTopic {
     let partitions = topic.indexed().skip(first).take(room);
     make(|answer: &mut DescribeTopicPartitionsResponseTopic| {
         answer.name = Some(StrBytes::from(topic.name.as_str()));
         answer.topic_id = Uuid::from_bytes(topic.id.0);
         answer.is_internal = topic.name.is_internal();
-        answer.partitions = partitions.map(|(index, one)| partition(index, one)).collect();
+        answer.partitions = partitions.map(|(index, one)| partition(index, one, nodes)).collect();
     })
 }
 
 fn partition(
     index: PartitionIndex,
     partition: &Partition,
+    nodes: &Nodes<'_>,
 ) -> DescribeTopicPartitionsResponsePartition {
+    let leader = nodes.leader(partition);
     let numbers = |brokers: &[BrokerId]| brokers.iter().map(|broker| broker.0).collect();
     make(|answer: &mut DescribeTopicPartitionsResponsePartition| {
-        if partition.leader.is_none() {
-            answer.error_code = ErrorCode::LeaderNotAvailable.to_wire();
-        }
+        answer.error_code = leader.err().unwrap_or(ErrorCode::None).to_wire();
         answer.partition_index = index.to_wire();
-        answer.leader_id = partition.leader.map_or(-1, |leader| leader.0);
+        answer.leader_id = leader.map_or(-1, |leader| leader.0);
         answer.leader_epoch = partition.leader_epoch.to_wire();
         answer.replica_nodes = numbers(&partition.replicas);
         answer.isr_nodes = numbers(&partition.in_sync);
-        answer.eligible_leader_replicas = Some(Vec::new());
-        answer.last_known_elr = Some(Vec::new());
+        answer.eligible_leader_replicas = Some(numbers(&partition.eligible));
+        answer.last_known_elr = Some(numbers(&partition.last_known));
+        answer.offline_replicas = numbers(&nodes.offline(partition));
     })
 }

@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod configs;
+pub mod nodes;
 pub mod peer;
 pub mod topics;
 

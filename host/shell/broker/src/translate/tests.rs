@@ -1,14 +1,15 @@
-//! Requests in, responses out, with a cluster of one broker.
+//! Requests in, responses out, with a cluster of one broker, and of three where it is about them.
 
 use brooklet_meta::decide::topic::create_topics;
 use brooklet_meta::{Cluster, MetaRecord};
 use brooklet_types::{BrokerId, ErrorCode, TopicId};
 use brooklet_wire::message::{
-    CreateTopicsRequest, DescribeConfigsRequest, DescribeTopicPartitionsRequest, StrBytes,
-    create_topics_request, describe_configs_request::DescribeConfigsResource,
-    describe_topic_partitions_request, make,
+    CreateTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+    DescribeTopicPartitionsRequest, StrBytes, create_topics_request,
+    describe_configs_request::DescribeConfigsResource, describe_topic_partitions_request, make,
 };
 
+use super::nodes::tests as scene;
 use super::{cluster as clusters, configs, topics};
 
 const THIS: BrokerId = BrokerId(1);
@@ -96,7 +97,9 @@ fn a_cut_listing_goes_on_at_its_cursor() {
                 request.response_partition_limit = limit;
                 request.cursor = cursor.take();
             });
-            let response = clusters::topic_partitions(&request, &cluster, |_| true, |_| 0);
+            let nodes = scene::nodes(&cluster, "PLAINTEXT");
+            let known = (&cluster, &nodes);
+            let response = clusters::topic_partitions(&request, known, |_| true, |_| 0);
             for topic in response.topics {
                 let name = topic.name.unwrap().to_string();
                 let partitions = topic.partitions.iter();
@@ -111,4 +114,52 @@ fn a_cut_listing_goes_on_at_its_cursor() {
         let all = ["a", "b", "c"].into_iter().flat_map(|name| [(name.into(), 0), (name.into(), 1)]);
         assert_eq!(seen, all.collect::<Vec<(String, i32)>>(), "limit {limit}");
     }
+}
+
+#[test]
+fn fenced_brokers_are_named_to_who_asks_for_them() {
+    let mut cluster = scene::cluster();
+    scene::fence(&mut cluster, 2);
+    let nodes = scene::nodes(&cluster, "PLAINTEXT");
+    for (asked, expected) in [(false, vec![1, 3]), (true, vec![1, 3, 2])] {
+        let request = make(|it: &mut DescribeClusterRequest| {
+            (it.endpoint_type, it.include_fenced_brokers) = (1, asked);
+        });
+        let response = clusters::describe(&request, "id", THIS, &nodes, 0);
+        let named: Vec<i32> = response.brokers.iter().map(|broker| broker.broker_id).collect();
+        assert_eq!(named, expected);
+        assert!(response.brokers.iter().all(|it| it.is_fenced == (it.broker_id == 2)));
+        assert!(response.brokers.iter().all(|it| it.rack.is_some()));
+        assert_eq!(response.controller_id, 1, "who was asked");
+    }
+}
+
+#[test]
+fn a_partition_says_who_could_lead_it_and_who_is_not_there() {
+    let mut cluster = scene::cluster();
+    scene::require_in_sync(&mut cluster, 3);
+    scene::fence(&mut cluster, 2);
+    let lines = |listener: &str| {
+        let request = make(|request: &mut DescribeTopicPartitionsRequest| {
+            request.topics.push(make(
+                |it: &mut describe_topic_partitions_request::TopicRequest| {
+                    it.name = "flights".into();
+                },
+            ));
+            request.response_partition_limit = 3;
+        });
+        let nodes = scene::nodes(&cluster, listener);
+        let known = (&cluster, &nodes);
+        let mut response = clusters::topic_partitions(&request, known, |_| true, |_| 0);
+        response.topics.remove(0).partitions
+    };
+    let line = &lines("PLAINTEXT")[2];
+    assert_eq!((line.error_code, line.leader_id), (0, 3));
+    assert_eq!(line.replica_nodes, [3, 1, 2]);
+    assert_eq!(line.isr_nodes, [3, 1]);
+    assert_eq!(line.eligible_leader_replicas, Some(vec![2]));
+    assert_eq!(line.offline_replicas, [2]);
+    let line = &lines("SSL")[2];
+    assert_eq!((line.error_code, line.leader_id), (ErrorCode::ListenerNotFound.to_wire(), -1));
+    assert_eq!(line.offline_replicas, [3, 2]);
 }

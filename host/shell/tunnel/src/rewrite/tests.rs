@@ -1,8 +1,9 @@
 //! Each answer with addresses, in each of its versions.
 
 use brooklet_wire::message::{
-    describe_cluster_response as cluster, find_coordinator_response as coordinator, make,
-    metadata_response as metadata, produce_response as produce,
+    describe_cluster_response as cluster, describe_quorum_response as quorum,
+    find_coordinator_response as coordinator, make, metadata_response as metadata,
+    produce_response as produce,
 };
 
 use super::*;
@@ -127,6 +128,38 @@ fn a_producer_that_is_sent_elsewhere_is_sent_to_a_door() {
     check(Api::Produce, 10..=13, answer("two.example", 9092), answer("127.0.0.1", 20_002));
     let before = Expected { api: Api::Produce.key(), version: 9, correlation: 7 };
     assert!(!has_addresses(before));
+}
+
+#[test]
+fn members_of_the_quorum_have_a_door_each_whatever_else_they_listen_on() {
+    let answer = |listeners: &'static [(&'static str, u16)]| {
+        move |_version: i16| {
+            make(|it: &mut DescribeQuorumResponse| {
+                for id in [1, 2] {
+                    it.nodes.push(make(|it: &mut quorum::Node| {
+                        it.node_id = id;
+                        for (host, port) in listeners {
+                            it.listeners.push(make(|it: &mut quorum::Listener| {
+                                it.name = "CONTROLLER".into();
+                                (it.host, it.port) =
+                                    ((*host).into(), *port + u16::try_from(id).unwrap());
+                            }));
+                        }
+                    }));
+                }
+            })
+        }
+    };
+    let after = answer(&[("127.0.0.1", 30_000)]);
+    check(Api::DescribeQuorum, 2..=2, answer(&[("one.example", 9092)]), after);
+    let several = answer(&[("one.example", 9092), ("other.example", 9093)]);
+    check(Api::DescribeQuorum, 2..=2, several, after);
+    let before = Expected { api: Api::DescribeQuorum.key(), version: 1, correlation: 7 };
+    assert!(!has_addresses(before));
+    // A member of which nobody knows where it listens has no door.
+    let frame = encode_response(7, 2, &answer(&[])(2)).unwrap().slice(4..);
+    let asked = Expected { version: 2, ..before };
+    assert_eq!(rewrite(&frame, asked, &mut doors).unwrap(), None);
 }
 
 #[test]

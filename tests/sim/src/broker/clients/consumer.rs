@@ -73,6 +73,7 @@ impl Consumer {
             max,
             current_epoch: None,
             last_fetched_epoch: None,
+            nearer: None,
         });
         let fetch = Fetch {
             partitions: wanted.collect(),
@@ -81,6 +82,7 @@ impl Consumer {
             ),
             max: ByteSize(1 + ctx.prng.below(20_000)),
             wait_max: Duration::from_millis(ctx.prng.below(2) * ctx.prng.below(200)),
+            of_followers: true,
         };
         let number = self.number(asked);
         ctx.ask(number, shard, Request::Fetch(fetch));
