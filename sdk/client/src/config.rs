@@ -197,6 +197,8 @@ pub struct TlsConfig {
     pub authorities: Option<PathBuf>,
     /// What is shown to brokers that ask.
     pub identity: Option<IdentityFiles>,
+    /// The name that certificates of brokers have to have; none for the host that was dialled.
+    pub server_name: Option<String>,
 }
 
 /// A client's certificate and its key, in PEM.

@@ -24,7 +24,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
-use self::quic::Quic;
+use self::quic::{Believed, Quic};
 use self::trust::Trust;
 use crate::config::{self, Address, Congestion, TlsConfig, Transport};
 use crate::error::{ConnectError, Peer};
@@ -195,7 +195,7 @@ impl Dialer {
     /// A QUIC connection of its own, with the settings that all others have, for whoever speaks something else over it: what
     /// QUIC alone carries can be measured so.
     pub async fn bare(&self, peer: &Peer) -> Result<quinn::Connection, ConnectError> {
-        within(peer, QUIC_ANSWER_MAX, self.quic.bare(peer, self.trust.quic(peer)?)).await
+        within(peer, QUIC_ANSWER_MAX, self.quic.bare(peer, self.believed(peer)?)).await
     }
 
     /// Takes leave of all brokers that were reached over QUIC.
@@ -212,7 +212,8 @@ impl Dialer {
 
     async fn dial_tls(&self, peer: &Peer, port: u16) -> Result<Stream, ConnectError> {
         let config = self.trust.tls(peer)?;
-        let name = server_name(peer)?;
+        let name = ServerName::try_from(self.trust.name(peer).to_owned());
+        let name = name.map_err(|error| not_trusted(peer, &error))?;
         let stream = connect(peer, port).await?;
         let shaken = TlsConnector::from(config).connect(name, stream).await;
         let stream = shaken.map_err(|error| not_trusted(peer, &error))?;
@@ -227,7 +228,7 @@ impl Dialer {
         limit: Duration,
         early: Early,
     ) -> Result<Stream, ConnectError> {
-        let config = self.trust.quic(peer)?;
+        let believed = self.believed(peer)?;
         let port = peer.address.tls_port.unwrap_or(peer.address.port);
         let began = Instant::now();
         let is_blocked = self.blocked(|blocked| {
@@ -242,7 +243,7 @@ impl Dialer {
             return stream;
         }
         let quic_limit = limit.min(QUIC_ANSWER_MAX);
-        let dialled = within(peer, quic_limit, self.quic.dial(peer, config, early)).await;
+        let dialled = within(peer, quic_limit, self.quic.dial(peer, believed, early)).await;
         let Err(ConnectError::Timeout { .. }) = &dialled else { return dialled };
         let quic = dialled.err().map(Box::new).expect("it timed out");
         let left = limit.saturating_sub(began.elapsed());
@@ -259,6 +260,10 @@ impl Dialer {
             }
             Err(tls) => Err(ConnectError::NeitherNor { quic, tls: Box::new(tls) }),
         }
+    }
+
+    fn believed<'a>(&'a self, peer: &'a Peer) -> Result<Believed<'a>, ConnectError> {
+        Ok(Believed { config: self.trust.quic(peer)?, name: self.trust.name(peer) })
     }
 
     fn blocked<T>(&self, act: impl FnOnce(&mut BTreeMap<Address, Instant>) -> T) -> T {
@@ -288,11 +293,6 @@ async fn within<T>(
 
 fn not_trusted(peer: &Peer, error: &dyn fmt::Display) -> ConnectError {
     ConnectError::NotTrusted { peer: peer.clone(), reason: error.to_string().into() }
-}
-
-fn server_name(peer: &Peer) -> Result<ServerName<'static>, ConnectError> {
-    let name = ServerName::try_from(peer.address.host.clone());
-    name.map_err(|error| not_trusted(peer, &error))
 }
 
 async fn connect(peer: &Peer, port: u16) -> Result<TcpStream, ConnectError> {

@@ -41,6 +41,8 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "brooklet-shard",
             "brooklet-io",
             "brooklet-hook",
+            // A broker is a client of the others: one implementation of connections, QUIC with a fallback to TLS, is enough.
+            "brooklet-client",
         ],
     ),
     ("brooklet-connect", &["brooklet-types", "brooklet-wire", "brooklet-hook", "brooklet-client"]),

@@ -49,6 +49,10 @@ pub fn tagged_number(fields: &TaggedFields) -> Result<Option<u64>, NotANumber> {
 pub struct QuorumMessageRequest {
     /// What the sender's quorum said, which names its cluster and its sender itself.
     pub message: Bytes,
+    /// Where the sender listens for other brokers: it may be somebody of whom the reader has not heard before.
+    pub host: Option<StrBytes>,
+    /// The port there.
+    pub port: u16,
     /// Fields of later releases.
     pub unknown_tagged_fields: TaggedFields,
 }
@@ -183,6 +187,8 @@ macro_rules! fields {
 
 fields!(QuorumMessageRequest
     message write_compact_bytes(.as_ref()) read_compact_bytes;
+    host write_compact_nullable_string(.as_ref()) read_compact_nullable_string;
+    port write_u16() read_u16;
 );
 fields!(QuorumMessageResponse
     error_code write_i16() read_i16;
@@ -247,9 +253,14 @@ mod tests {
         };
         let bytes = asked.encode_to_bytes(ApiVersion::new(0)).unwrap();
         assert_eq!(bytes, [&[0, 0, 0, 3][..], &[7; 16], &[0]].concat());
-        let told = QuorumMessageRequest { message: "raft".into(), ..Default::default() };
+        let told = QuorumMessageRequest {
+            message: "raft".into(),
+            host: Some("there".into()),
+            port: 9192,
+            ..Default::default()
+        };
         let bytes = told.encode_to_bytes(ApiVersion::new(0)).unwrap();
-        assert_eq!(bytes, b"\x05raft\0".as_slice());
+        assert_eq!(bytes, b"\x05raft\x06there\x23\xe8\0".as_slice());
         let answer = JoinQuorumResponse {
             error_code: 41,
             error_message: Some("no".into()),

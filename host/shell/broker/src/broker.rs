@@ -16,13 +16,16 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use brooklet_auth::Mechanism;
 use brooklet_hook::Hooks;
+use brooklet_io::quic::QuicSettings;
 use brooklet_io::tcp::{ListenError, Listener};
+use brooklet_io::tls::cluster::{self, ClusterError, ClusterIdentity};
 use brooklet_io::tls::handshake::Handshakes;
 use brooklet_io::tls::{Fingerprint, TlsError};
 use brooklet_io::{Clock, DataFolder, DataFolderError};
 use brooklet_log::disk::read_small;
 use brooklet_log::{Disk, DiskFile};
 use brooklet_meta::Cluster;
+use brooklet_meta::lifecycle::Refusal;
 use brooklet_shard::{ClusterId, CompactionSettings, DirectoryId, QuorumSeed, ShardSettings};
 use brooklet_types::{BrokerId, ByteSize, TopicId};
 use prometheus_client::registry::Registry;
@@ -34,12 +37,13 @@ use crate::config::{Config, ListenerConfig, Transport};
 use crate::context::Context;
 use crate::gate::Guard;
 use crate::metrics::Metrics;
-use crate::peers::outward;
+use crate::peers::{self, Peers, outward};
 use crate::reactor::Reactors;
 use crate::request::session::Sessions;
 use crate::secrets::SecretError;
+use crate::server::Server;
+use crate::server::doors::{self, Door};
 use crate::server::inner::InnerDoor;
-use crate::server::{Server, doors};
 use crate::start::{self, ShardPlan, StartError};
 use crate::throttle::Throttle;
 use crate::tokens::KeysError;
@@ -52,8 +56,9 @@ const TAIL_BYTES_MAX: usize = 64 << 20;
 const JOURNAL_BYTES: ByteSize = ByteSize::mib(64);
 /// Kafka's `log.retention.check.interval.ms`.
 const RETENTION_CHECK_INTERVAL: Duration = Duration::from_secs(300);
-/// Where the cluster's id is kept.
+/// Where the cluster's id is kept, of 22 characters of base64.
 const IDENTITY: &str = "cluster-id";
+const ID_BYTES: usize = 22;
 
 /// Why the broker does not run.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +72,20 @@ pub enum RunError {
     /// The file with the cluster's id is damaged.
     #[error("data folder: {IDENTITY} is not a cluster's id; restore it from a backup")]
     Identity,
+    /// Which cluster the data folder belongs to cannot be read.
+    #[error(transparent)]
+    Belonging(#[from] ClusterError),
+    /// The configuration says another number than the cluster.
+    #[error(
+        "the data folder is broker {node} of its cluster, and the configuration says {configured}"
+    )]
+    OtherBroker { node: BrokerId, configured: BrokerId },
+    /// There is data of another cluster.
+    #[error("the data in the folder is not of cluster {cluster_id}, which the folder belongs to")]
+    OtherCluster { cluster_id: String },
+    /// The cluster does not want this broker.
+    #[error(transparent)]
+    Cluster(Refusal),
     /// A port is taken, or an address is not ours.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -176,24 +195,31 @@ pub async fn run_extended(
         }
         None => None,
     };
-    let cluster_id = cluster_id(&disk)?;
+    let belongs = Belonging::read(&disk, &config)?;
+    let brokers = belongs.doors(&config.quic, &handshakes, &reactors).await?;
+    let Belonging { identity, cluster_id, node } = belongs;
     let guard = Guard::new(users::secret(&config.data)?, processors);
     let mut registry = Registry::default();
     register(&mut registry);
     let metrics = Arc::new(Metrics::register(&mut registry));
     let (counting, asked) = (Arc::clone(&metrics), Arc::clone(&hooks));
-    // Nobody else is in the cluster yet, so nobody listens.
-    let (outward, _wants) = outward::outward();
-    let mut running = start::start(
-        disk.clone(),
-        plan(&config, &cluster_id),
-        clock.clone(),
-        counting,
-        asked,
-        outward,
-    )
-    .await?;
-    users::create_first(&running.shards, &config.access.first_users).await?;
+    let (outward, wants) = outward::outward();
+    let joins = identity.as_ref().is_some_and(|identity| !identity.seeds.is_empty());
+    let plan = plan(&config, &cluster_id, (node, joins));
+    let mut running =
+        start::start(disk.clone(), plan, clock.clone(), counting, asked, outward).await?;
+    let first_users = config.access.first_users.clone();
+    let peers = identity.map(|identity| {
+        let registers = peers::registers(&config, &identity, &doors, &running);
+        let quorum = wants.quorum.clone();
+        Arc::new(Peers::new(identity, registers, quorum, running.shards.clone(), first_users))
+    });
+    if peers.is_none() {
+        users::create_first(&running.shards, &config.access.first_users).await?;
+    }
+    let shutdown = CancellationToken::new();
+    // A broker that is dropped half way ends as well.
+    let _end = shutdown.clone().drop_guard();
     let context = Arc::new(Context {
         shards: running.shards.clone(),
         hooks,
@@ -202,7 +228,7 @@ pub async fn run_extended(
         guard,
         access: Access::new(config.access.authorizer.clone()),
         throttle: Throttle::default(),
-        node: config.node_id,
+        node,
         cluster_id: cluster_id.clone(),
         auto_create: config.auto_create_topics,
         offsets_partitions: config.groups.offsets_partitions,
@@ -211,10 +237,54 @@ pub async fn run_extended(
         disk_reserve: config.limits.disk_reserve,
         producer_ids: tokio::sync::Mutex::new(0..0),
         sessions: Mutex::new(Sessions::default()),
-        shutdown: stop.clone(),
+        peers: peers.clone(),
+        shutdown: shutdown.clone(),
     });
-    context.follow_plugins().await;
-    running.begin_cleaning();
+    let server = Server::new(Arc::clone(&context), &config, reactors, handshakes);
+    let entered = match &peers {
+        Some(peers) => {
+            server.listen(brokers);
+            peers.start(&context, wants);
+            peers.enter(&stop).await
+        }
+        None => Ok(()),
+    };
+    if entered.is_ok() && !stop.is_cancelled() {
+        context.follow_plugins().await;
+        running.begin_cleaning();
+        warn_of_no_users(&config, &context);
+        let listeners: Vec<Serving> = doors.iter().map(|door| door.serving).collect();
+        let admin_address = admin.as_ref().map(|(listener, _)| listener.local());
+        server.serve(doors, admin, registry);
+        let first = listeners.first().expect("the configuration has one");
+        let server = Arc::new(server.clone());
+        let inner = InnerDoor::new(&server, first.address);
+        ready(&Ready { node, cluster_id, listeners, admin: admin_address, inner });
+        ended(peers.as_deref(), &stop).await;
+    }
+    tracing::info!("stopping");
+    shutdown.cancel();
+    server.drain().await;
+    if let Some(peers) = &peers {
+        peers.stop().await;
+    }
+    running.stop().await?;
+    match peers.as_deref().and_then(Peers::refusal) {
+        Some(refusal) => Err(RunError::Cluster(refusal)),
+        None => Ok(entered?),
+    }
+}
+
+/// Waits until the broker is to stop, and is out of the way of its cluster.
+async fn ended(peers: Option<&Peers>, stop: &CancellationToken) {
+    let Some(peers) = peers else { return stop.cancelled().await };
+    tokio::select! {
+        () = stop.cancelled() => peers.leave().await,
+        () = peers.refused() => {}
+    }
+}
+
+fn warn_of_no_users(config: &Config, context: &Context) {
     let asks_for_password = |listener: &ListenerConfig| {
         let mechanisms = listener.sasl.iter().flat_map(|sasl| &sasl.mechanisms);
         mechanisms.into_iter().any(|mechanism| *mechanism != Mechanism::OauthBearer)
@@ -223,30 +293,57 @@ pub async fn run_extended(
     {
         tracing::warn!("there are no users, so nobody can log in; access.first_users creates some");
     }
-    let listeners: Vec<Serving> = doors.iter().map(|door| door.serving).collect();
-    let admin_address = admin.as_ref().map(|(listener, _)| listener.local());
-    let server = Server::new(Arc::clone(&context), &config, reactors, handshakes);
-    server.serve(doors, admin, registry);
-    let first = listeners.first().expect("the configuration has one");
-    let server = Arc::new(server);
-    let inner = InnerDoor::new(&server, first.address);
-    ready(&Ready { node: config.node_id, cluster_id, listeners, admin: admin_address, inner });
-
-    stop.cancelled().await;
-    tracing::info!("stopping");
-    server.drain().await;
-    running.stop().await?;
-    Ok(())
 }
 
-fn plan(config: &Config, cluster_id: &str) -> ShardPlan {
+/// Which broker of which cluster a data folder is.
+struct Belonging {
+    /// None for a broker alone.
+    identity: Option<ClusterIdentity>,
+    cluster_id: String,
+    node: BrokerId,
+}
+
+impl Belonging {
+    fn read(disk: &DataFolder, config: &Config) -> Result<Belonging, RunError> {
+        let Some(identity) = cluster::read(&config.data)? else {
+            let cluster_id = cluster_id(disk)?;
+            return Ok(Belonging { identity: None, cluster_id, node: config.node_id });
+        };
+        let (cluster_id, node) = (identity.cluster_id.clone(), identity.node);
+        if config.node_id_is_given && config.node_id != node {
+            return Err(RunError::OtherBroker { node, configured: config.node_id });
+        }
+        if let Some(own) = read_small(disk, IDENTITY, ID_BYTES)?
+            && own != cluster_id.as_bytes()
+        {
+            return Err(RunError::OtherCluster { cluster_id });
+        }
+        Ok(Belonging { identity: Some(identity), cluster_id, node })
+    }
+
+    async fn doors(
+        &self,
+        settings: &QuicSettings,
+        handshakes: &Handshakes,
+        reactors: &Reactors,
+    ) -> Result<Vec<Door>, RunError> {
+        match &self.identity {
+            Some(identity) => {
+                doors::open_for_brokers(identity, settings, handshakes, reactors).await
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+fn plan(config: &Config, cluster_id: &str, (node, joins): (BrokerId, bool)) -> ShardPlan {
     let groups = &config.groups;
     let millis = |duration: Duration| i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
     let shards = usize::try_from(config.shards).expect("a handful");
     let keys = usize::try_from(config.cleaner.dedupe_buffer.0);
     let keys = keys.expect("the configuration keeps it below 2 GiB");
     ShardPlan {
-        broker: config.node_id,
+        broker: node,
         shards: config.shards,
         journal_bytes: JOURNAL_BYTES,
         settings: ShardSettings {
@@ -273,7 +370,7 @@ fn plan(config: &Config, cluster_id: &str) -> ShardPlan {
             cluster: ClusterId(id_bytes(cluster_id)),
             directory: DirectoryId(brooklet_io::entropy::bytes()),
             entropy: u64::from_be_bytes(brooklet_io::entropy::bytes()),
-            joins: false,
+            joins,
         },
     }
 }
@@ -289,9 +386,7 @@ fn id_bytes(id: &str) -> [u8; 16] {
 }
 
 /// The cluster's id: read, or made on the first start.
-fn cluster_id(disk: &DataFolder) -> Result<String, RunError> {
-    /// An id is 22 characters of base64.
-    const ID_BYTES: usize = 22;
+pub(crate) fn cluster_id(disk: &DataFolder) -> Result<String, RunError> {
     if let Some(bytes) = read_small(disk, IDENTITY, ID_BYTES)? {
         let id = String::from_utf8(bytes).map_err(|_| RunError::Identity)?;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');

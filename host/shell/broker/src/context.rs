@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{self, Access};
 use crate::gate::Guard;
 use crate::metrics::Metrics;
+use crate::peers::Peers;
 use crate::request::plugins;
 use crate::request::produce::rules_of;
 use crate::request::session::Sessions;
@@ -63,6 +64,8 @@ pub(crate) struct Context {
     pub(crate) producer_ids: tokio::sync::Mutex<Range<u64>>,
     /// Protects the table of fetch sessions; held for a look-up, never over an await.
     pub(crate) sessions: Mutex<Sessions>,
+    /// The other brokers; none where the data folder belongs to no cluster.
+    pub(crate) peers: Option<Arc<Peers>>,
     /// Fires when the broker is to stop: whoever waits for records waits no longer.
     pub(crate) shutdown: CancellationToken,
 }
@@ -78,6 +81,8 @@ pub(crate) struct Peer {
     pub(crate) host: String,
     /// Who the client is, once that is known; it does not become somebody else.
     pub(crate) identity: OnceLock<Principal>,
+    /// The broker of the cluster that it is, by its certificate; none for clients.
+    pub(crate) broker: Option<BrokerId>,
     /// Until when it is not read from, having taken too much.
     pub(crate) muted: Muted,
     /// The listener that it came in by, as Kafka names listeners.
@@ -228,6 +233,7 @@ mod tests {
             remote: "127.0.0.1:50000".parse().unwrap(),
             host: "127.0.0.1".to_owned(),
             identity: OnceLock::new(),
+            broker: None,
             muted: Muted::default(),
             listener: "PLAINTEXT",
             advertised: advertised.map(|(host, port)| (host.to_owned(), port)),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use brooklet_types::QuotaKey;
 use brooklet_wire::WireError;
 use brooklet_wire::frame::{self, RequestHeader};
-use brooklet_wire::message::{KafkaResponse, decode_request, encode_response};
+use brooklet_wire::message::{FetchRequest, KafkaResponse, decode_request, encode_response};
 use brooklet_wire::version::{Api, Audience};
 use bytes::Bytes;
 use tracing::Instrument;
@@ -18,9 +18,11 @@ use tracing::Instrument;
 use crate::connection::{Answer, CloseConnection, Dispatch, Dispatched, Started};
 use crate::context::{Call, Context, Peer};
 use crate::gate::{Admitted, Gate, STRANGER_FRAME_BYTES_MAX};
+use crate::peers::forward;
 use crate::request::*;
 use crate::spans;
 use crate::throttle::{Busy, Throttled};
+use crate::translate::peer::fetch::is_followers;
 
 /// Answers the requests of one connection.
 #[derive(Debug)]
@@ -46,6 +48,7 @@ impl Dispatch for Router {
     ) -> Result<Dispatched, CloseConnection> {
         let bytes = frame.len();
         let close = |error: WireError| CloseConnection { reason: error.to_string() };
+        let whole = frame.clone();
         let header = match &self.gate {
             None => frame::parse_header(&mut frame).map_err(close)?,
             Some(gate) => match gate.admit(&self.context, &self.peer, frame).await? {
@@ -60,7 +63,11 @@ impl Dispatch for Router {
             },
         };
         // What only brokers may ask does not exist for clients.
-        let served = |api: &Api| api.is_served_to(Audience::Everybody);
+        let who = match self.peer.broker {
+            Some(_) => Audience::Brokers,
+            None => Audience::Everybody,
+        };
+        let served = |api: &Api| api.is_served_to(who);
         let Some(api) = Api::from_wire(header.api).filter(served) else {
             return Err(CloseConnection { reason: format!("api {} is not served", header.api) });
         };
@@ -93,10 +100,13 @@ impl Dispatch for Router {
         }
         let pending = async move {
             let began = call.context.clock.now();
-            let answer = answer(&call, &header, bytes, frame).await.unwrap_or_else(|error| {
-                tracing::debug!(%error, "request refused");
-                Answer::Close
-            });
+            let answer = match forward::to_controller(&call, whole).await {
+                Some(answer) => answer,
+                None => answer(&call, &header, bytes, frame).await.unwrap_or_else(|error| {
+                    tracing::debug!(%error, "request refused");
+                    Answer::Close
+                }),
+            };
             call.context.metrics.answered(api, call.context.clock.now().since(began));
             answer
         };
@@ -120,7 +130,7 @@ impl Dispatch for Router {
 }
 
 /// Decodes, handles, encodes. One line per API, in the order of their keys.
-async fn answer(
+pub(crate) async fn answer(
     call: &Call,
     header: &RequestHeader,
     bytes: usize,
@@ -185,14 +195,13 @@ async fn answer(
         Api::DescribeQuorum => plain!(quorum::describe),
         Api::DescribeCluster => plain!(cluster::describe),
         Api::DescribeProducers => plain!(producers::describe),
-        // Asked on connections between brokers, of which this is none.
         Api::AlterPartition
         | Api::Envelope
         | Api::BrokerRegistration
         | Api::BrokerHeartbeat
         | Api::AllocateProducerIds
         | Api::QuorumMessage
-        | Api::JoinQuorum => Ok(Answer::Close),
+        | Api::JoinQuorum => between_brokers(call, correlation, body).await,
         Api::DescribeTopicPartitions => plain!(topics::describe_partitions),
     }
 }
@@ -210,8 +219,41 @@ async fn produce_in_turn(
 }
 
 async fn fetch_records(call: &Call, correlation: i32, body: Bytes) -> Result<Answer, WireError> {
-    let request = decode_request(body, call.version)?;
-    fetch::answer(call, correlation, request).await.map(Answer::Reply)
+    let request: FetchRequest = decode_request(body, call.version)?;
+    let answered = match call.peer.broker {
+        Some(from) if is_followers(&request) => {
+            replicate::answer(call, from, correlation, &request).await
+        }
+        Some(_) | None => fetch::answer(call, correlation, request).await,
+    };
+    answered.map(Answer::Reply)
+}
+
+/// What brokers ask each other, on connections that are theirs.
+async fn between_brokers(call: &Call, correlation: i32, body: Bytes) -> Result<Answer, WireError> {
+    let Some(from) = call.peer.broker else { return Ok(Answer::Close) };
+    let version = call.version;
+    macro_rules! answered {
+        ($request:ident => $answer:expr) => {{
+            let $request = decode_request(body, version)?;
+            reply(correlation, version, &$answer.await)
+        }};
+    }
+    let context = &call.context;
+    match call.api {
+        Api::AlterPartition => {
+            answered!(request => brokers::alter(&context.shards, from, request))
+        }
+        Api::Envelope => answered!(request => envelope::handle(call, request)),
+        Api::BrokerRegistration => {
+            answered!(request => brokers::register(context, from, &request))
+        }
+        Api::BrokerHeartbeat => answered!(request => brokers::heartbeat(context, from, &request)),
+        Api::AllocateProducerIds => answered!(request => brokers::allocate(context, from, request)),
+        Api::QuorumMessage => answered!(request => brokers::message(context, from, request)),
+        Api::JoinQuorum => answered!(request => brokers::join(context, from, &request)),
+        _ => Ok(Answer::Close),
+    }
 }
 
 /// What a Produce has taken before it waits for its logs.

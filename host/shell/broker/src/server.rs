@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use brooklet_auth::Principal;
 use brooklet_io::tcp::Listener;
+use brooklet_io::tls::cluster::node_of;
 use brooklet_io::tls::credentials::Credentials;
 use brooklet_io::tls::handshake::{self, HandshakeError, Handshakes, Place};
 use brooklet_io::tls::identity::PeerIdentity;
@@ -115,16 +116,7 @@ impl Server {
                 self.tasks.spawn(self.clone().follow_keys(door.name(), accepted));
             }
         }
-        for Door { socket, terms, .. } in doors {
-            let server = self.clone();
-            match socket {
-                Socket::Tcp(listener) => self.tasks.spawn(server.accept(listener, None, terms)),
-                Socket::Tls(listener, credentials) => {
-                    self.tasks.spawn(server.accept(listener, Some(credentials), terms))
-                }
-                Socket::Quic(listener) => self.tasks.spawn(quic::accept(server, *listener, terms)),
-            };
-        }
+        self.listen(doors);
         if let Some((admin, routes)) = admin {
             let context = Arc::clone(&self.shared.context);
             let budget = self.shared.budget.clone();
@@ -138,6 +130,20 @@ impl Server {
                     tracing::error!(%error, "serve probes and metrics");
                 }
             });
+        }
+    }
+
+    /// Takes whoever comes by these doors.
+    pub(crate) fn listen(&self, doors: Vec<Door>) {
+        for Door { socket, terms, .. } in doors {
+            let server = self.clone();
+            match socket {
+                Socket::Tcp(listener) => self.tasks.spawn(server.accept(listener, None, terms)),
+                Socket::Tls(listener, credentials) => {
+                    self.tasks.spawn(server.accept(listener, Some(credentials), terms))
+                }
+                Socket::Quic(listener) => self.tasks.spawn(quic::accept(server, *listener, terms)),
+            };
         }
     }
 
@@ -291,10 +297,20 @@ impl Visit {
         }
         let gate = terms.sasl.map(Gate::new);
         let known = OnceLock::new();
+        let mut broker = None;
+        if let Some(cluster_id) = &terms.cluster {
+            match node_of(identity.as_ref()?, cluster_id) {
+                Ok(node) => broker = Some(node),
+                Err(error) => {
+                    tracing::warn!(%error, "connection of another broker refused");
+                    return None;
+                }
+            }
+        }
         if terms.is_own {
             spans::authenticated(known.get_or_init(access::own));
         }
-        if let (None, Some(identity)) = (&gate, &identity) {
+        if let (None, Some(identity), None) = (&gate, &identity, broker) {
             let links = &shared.context.metrics.links;
             match terms.principals.name(&identity.subject) {
                 Ok(name) => {
@@ -314,6 +330,7 @@ impl Visit {
             remote,
             host: remote.ip().to_canonical().to_string(),
             identity: known,
+            broker,
             muted: Muted::default(),
             listener: terms.listener,
             advertised: terms.advertised.map(|it| (it.host.clone(), it.port)),

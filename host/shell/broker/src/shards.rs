@@ -7,6 +7,8 @@
 //! **Invariant.** The image of the cluster that connections see is one that every shard has opened
 //! its partitions for. A client that has just been told of a topic can write to it at once.
 
+mod brokers;
+
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -375,7 +377,7 @@ impl<D: Disk> Shards<D> {
     async fn ask(&self, shard: u32, request: Request) -> Result<Asked<D>, Stopping> {
         let seat = &self.inner.seats[shard as usize];
         let ticket = self.ticket();
-        let is_fetch = matches!(request, Request::Fetch(_));
+        let is_fetch = matches!(request, Request::Fetch(_) | Request::Replicate(_));
         let answer = seat.ask(ticket, request).await?;
         let waits = is_fetch && matches!(answer, Answer::Later(_));
         let abandon = waits.then(|| Abandon { ticket, seat: Arc::clone(seat), armed: true });
@@ -386,7 +388,8 @@ impl<D: Disk> Shards<D> {
         shard_of(partition, self.count())
     }
 
-    fn all(&self) -> impl Iterator<Item = u32> + use<D> {
+    /// The numbers of all of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = u32> + use<D> {
         0..self.count()
     }
 

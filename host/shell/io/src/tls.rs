@@ -10,6 +10,7 @@
 //! **Never** reads what is sent over a stream, and never asks who may do what. Revocation lists are not
 //! consulted: a client's certificate is taken back by taking back its authority.
 
+pub mod cluster;
 pub mod credentials;
 pub mod handshake;
 pub mod identity;

@@ -49,6 +49,14 @@ pub(super) struct Quic {
     places: Mutex<BTreeMap<Address, Place>>,
 }
 
+/// Who a broker has to be.
+pub(super) struct Believed<'a> {
+    /// Whose certificates are believed.
+    pub(super) config: Arc<QuicClientConfig>,
+    /// The name in it.
+    pub(super) name: &'a str,
+}
+
 type Place = Arc<tokio::sync::Mutex<Weak<Link>>>;
 
 /// A connection, held by its streams.
@@ -81,7 +89,7 @@ impl Quic {
     pub(super) async fn dial(
         &self,
         peer: &Peer,
-        config: Arc<QuicClientConfig>,
+        believed: Believed<'_>,
         early: Early,
     ) -> Result<Stream, ConnectError> {
         let place = self.place(peer);
@@ -93,7 +101,7 @@ impl Quic {
                 return opened;
             }
         }
-        let link = Arc::new(self.connect(peer, config, early).await?);
+        let link = Arc::new(self.connect(peer, believed, early).await?);
         *place = Arc::downgrade(&link);
         drop(place);
         open(peer, link).await
@@ -112,9 +120,9 @@ impl Quic {
     pub(super) async fn bare(
         &self,
         peer: &Peer,
-        config: Arc<QuicClientConfig>,
+        believed: Believed<'_>,
     ) -> Result<quinn::Connection, ConnectError> {
-        let link = self.connect(peer, config, Early::Never).await?;
+        let link = self.connect(peer, believed, Early::Never).await?;
         Ok(link.connection.clone())
     }
 
@@ -126,7 +134,7 @@ impl Quic {
     async fn connect(
         &self,
         peer: &Peer,
-        config: Arc<QuicClientConfig>,
+        believed: Believed<'_>,
         early: Early,
     ) -> Result<Link, ConnectError> {
         let resolve =
@@ -137,11 +145,11 @@ impl Quic {
         let addresses = lookup_host((host.as_str(), *port)).await.map_err(resolve)?;
         let mut last =
             unreachable(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-        let mut settings = quinn::ClientConfig::new(config);
+        let mut settings = quinn::ClientConfig::new(believed.config);
         settings.transport_config(Arc::new(transport_settings(self.congestion)));
         for address in addresses {
             let endpoint = self.endpoint(address).map_err(unreachable)?;
-            let connecting = endpoint.connect_with(settings.clone(), address, host);
+            let connecting = endpoint.connect_with(settings.clone(), address, believed.name);
             let mut connecting = connecting.map_err(|error| not_trusted(peer, &error))?;
             if early == Early::Tried {
                 connecting = match connecting.into_0rtt() {

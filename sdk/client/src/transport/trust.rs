@@ -41,6 +41,11 @@ impl Trust {
         Trust { config, pins, made: OnceLock::new() }
     }
 
+    /// The name that the broker's certificate has to have.
+    pub(super) fn name<'a>(&'a self, peer: &'a Peer) -> &'a str {
+        self.config.server_name.as_deref().unwrap_or(&peer.address.host)
+    }
+
     /// For TLS 1.2 and 1.3 over TCP.
     pub(super) fn tls(&self, peer: &Peer) -> Result<Arc<ClientConfig>, ConnectError> {
         Ok(Arc::clone(&self.made(peer)?.tls))

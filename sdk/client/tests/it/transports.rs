@@ -281,7 +281,7 @@ async fn where_udp_is_not_answered_tls_is_used_and_remembered() {
     let port = serve_tls(papers.server("good", false)).await;
     let address: Address = format!("quic://127.0.0.1:{quic}?tls={port}").parse().unwrap();
     let peer = brooklet_client::Peer { address, id: None };
-    let tls = TlsConfig { authorities: Some(papers.path("ca.pem")), identity: None };
+    let tls = TlsConfig { authorities: Some(papers.path("ca.pem")), ..TlsConfig::default() };
     let dialer = Dialer::new(tls, std::collections::BTreeSet::new());
     let early = brooklet_client::transport::Early::Tried;
     let limit = Duration::from_secs(10);
@@ -311,7 +311,7 @@ async fn whoever_sends_nothing_early_shares_a_connection_all_the_same() {
     let port = endpoint.local_addr().unwrap().port();
     let address = format!("quic://127.0.0.1:{port}").parse().unwrap();
     let peer = brooklet_client::Peer { address, id: None };
-    let tls = TlsConfig { authorities: Some(papers.path("ca.pem")), identity: None };
+    let tls = TlsConfig { authorities: Some(papers.path("ca.pem")), ..TlsConfig::default() };
     let dialer = Dialer::new(tls, std::collections::BTreeSet::new());
     let limit = Duration::from_secs(10);
     let never = brooklet_client::transport::Early::Never;
@@ -339,7 +339,7 @@ async fn where_a_connection_has_no_more_streams_there_is_another_one_and_no_talk
     let port = endpoint.local_addr().unwrap().port();
     let address = format!("quic://127.0.0.1:{port}").parse().unwrap();
     let peer = brooklet_client::Peer { address, id: None };
-    let tls = TlsConfig { authorities: Some(papers.path("ca.pem")), identity: None };
+    let tls = TlsConfig { authorities: Some(papers.path("ca.pem")), ..TlsConfig::default() };
     let dialer = Dialer::new(tls, std::collections::BTreeSet::new());
     let mut streams = Vec::new();
     for _ in 0..5 {

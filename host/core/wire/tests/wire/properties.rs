@@ -302,7 +302,8 @@ proptest! {
         unknown_tagged_fields in tagged(),
     ) {
         let message = Bytes::from(message);
-        let request = QuorumMessageRequest { message, unknown_tagged_fields };
+        let request =
+            QuorumMessageRequest { message, unknown_tagged_fields, ..Default::default() };
         prop_assert_eq!(asked(&request), request.clone());
         let unknown_tagged_fields = request.unknown_tagged_fields;
         let response = QuorumMessageResponse { error_code, unknown_tagged_fields };

@@ -30,8 +30,10 @@ pub use self::tls::client_auth;
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// This broker's number.
+    /// This broker's number; that of the cluster counts where the data folder belongs to one.
     pub node_id: BrokerId,
+    /// Whether the number was written, and is not the default.
+    pub node_id_is_given: bool,
     /// Where it stands, if that is to count: Kafka's `broker.rack`.
     pub rack: Option<String>,
     /// Where everything that is kept is kept.
@@ -222,6 +224,7 @@ impl Config {
     }
 
     fn check(mut fields: Fields, problems: &mut Vec<Problem>) -> Config {
+        let node_id_is_given = fields.has("node_id");
         let node_id = fields.within("node_id", 1, 0..=i32::MAX, problems);
         let rack = rack(&mut fields, problems);
         let data = PathBuf::from(fields.take("data", DATA.to_owned(), problems));
@@ -249,6 +252,7 @@ impl Config {
         let node_id = BrokerId(node_id);
         Config {
             node_id,
+            node_id_is_given,
             rack,
             data,
             listeners,

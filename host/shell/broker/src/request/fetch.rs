@@ -341,7 +341,7 @@ fn note(
 type Read = (Slot, Result<Vec<Bytes>, ReadError>);
 
 /// Runs the plans: in place what is in memory, the rest together on one thread that may block.
-async fn run(call: &Call, plans: Vec<(Slot, ReadPlan<File>)>) -> Vec<Read> {
+pub(super) async fn run(call: &Call, plans: Vec<(Slot, ReadPlan<File>)>) -> Vec<Read> {
     let kept = &call.peer.buffers;
     let mut buffers = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
     let mut reads = Vec::with_capacity(plans.len());

@@ -25,6 +25,7 @@ use brooklet_wire::message::{
 use super::place;
 use crate::access::May;
 use crate::context::Call;
+use crate::peers::forward;
 use crate::translate::cluster::OPERATIONS_UNKNOWN;
 use crate::translate::nodes::{Node, Nodes};
 
@@ -138,6 +139,9 @@ pub(crate) fn new_topic(
 
 /// Creates topics by our own wish. What cannot be created is found missing afterwards.
 pub(crate) async fn create(call: &Call, topics: Vec<NewTopic>) {
+    if forward::create_topics(&call.context, &topics).await {
+        return;
+    }
     let decide = move |cluster: &Cluster| create_topics(cluster, &topics, false);
     match call.context.shards.change(decide).await {
         Ok(Ok(results)) => {

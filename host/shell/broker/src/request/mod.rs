@@ -6,11 +6,13 @@
 
 pub(crate) mod acls;
 pub(crate) mod api_versions;
+pub(crate) mod brokers;
 mod changes;
 pub(crate) mod cluster;
 pub(crate) mod configs;
 pub(crate) mod coordinator;
 mod dead;
+pub(crate) mod envelope;
 pub(crate) mod epochs;
 pub(crate) mod fetch;
 pub(crate) mod group;
@@ -27,6 +29,7 @@ pub(crate) mod producers;
 pub(crate) mod quorum;
 pub(crate) mod quotas;
 pub(crate) mod records;
+pub(crate) mod replicate;
 pub(crate) mod session;
 pub(crate) mod topics;
 pub(crate) mod users;

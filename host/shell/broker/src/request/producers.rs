@@ -17,6 +17,7 @@ use brooklet_wire::message::{
 
 use super::place;
 use crate::context::Call;
+use crate::peers::forward;
 
 /// Answers InitProducerId.
 pub(crate) async fn init(call: &Call, request: InitProducerIdRequest) -> InitProducerIdResponse {
@@ -63,6 +64,12 @@ fn permitted(call: &Call, transactional_id: Option<&str>) -> Result<(), ErrorCod
 async fn next_id(call: &Call) -> Result<i64, ErrorCode> {
     let mut block = call.context.producer_ids.lock().await;
     if block.is_empty() {
+        if let Some(peers) = &call.context.peers
+            && peers.other_controller().is_some()
+        {
+            *block = forward::allocate(peers).await?;
+            return give(&mut block);
+        }
         let decide = |cluster: &Cluster| match allot_producer_ids(cluster) {
             Ok(Decision { records, reply }) => Decision { records, reply: Ok(reply) },
             Err(exhausted) => Decision { records: Vec::new(), reply: Err(exhausted) },
@@ -70,6 +77,10 @@ async fn next_id(call: &Call) -> Result<i64, ErrorCode> {
         let allotted: Result<Range<u64>, _> = call.change(decide).await?;
         *block = allotted.map_err(|_exhausted| ErrorCode::UnknownServerError)?;
     }
+    give(&mut block)
+}
+
+fn give(block: &mut Range<u64>) -> Result<i64, ErrorCode> {
     let id = block.next().expect("a block that was just allotted has ids");
     Ok(i64::try_from(id).expect("ids are allotted within the wire's range"))
 }

@@ -7,14 +7,16 @@ use std::sync::Arc;
 
 use brooklet_auth::principal::mapping::PrincipalMapping;
 use brooklet_io::Clock;
-use brooklet_io::quic::QuicListener;
+use brooklet_io::quic::{QuicListener, QuicSettings};
 use brooklet_io::tcp::Listener;
+use brooklet_io::tls::cluster::ClusterIdentity;
 use brooklet_io::tls::credentials::{Credentials, Purpose};
 use brooklet_io::tls::handshake::Handshakes;
 use brooklet_io::tls::{TlsError, issue};
 
 use crate::broker::{RunError, Serving};
 use crate::config::{Address, Config, ListenerConfig, Transport};
+use crate::peers;
 use crate::reactor::Reactors;
 use crate::tokens::{Accepted, KeysError};
 
@@ -41,6 +43,8 @@ pub(crate) struct Terms {
     pub(crate) principals: Arc<PrincipalMapping>,
     /// Whether they are the broker's own, whom no rule keeps from anything.
     pub(crate) is_own: bool,
+    /// The cluster whose brokers come in here, and nobody else; none for clients.
+    pub(crate) cluster: Option<Arc<str>>,
 }
 
 /// How clients come in.
@@ -131,7 +135,7 @@ impl Terms {
     /// For clients in the broker's own process.
     pub(crate) fn inner() -> Terms {
         let (listener, principals) = ("INNER", Arc::default());
-        Terms { listener, advertised: None, sasl: None, principals, is_own: true }
+        Terms { listener, advertised: None, sasl: None, principals, is_own: true, cluster: None }
     }
 
     fn of(listener: &ListenerConfig) -> Result<Terms, KeysError> {
@@ -146,8 +150,42 @@ impl Terms {
             sasl: sasl.map(Arc::new),
             principals: Arc::new(principals),
             is_own: false,
+            cluster: None,
         })
     }
+
+    /// For the other brokers of a cluster.
+    fn of_brokers(cluster_id: &str) -> Terms {
+        let cluster = Some(Arc::from(cluster_id));
+        Terms { listener: peers::LISTENER, cluster, ..Terms::inner() }
+    }
+}
+
+/// Opens the doors for the other brokers of the cluster: QUIC, and TLS at the same port where that is free.
+pub(crate) async fn open_for_brokers(
+    identity: &ClusterIdentity,
+    settings: &QuicSettings,
+    handshakes: &Handshakes,
+    reactors: &Reactors,
+) -> Result<Vec<Door>, RunError> {
+    let (host, port) = (identity.listen.0.as_str(), identity.listen.1);
+    let name = format!("{host}:{port} for brokers");
+    let refused = |source: TlsError| RunError::Tls { listener: name.clone(), source };
+    let open = |purpose| Credentials::open(identity.files.clone(), purpose).map_err(refused);
+    let door = |transport, socket, address| {
+        let serving = Serving { transport, address, sasl: false, pin: None };
+        Door { socket, serving, terms: Terms::of_brokers(&identity.cluster_id) }
+    };
+    let tls = Listener::bind(host, port).await?;
+    let address = tls.local();
+    let (handshakes, on) = (handshakes.clone(), reactors.first());
+    let credentials = open(Purpose::Quic)?;
+    let quic = QuicListener::bind(host, address.port(), credentials, settings, handshakes, on);
+    let quic = quic.await?;
+    Ok(vec![
+        door(Transport::Tls, Socket::Tls(tls, open(Purpose::Tls)?), address),
+        door(Transport::Quic, Socket::Quic(Box::new(quic)), address),
+    ])
 }
 
 fn say_whether_it_is_good(door: &Door, clock: &Clock) {

@@ -60,6 +60,8 @@ pub enum Purpose {
     Server,
     /// To be shown by a client.
     Client,
+    /// To be served with and shown, by brokers to each other.
+    Node,
 }
 
 /// An authority that issues certificates.
@@ -132,6 +134,13 @@ fn parameters(subject: &Subject, clock: &Clock) -> Result<CertificateParams, Tls
             parameters.is_ca = IsCa::ExplicitNoCa;
             parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
             parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            parameters.use_authority_key_identifier_extension = true;
+        }
+        Purpose::Node => {
+            parameters.is_ca = IsCa::ExplicitNoCa;
+            parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+            parameters.extended_key_usages =
+                vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
             parameters.use_authority_key_identifier_extension = true;
         }
         Purpose::Client => {

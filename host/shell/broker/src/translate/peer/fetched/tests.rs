@@ -28,7 +28,7 @@ fn copy(partition: TopicPartition, fetch: u64) -> CopyFetch {
 
 fn nothing() -> Fetched<DataFolder> {
     let (error, high_watermark, log_start, diverging, plan) = (None, None, None, None, None);
-    Fetched { error, high_watermark, log_start, diverging, plan }
+    Fetched { error, high_watermark, log_start, diverging, plan, nearer: None }
 }
 
 fn served(high_watermark: u64) -> Fetched<DataFolder> {

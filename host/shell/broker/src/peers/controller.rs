@@ -1,0 +1,130 @@
+//! Asking the controller, which is whoever leads the metadata's quorum: here, or at another broker.
+//!
+//! **What it decides.** Whom to ask where nobody is known to lead: everybody that was heard of, and the brokers that this one was
+//! told of when it joined.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use brooklet_client::request::Call;
+use brooklet_meta::broker::BrokerEpoch;
+use brooklet_shard::input::Input;
+use brooklet_shard::output::Alter;
+use brooklet_types::{BrokerId, ErrorCode};
+
+use super::ways::{Lane, Target};
+use super::{Peers, Whereabouts, registered};
+use crate::request::brokers;
+use crate::translate::peer::alter;
+
+/// Why the controller has not answered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AskError {
+    /// It is not known who it is, or it is this broker, which was to be asked in another way.
+    #[error("nobody is known to lead the cluster's metadata")]
+    NoController,
+    /// It was not reached: nothing has been asked.
+    #[error("{0}")]
+    NotAsked(String),
+    /// Its answer is lost. Whether it did what it was asked is not known.
+    #[error("{0}")]
+    NoAnswer(String),
+}
+
+impl Peers {
+    /// Asks the controller where that is another broker; all those who may know, where it is not known who it is.
+    pub(super) async fn ask<R: Call>(
+        &self,
+        lane: Lane,
+        request: &R,
+        within: Duration,
+        is_refusal: impl Fn(&R::Response) -> bool,
+    ) -> Result<R::Response, AskError> {
+        let targets = match self.whereabouts() {
+            Whereabouts::Here => return Err(AskError::NoController),
+            Whereabouts::There(leader) => Vec::from_iter(self.target(leader)),
+            Whereabouts::Nowhere => self.everybody(),
+        };
+        let mut last = Err(AskError::NoController);
+        for target in targets {
+            last = self.ask_one(&target, lane, request, within).await;
+            if last.as_ref().is_ok_and(|answer| !is_refusal(answer)) {
+                break;
+            }
+        }
+        last
+    }
+
+    async fn ask_one<R: Call>(
+        &self,
+        target: &Target,
+        lane: Lane,
+        request: &R,
+        within: Duration,
+    ) -> Result<R::Response, AskError> {
+        let connection = self.ways.connection(target, lane).await;
+        let connection = connection.map_err(|error| AskError::NotAsked(error.to_string()))?;
+        let pending = connection.submit(request, within).await;
+        let pending = pending.map_err(|error| AskError::NotAsked(error.to_string()))?;
+        pending.answer().await.map_err(|error| AskError::NoAnswer(error.to_string()))
+    }
+
+    /// Everybody that may know who leads.
+    fn everybody(&self) -> Vec<Target> {
+        let cluster = self.shards.cluster();
+        let ids = cluster.brokers().map(|broker| broker.id).filter(|id| *id != self.me);
+        let mut targets: Vec<Target> = ids.filter_map(|id| registered(&cluster, id)).collect();
+        let seeds = self.identity.seeds.iter();
+        targets.extend(seeds.map(|(host, port)| Target {
+            broker: None,
+            host: host.clone(),
+            port: *port,
+        }));
+        targets
+    }
+}
+
+/// Asks for other in-sync sets, and tells the shard what has come of it.
+pub(super) async fn alter(peers: Arc<Peers>, shard: u32, epoch: BrokerEpoch, wanted: Vec<Alter>) {
+    /// As long as a leader waits before it asks again.
+    const WITHIN: Duration = Duration::from_secs(2);
+    let request = alter::ask(peers.me, epoch, &wanted);
+    let response = match peers.whereabouts() {
+        Whereabouts::Here => Ok(brokers::alter(&peers.shards, peers.me, request).await),
+        Whereabouts::There(_) | Whereabouts::Nowhere => {
+            let is_refusal = |it: &brooklet_wire::message::AlterPartitionResponse| {
+                it.error_code == ErrorCode::NotController.to_wire()
+            };
+            peers.ask(Lane::Control, &request, WITHIN, is_refusal).await
+        }
+    };
+    let answers = match response {
+        Ok(response) => alter::answered(&wanted, &response).unwrap_or_else(|error| {
+            tracing::warn!(%error, "answer of the controller");
+            alter::lost(&wanted)
+        }),
+        Err(error) => {
+            tracing::debug!(%error, "in-sync sets not changed");
+            alter::lost(&wanted)
+        }
+    };
+    // A shard that has stopped wants nothing.
+    let _ = peers.shards.tell(shard, Input::Altered(answers)).await;
+}
+
+impl Peers {
+    /// How this broker is registered, once it is.
+    pub(super) fn registered_as(&self) -> Option<BrokerEpoch> {
+        let cluster = self.shards.cluster();
+        let known = cluster.registration(self.me)?;
+        (known.incarnation == self.registers.incarnation).then_some(known.epoch)
+    }
+
+    /// The controller, where it is another broker.
+    pub(crate) fn other_controller(&self) -> Option<BrokerId> {
+        match self.whereabouts() {
+            Whereabouts::There(leader) => Some(leader),
+            Whereabouts::Here | Whereabouts::Nowhere => None,
+        }
+    }
+}
