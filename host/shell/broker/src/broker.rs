@@ -8,6 +8,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use brooklet_auth::Mechanism;
 use brooklet_hook::Hooks;
 use brooklet_io::quic::QuicSettings;
 use brooklet_io::tcp::{ListenError, Listener};
-use brooklet_io::tls::cluster::{self, ClusterError, ClusterIdentity};
+use brooklet_io::tls::cluster::{self, ClusterError, ClusterIdentity, HostPort, JoinToken};
 use brooklet_io::tls::handshake::Handshakes;
 use brooklet_io::tls::{Fingerprint, TlsError};
 use brooklet_io::{Clock, DataFolder, DataFolderError};
@@ -83,6 +84,9 @@ pub enum RunError {
     /// There is data of another cluster.
     #[error("the data in the folder is not of cluster {cluster_id}, which the folder belongs to")]
     OtherCluster { cluster_id: String },
+    /// A joining broker begins with nothing.
+    #[error("the data folder has the data of a broker already; a broker joins with an empty one")]
+    NotEmpty,
     /// The cluster does not want this broker.
     #[error(transparent)]
     Cluster(Refusal),
@@ -405,4 +409,29 @@ pub(crate) fn cluster_id(disk: &DataFolder) -> Result<String, RunError> {
     disk.rename(&fresh, IDENTITY)?;
     disk.sync_folder("")?;
     Ok(id)
+}
+
+/// Makes the data folder `data` that of the first broker of a cluster, with what is in it. The broker must not be running.
+pub fn found_cluster(
+    data: &Path,
+    node: BrokerId,
+    places: (HostPort, HostPort),
+) -> Result<ClusterIdentity, RunError> {
+    let disk = DataFolder::open(data)?;
+    let id = cluster_id(&disk)?;
+    Ok(cluster::found(data, &id, node, places, &Clock::start())?)
+}
+
+/// Makes the data folder `data`, which has nothing in it yet, that of a broker of the token's cluster.
+pub fn join_cluster(
+    data: &Path,
+    token: &JoinToken,
+    places: (HostPort, HostPort),
+) -> Result<ClusterIdentity, RunError> {
+    let disk = DataFolder::open(data)?;
+    let is_known = cluster::read(data)?.is_some();
+    if !is_known && disk.list("")?.iter().any(|name| name == IDENTITY) {
+        return Err(RunError::NotEmpty);
+    }
+    Ok(cluster::join(data, token, places)?)
 }

@@ -34,5 +34,7 @@ mod tokens;
 pub mod translate;
 mod users;
 
-pub use broker::{Extensions, Ready, RunError, Serving, run, run_extended};
+pub use broker::{
+    Extensions, Ready, RunError, Serving, found_cluster, join_cluster, run, run_extended,
+};
 pub use server::inner::InnerDoor;

@@ -120,6 +120,8 @@ enum Command {
     View(command::view::Arguments),
     /// Create, list, pause, resume, restart and delete connectors
     Connector(command::connector::Arguments),
+    /// Begin a cluster, let brokers join it, see who is there
+    Cluster(command::cluster::Arguments),
     /// Carry clients that know only TCP to brokers over QUIC
     Tunnel(command::tunnel::Arguments),
     /// Measure what a broker can do
@@ -252,6 +254,7 @@ fn carry_out(context: &mut Context, runtime: &Runtime, command: Command) -> Resu
         Command::Acl(arguments) => runtime.block_on(command::acl::run(context, arguments)),
         Command::User(arguments) => runtime.block_on(command::user::run(context, arguments)),
         Command::Plugin(arguments) => runtime.block_on(command::plugin::run(context, arguments)),
+        Command::Cluster(arguments) => runtime.block_on(command::cluster::run(context, arguments)),
         Command::View(arguments) => runtime.block_on(command::view::run(context, arguments)),
         Command::Tunnel(arguments) => runtime.block_on(command::tunnel::run(context, arguments)),
         Command::Bench(arguments) => runtime.block_on(command::bench::run(context, arguments)),

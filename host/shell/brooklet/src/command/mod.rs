@@ -4,6 +4,7 @@ pub(crate) mod acl;
 pub(crate) mod bench;
 pub(crate) mod cert;
 pub(crate) mod check;
+pub(crate) mod cluster;
 pub(crate) mod completion;
 pub(crate) mod connector;
 pub(crate) mod consume;
