@@ -286,7 +286,8 @@ async fn what_brokers_ask_each_other_does_not_exist_for_clients() {
     let running = start(folder.path()).await;
     let address = running.ready.listeners[0].address;
     let mut client = Client::connect(address).await;
-    let served: ApiVersionsResponse = client.ask(3, &ApiVersionsRequest::default()).await;
+    // Later versions want the client's name.
+    let served: ApiVersionsResponse = client.ask(2, &ApiVersionsRequest::default()).await;
     let is_served = |api: Api| served.api_keys.iter().any(|it| it.api_key == api.key());
     for api in Api::all() {
         assert_eq!(is_served(api), api.audience() == Audience::Everybody, "{api:?}");
