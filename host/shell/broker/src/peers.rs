@@ -30,6 +30,7 @@ use brooklet_meta::controller::Controller;
 use brooklet_meta::decide::broker::RegisterBroker;
 use brooklet_meta::lifecycle::{Refusal, Standing};
 use brooklet_shard::QuorumStanding;
+use brooklet_shard::input::Input;
 use brooklet_types::BrokerId;
 use brooklet_wire::message::{QuorumMessageRequest, make};
 use bytes::Bytes;
@@ -117,6 +118,11 @@ impl Peers {
 
     /// Begins to say what the shards want said, to register and, where this broker leads the quorum, to see to the cluster.
     pub(crate) fn start(self: &Arc<Self>, context: &Arc<Context>, wants: Wants) {
+        let shards = context.shards.clone();
+        // Who leads is told with the first tick.
+        self.spawn(async move {
+            let _ = shards.tell(0, Input::Tick).await;
+        });
         let end = self.end.clone();
         let wanted = run_wants(Arc::clone(self), wants.wants);
         self.tasks.spawn(end.clone().run_until_cancelled_owned(wanted));

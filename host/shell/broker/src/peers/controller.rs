@@ -3,7 +3,7 @@
 //! **What it decides.** Whom to ask where nobody is known to lead: everybody that was heard of, and the brokers that this one was
 //! told of when it joined.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use brooklet_client::request::Call;
@@ -11,8 +11,9 @@ use brooklet_meta::broker::BrokerEpoch;
 use brooklet_shard::input::Input;
 use brooklet_shard::output::Alter;
 use brooklet_types::{BrokerId, ErrorCode};
+use brooklet_wire::message::{AlterPartitionResponse, DescribeClusterRequest};
 
-use super::ways::{Lane, Target};
+use super::ways::{ANSWER_MAX, Lane, Target};
 use super::{Peers, Whereabouts, registered};
 use crate::request::brokers;
 use crate::translate::peer::alter;
@@ -51,8 +52,26 @@ impl Peers {
             if last.as_ref().is_ok_and(|answer| !is_refusal(answer)) {
                 break;
             }
+            if last.is_ok() && self.whereabouts() == Whereabouts::Nowhere {
+                self.learn(&target).await;
+            }
         }
         last
+    }
+
+    /// Asks a broker where all the others listen: whoever joins knows few of them.
+    async fn learn(&self, target: &Target) {
+        let request = DescribeClusterRequest::default();
+        let told = self.ask_one(target, Lane::Control, &request, ANSWER_MAX).await;
+        let Ok(told) = told else { return };
+        for broker in told.brokers {
+            let id = BrokerId(broker.broker_id);
+            if let Ok(port) = u16::try_from(broker.port)
+                && id != self.me
+            {
+                self.heard_of(id, &broker.host, port);
+            }
+        }
     }
 
     async fn ask_one<R: Call>(
@@ -74,6 +93,9 @@ impl Peers {
         let cluster = self.shards.cluster();
         let ids = cluster.brokers().map(|broker| broker.id).filter(|id| *id != self.me);
         let mut targets: Vec<Target> = ids.filter_map(|id| registered(&cluster, id)).collect();
+        let heard_of = self.heard_of.lock().unwrap_or_else(PoisonError::into_inner);
+        targets.extend(heard_of.values().cloned());
+        drop(heard_of);
         let seeds = self.identity.seeds.iter();
         targets.extend(seeds.map(|(host, port)| Target {
             broker: None,
@@ -92,9 +114,8 @@ pub(super) async fn alter(peers: Arc<Peers>, shard: u32, epoch: BrokerEpoch, wan
     let response = match peers.whereabouts() {
         Whereabouts::Here => Ok(brokers::alter(&peers.shards, peers.me, request).await),
         Whereabouts::There(_) | Whereabouts::Nowhere => {
-            let is_refusal = |it: &brooklet_wire::message::AlterPartitionResponse| {
-                it.error_code == ErrorCode::NotController.to_wire()
-            };
+            let is_refusal =
+                |it: &AlterPartitionResponse| it.error_code == ErrorCode::NotController.to_wire();
             peers.ask(Lane::Control, &request, WITHIN, is_refusal).await
         }
     };

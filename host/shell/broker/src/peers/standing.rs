@@ -29,11 +29,11 @@ use crate::translate::peer::{NoAnswer, heartbeat, join, registration};
 /// How often a broker asks to be let into the quorum.
 const JOIN_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a broker tries to get out of the way. Half of what a stop may take is for who still waits for answers.
-const LEAVE_MAX: Duration = Duration::from_secs(10);
+/// How long a broker tries to get out of the way.
+const LEAVE_MAX: Duration = Duration::from_secs(3);
 
 /// How long the quorum may take to have another leader.
-const HAND_OVER_MAX: Duration = Duration::from_secs(2);
+const HAND_OVER_MAX: Duration = Duration::from_secs(1);
 
 /// Runs until this broker is out of the way, or may not take part.
 pub(super) async fn run(context: Arc<Context>, peers: Arc<Peers>) {

@@ -42,6 +42,13 @@ static RESPONSE: LazyLock<ApiVersionsResponse> = LazyLock::new(|| {
     })
 });
 
+/// The same for the other brokers of the cluster.
+static FOR_BROKERS: LazyLock<ApiVersionsResponse> = LazyLock::new(|| {
+    let mut response = RESPONSE.clone();
+    response.api_keys = Api::served_to(Audience::Brokers).map(row).collect();
+    response
+});
+
 /// The whole answer, as a frame: an unknown version is answered in version 0, body unread.
 pub(crate) fn answer(call: &Call, correlation: i32, body: Bytes) -> Result<Vec<Bytes>, WireError> {
     if !Api::ApiVersions.serves(call.version) {
@@ -53,7 +60,8 @@ pub(crate) fn answer(call: &Call, correlation: i32, body: Bytes) -> Result<Vec<B
         let response = make(|response: &mut ApiVersionsResponse| response.error_code = code);
         return Ok(vec![encode_response(correlation, call.version, &response)?]);
     }
-    Ok(vec![encode_response(correlation, call.version, &*RESPONSE)?])
+    let response = if call.peer.broker.is_some() { &*FOR_BROKERS } else { &*RESPONSE };
+    Ok(vec![encode_response(correlation, call.version, response)?])
 }
 
 /// Whether a request is answered with the versions, and not with an error.

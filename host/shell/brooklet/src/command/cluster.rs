@@ -152,7 +152,9 @@ fn token(context: &mut Context, node: BrokerId, data: &std::path::Path) -> Resul
             .hint("`brooklet cluster init` begins one")
     })?;
     if node == known.node {
-        return Err(Failure::usage(format!("broker {node} is the one that the cluster began with")));
+        return Err(Failure::usage(format!(
+            "broker {node} is the one that the cluster began with"
+        )));
     }
     let mut seeds = vec![known.advertised.clone()];
     seeds.extend(known.seeds.iter().cloned());
