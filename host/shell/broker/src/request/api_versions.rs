@@ -114,7 +114,28 @@ fn is_software_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use brooklet_meta::record::ClusterRecord;
+
     use super::*;
+
+    #[test]
+    fn our_feature_is_told_to_who_can_read_it_and_its_level_once_it_has_one() {
+        let mut cluster = Cluster::default();
+        let told = |cluster: &Cluster, version| {
+            let response = response(cluster, version);
+            let supported = response.supported_features.iter().map(|it| it.name.to_string());
+            let finalized = response.finalized_features.iter().map(|it| it.max_version_level);
+            let finalized: Vec<i16> = finalized.collect();
+            (supported.collect::<Vec<_>>(), finalized, response.finalized_features_epoch)
+        };
+        let kafkas = || KAFKA_FEATURE.to_owned();
+        let (both, epoch) = (vec![kafkas(), FEATURE.to_owned()], 0);
+        assert_eq!(told(&cluster, 3), (vec![kafkas()], vec![30], epoch));
+        assert_eq!(told(&cluster, 4), (both.clone(), vec![30], epoch));
+        let name = FEATURE.to_owned();
+        cluster.apply(&ClusterRecord::FeatureLevelSet { name, level: 1 }.into());
+        assert_eq!(told(&cluster, 4), (both, vec![30, 1], 1));
+    }
 
     #[test]
     fn a_software_name_is_what_kafka_takes() {

@@ -6,7 +6,7 @@
 use brooklet_meta::decide::feature::{
     FeatureError, FeatureReason, Upgrade, supported, update_features,
 };
-use brooklet_meta::record::{CLUSTER_LEVEL, FEATURE};
+use brooklet_meta::record::{CLUSTER_LEVEL, FEATURE, LEVELS};
 use brooklet_meta::{Cluster, Decision};
 use brooklet_types::{BrokerId, ErrorCode, Operation};
 use brooklet_wire::message::{UpdateFeaturesRequest, UpdateFeaturesResponse};
@@ -108,9 +108,9 @@ fn decide(
         if wanted.level == 0 && supported(&wanted.name).max == 0 {
             return Err(UpdateError::NotFound(wanted.clone()));
         }
-        let is_raised = u16::try_from(wanted.level).is_ok_and(|level| level >= CLUSTER_LEVEL);
-        let is_known = supported(&wanted.name).contains(u16::try_from(wanted.level).unwrap_or(0));
-        if cluster.level() < CLUSTER_LEVEL && is_raised && is_known {
+        let known = u16::try_from(wanted.level).ok().filter(|level| LEVELS.contains(*level));
+        let begins = wanted.name == FEATURE && known.is_some_and(|level| level >= CLUSTER_LEVEL);
+        if begins && cluster.level() < CLUSTER_LEVEL {
             return Err(UpdateError::Alone(wanted.level));
         }
         updates.push(wanted.update(upgrade));

@@ -146,3 +146,58 @@ fn line(
         (it.partition_index, it.error_code) = (index, code.to_wire());
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use brooklet_meta::partition::Assignment;
+    use brooklet_meta::record::ClusterRecord;
+    use brooklet_types::{TopicId, TopicName};
+    use brooklet_wire::message::alter_replica_log_dirs_request::{
+        AlterReplicaLogDir, AlterReplicaLogDirTopic,
+    };
+
+    use super::*;
+
+    /// Topic `t`, whose first partition is on broker 1 and whose second is on broker 2.
+    fn cluster() -> Cluster {
+        let on = |broker| {
+            let replicas = vec![BrokerId(broker)];
+            Assignment { in_sync: replicas.clone(), replicas }
+        };
+        let placed = ClusterRecord::TopicPlaced {
+            id: TopicId([1; 16]),
+            name: TopicName::new("t").unwrap(),
+            partitions: vec![on(1), on(2)],
+            settings: Vec::new(),
+        };
+        let mut cluster = Cluster::default();
+        cluster.apply(&placed.into());
+        cluster
+    }
+
+    #[test]
+    fn a_copy_is_in_the_one_folder_of_its_broker() {
+        let folder = |path: &str, partitions: &[i32]| {
+            make(|it: &mut AlterReplicaLogDir| {
+                it.path = path.into();
+                it.topics = vec![make(|it: &mut AlterReplicaLogDirTopic| {
+                    (it.name, it.partitions) = ("t".into(), partitions.to_vec());
+                })];
+            })
+        };
+        let request = make(|it: &mut AlterReplicaLogDirsRequest| {
+            it.dirs =
+                vec![folder("/else", &[0]), folder("/own", &[2, 1, 0]), folder("/else", &[7])];
+        });
+        let response = altered(&request, &cluster(), BrokerId(1), "/own");
+        let told = response.results.iter().flat_map(|topic| &topic.partitions);
+        let told: Vec<_> = told.map(|line| (line.partition_index, line.error_code)).collect();
+        let expected = [
+            (0, ErrorCode::None),
+            (1, ErrorCode::NotLeaderOrFollower),
+            (2, ErrorCode::UnknownTopicOrPartition),
+            (7, ErrorCode::LogDirNotFound),
+        ];
+        assert_eq!(told, expected.map(|(index, code)| (index, code.to_wire())));
+    }
+}
