@@ -63,6 +63,18 @@ pub fn decode(api: Api, body: Bytes, version: i16) -> Result<(), WireError> {
         }
         Api::DescribeClientQuotas => check::<message::DescribeClientQuotasRequest>(body, version),
         Api::AlterClientQuotas => check::<message::AlterClientQuotasRequest>(body, version),
+        Api::AlterReplicaLogDirs => check::<message::AlterReplicaLogDirsRequest>(body, version),
+        Api::ElectLeaders => check::<message::ElectLeadersRequest>(body, version),
+        Api::AlterPartitionReassignments => {
+            check::<message::AlterPartitionReassignmentsRequest>(body, version)
+        }
+        Api::ListPartitionReassignments => {
+            check::<message::ListPartitionReassignmentsRequest>(body, version)
+        }
+        Api::UpdateFeatures => check::<message::UpdateFeaturesRequest>(body, version),
+        Api::UnregisterBroker => check::<message::UnregisterBrokerRequest>(body, version),
+        Api::AddRaftVoter => check::<message::AddRaftVoterRequest>(body, version),
+        Api::RemoveRaftVoter => check::<message::RemoveRaftVoterRequest>(body, version),
         Api::DescribeQuorum => check::<message::DescribeQuorumRequest>(body, version),
         Api::DescribeCluster => check::<message::DescribeClusterRequest>(body, version),
         Api::AlterPartition => check::<message::AlterPartitionRequest>(body, version),

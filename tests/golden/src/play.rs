@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::codec;
 use crate::normal::Names;
-use crate::schema::{SECURED, Schemas};
+use crate::schema::{SECURED, Schemas, TOLD};
 use crate::script::{Action, Content, Step};
 use crate::value::{Value, hex, unhex};
 use crate::wire::{Connection, Reply};
@@ -158,7 +158,8 @@ impl Player<'_> {
         let Action::Request { api, version, content, answer, wait, once } = action else {
             unreachable!("only requests come here");
         };
-        self.names.keep_texts = SECURED.iter().any(|(known, ..)| known == api);
+        self.names.keep_texts =
+            SECURED.iter().any(|(known, ..)| known == api) || TOLD.contains(&api.as_str());
         let send = if *wait { "" } else { "send " };
         played.request.push_str(&format!("{send}{api} v{version}"));
         let message = self.schemas.message(&format!("{api}Request"));

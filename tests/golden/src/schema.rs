@@ -32,15 +32,23 @@ pub const SERVED: &[(&str, i16, i16)] = &[
     ("OffsetForLeaderEpoch", 2, 4),
     ("DescribeConfigs", 1, 4),
     ("AlterConfigs", 0, 2),
+    ("AlterReplicaLogDirs", 1, 2),
     ("DescribeLogDirs", 1, 5),
     ("CreatePartitions", 0, 3),
     ("DeleteGroups", 0, 2),
+    ("ElectLeaders", 0, 2),
     ("IncrementalAlterConfigs", 0, 1),
+    ("AlterPartitionReassignments", 0, 1),
+    ("ListPartitionReassignments", 0, 0),
     ("OffsetDelete", 0, 0),
     ("DescribeQuorum", 0, 2),
+    ("UpdateFeatures", 0, 2),
     ("DescribeCluster", 0, 2),
     ("DescribeProducers", 0, 0),
+    ("UnregisterBroker", 0, 0),
     ("DescribeTopicPartitions", 0, 0),
+    ("AddRaftVoter", 0, 1),
+    ("RemoveRaftVoter", 0, 0),
 ];
 
 /// The APIs that only brokers with users, rules and quotas answer, with the versions that Kafka 4.3 serves. Their
@@ -55,6 +63,15 @@ pub const SECURED: &[(&str, i16, i16)] = &[
     ("AlterClientQuotas", 0, 1),
     ("DescribeUserScramCredentials", 0, 0),
     ("AlterUserScramCredentials", 0, 0),
+];
+
+/// Of the others, those whose texts are compared as well: administrators read them.
+pub const TOLD: &[&str] = &[
+    "ElectLeaders",
+    "AlterPartitionReassignments",
+    "ListPartitionReassignments",
+    "UpdateFeatures",
+    "UnregisterBroker",
 ];
 
 /// Every message of the served APIs, by name (`FetchRequest`).

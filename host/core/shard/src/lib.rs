@@ -38,7 +38,7 @@ mod stored;
 mod sync;
 
 pub use brooklet_quorum::{
-    Change, ChangeError, ClusterId, DirectoryId, Index, Member, Replica, Term,
+    Change, ChangeError, ClusterId, DirectoryId, Index, Member, ProposeError, Replica, Term,
 };
 pub use brooklet_replica::{Altered, ChangeId, FetchId, PartitionEpoch, Violation};
 pub use compact::CompactionSettings;

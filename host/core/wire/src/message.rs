@@ -74,6 +74,23 @@ pub use kafka_wire::{
     describe_user_scram_credentials_response, sasl_authenticate_request,
     sasl_authenticate_response, sasl_handshake_request, sasl_handshake_response,
 };
+// How a cluster is changed.
+pub use kafka_wire::{
+    AddRaftVoterRequest, AddRaftVoterResponse, AlterPartitionReassignmentsRequest,
+    AlterPartitionReassignmentsResponse, AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse,
+    ElectLeadersRequest, ElectLeadersResponse, ListPartitionReassignmentsRequest,
+    ListPartitionReassignmentsResponse, RemoveRaftVoterRequest, RemoveRaftVoterResponse,
+    UnregisterBrokerRequest, UnregisterBrokerResponse, UpdateFeaturesRequest,
+    UpdateFeaturesResponse,
+};
+pub use kafka_wire::{
+    add_raft_voter_request, add_raft_voter_response, alter_partition_reassignments_request,
+    alter_partition_reassignments_response, alter_replica_log_dirs_request,
+    alter_replica_log_dirs_response, elect_leaders_request, elect_leaders_response,
+    list_partition_reassignments_request, list_partition_reassignments_response,
+    remove_raft_voter_request, remove_raft_voter_response, unregister_broker_request,
+    unregister_broker_response, update_features_request, update_features_response,
+};
 // What brokers say to each other.
 pub use kafka_wire::{
     AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterPartitionRequest,

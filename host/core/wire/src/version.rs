@@ -73,6 +73,8 @@ pub enum Api {
     DescribeConfigs = 32,
     /// Key 33.
     AlterConfigs = 33,
+    /// Key 34.
+    AlterReplicaLogDirs = 34,
     /// Key 35.
     DescribeLogDirs = 35,
     /// Key 36.
@@ -81,8 +83,14 @@ pub enum Api {
     CreatePartitions = 37,
     /// Key 42.
     DeleteGroups = 42,
+    /// Key 43.
+    ElectLeaders = 43,
     /// Key 44.
     IncrementalAlterConfigs = 44,
+    /// Key 45.
+    AlterPartitionReassignments = 45,
+    /// Key 46.
+    ListPartitionReassignments = 46,
     /// Key 47.
     OffsetDelete = 47,
     /// Key 48.
@@ -97,6 +105,8 @@ pub enum Api {
     DescribeQuorum = 55,
     /// Key 56.
     AlterPartition = 56,
+    /// Key 57.
+    UpdateFeatures = 57,
     /// Key 58.
     Envelope = 58,
     /// Key 60.
@@ -107,10 +117,16 @@ pub enum Api {
     BrokerRegistration = 62,
     /// Key 63.
     BrokerHeartbeat = 63,
+    /// Key 64.
+    UnregisterBroker = 64,
     /// Key 67.
     AllocateProducerIds = 67,
     /// Key 75.
     DescribeTopicPartitions = 75,
+    /// Key 80.
+    AddRaftVoter = 80,
+    /// Key 81.
+    RemoveRaftVoter = 81,
     /// Key 10000, ours: what the members of the metadata's quorum tell each other.
     QuorumMessage = 10_000,
     /// Key 10001, ours: a broker asks to be a member of the quorum.
@@ -155,11 +171,15 @@ const TABLE: &[Row] = &[
     row(Api::DeleteAcls, "DeleteAcls", (1, 3), 1, Some(2)),
     row(Api::DescribeConfigs, "DescribeConfigs", (1, 4), 1, Some(4)),
     row(Api::AlterConfigs, "AlterConfigs", (0, 2), 0, Some(2)),
+    row(Api::AlterReplicaLogDirs, "AlterReplicaLogDirs", (1, 2), 1, Some(2)),
     row(Api::DescribeLogDirs, "DescribeLogDirs", (1, 5), 1, Some(2)),
     row(Api::SaslAuthenticate, "SaslAuthenticate", (0, 2), 0, Some(2)),
     row(Api::CreatePartitions, "CreatePartitions", (0, 3), 0, Some(2)),
     row(Api::DeleteGroups, "DeleteGroups", (0, 2), 0, Some(2)),
+    row(Api::ElectLeaders, "ElectLeaders", (0, 2), 0, Some(2)),
     row(Api::IncrementalAlterConfigs, "IncrementalAlterConfigs", (0, 1), 0, Some(1)),
+    row(Api::AlterPartitionReassignments, "AlterPartitionReassignments", (0, 1), 0, Some(0)),
+    row(Api::ListPartitionReassignments, "ListPartitionReassignments", (0, 0), 0, Some(0)),
     row(Api::OffsetDelete, "OffsetDelete", (0, 0), 0, None),
     row(Api::DescribeClientQuotas, "DescribeClientQuotas", (0, 1), 0, Some(1)),
     row(Api::AlterClientQuotas, "AlterClientQuotas", (0, 1), 0, Some(1)),
@@ -167,13 +187,17 @@ const TABLE: &[Row] = &[
     row(Api::AlterUserScramCredentials, "AlterUserScramCredentials", (0, 0), 0, Some(0)),
     row(Api::DescribeQuorum, "DescribeQuorum", (0, 2), 0, Some(0)),
     between(Api::AlterPartition, "AlterPartition", 3),
+    row(Api::UpdateFeatures, "UpdateFeatures", (0, 2), 0, Some(0)),
     between(Api::Envelope, "Envelope", 0),
     row(Api::DescribeCluster, "DescribeCluster", (0, 2), 0, Some(0)),
     row(Api::DescribeProducers, "DescribeProducers", (0, 0), 0, Some(0)),
     between(Api::BrokerRegistration, "BrokerRegistration", 4),
     between(Api::BrokerHeartbeat, "BrokerHeartbeat", 2),
+    row(Api::UnregisterBroker, "UnregisterBroker", (0, 0), 0, Some(0)),
     between(Api::AllocateProducerIds, "AllocateProducerIds", 0),
     row(Api::DescribeTopicPartitions, "DescribeTopicPartitions", (0, 0), 0, Some(0)),
+    row(Api::AddRaftVoter, "AddRaftVoter", (0, 1), 0, Some(0)),
+    row(Api::RemoveRaftVoter, "RemoveRaftVoter", (0, 0), 0, Some(0)),
     between(Api::QuorumMessage, "QuorumMessage", 0),
     between(Api::JoinQuorum, "JoinQuorum", 0),
 ];
@@ -272,7 +296,7 @@ mod tests {
 
     #[test]
     fn every_served_version_is_one_the_codec_knows_and_is_as_flexible() {
-        assert_eq!(TABLE.len(), 46);
+        assert_eq!(TABLE.len(), 54);
         for api in Api::all() {
             assert_eq!(Api::from_wire(api.key()), Some(api));
             if api.key() >= OWN_KEYS_FROM {

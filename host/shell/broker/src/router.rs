@@ -129,6 +129,27 @@ impl Dispatch for Router {
     }
 }
 
+/// The ordinary case: one request, one response.
+macro_rules! plain_answer {
+    ($call:ident, $correlation:ident, $body:ident, $handle:path) => {{
+        let request = decode_request($body, $call.version)?;
+        let (mut response, busy) = Busy::of($call, pin!($handle($call, request))).await;
+        response.tell($call.take_time(busy));
+        reply($correlation, $call.version, &response)
+    }};
+}
+
+/// The same for what may be a request that Kafka cannot read: it closes the connection.
+macro_rules! readable_answer {
+    ($call:ident, $correlation:ident, $body:ident, $handle:path) => {{
+        let request = decode_request($body, $call.version)?;
+        let (response, busy) = Busy::of($call, pin!($handle($call, request))).await;
+        let Some(mut response) = response else { return Ok(Answer::Close) };
+        response.tell($call.take_time(busy));
+        reply($correlation, $call.version, &response)
+    }};
+}
+
 /// Decodes, handles, encodes. One line per API, in the order of their keys.
 pub(crate) async fn answer(
     call: &Call,
@@ -137,24 +158,15 @@ pub(crate) async fn answer(
     body: Bytes,
 ) -> Result<Answer, WireError> {
     let correlation = header.correlation;
-    /// The ordinary case: one request, one response.
     macro_rules! plain {
-        ($handle:path) => {{
-            let request = decode_request(body, call.version)?;
-            let (mut response, busy) = Busy::of(call, pin!($handle(call, request))).await;
-            response.tell(call.take_time(busy));
-            reply(correlation, call.version, &response)
-        }};
+        ($handle:path) => {
+            plain_answer!(call, correlation, body, $handle)
+        };
     }
-    /// The same for what may be a request that Kafka cannot read: it closes the connection.
     macro_rules! readable {
-        ($handle:path) => {{
-            let request = decode_request(body, call.version)?;
-            let (response, busy) = Busy::of(call, pin!($handle(call, request))).await;
-            let Some(mut response) = response else { return Ok(Answer::Close) };
-            response.tell(call.take_time(busy));
-            reply(correlation, call.version, &response)
-        }};
+        ($handle:path) => {
+            readable_answer!(call, correlation, body, $handle)
+        };
     }
     match call.api {
         Api::Produce => produce_in_turn(call, correlation, bytes, body).await,
@@ -182,19 +194,25 @@ pub(crate) async fn answer(
         Api::DeleteAcls => readable!(acls::delete),
         Api::DescribeConfigs => plain!(configs::describe),
         Api::AlterConfigs => plain!(configs::replace),
+        Api::AlterReplicaLogDirs => plain!(log_dirs::alter),
         Api::DescribeLogDirs => plain!(log_dirs::describe),
         Api::SaslAuthenticate => plain!(users::no_authentication),
         Api::CreatePartitions => plain!(topics::create_partitions),
         Api::DeleteGroups => plain!(group::delete),
+        Api::ElectLeaders => plain!(elections::elect),
         Api::IncrementalAlterConfigs => plain!(configs::alter),
+        Api::AlterPartitionReassignments => plain!(reassignments::alter),
+        Api::ListPartitionReassignments => plain!(reassignments::list),
         Api::OffsetDelete => plain!(offsets::delete),
         Api::DescribeClientQuotas => plain!(quotas::describe),
         Api::AlterClientQuotas => plain!(quotas::alter),
         Api::DescribeUserScramCredentials => plain!(users::describe),
         Api::AlterUserScramCredentials => plain!(users::alter),
         Api::DescribeQuorum => plain!(quorum::describe),
+        Api::UpdateFeatures => plain!(features::update),
         Api::DescribeCluster => plain!(cluster::describe),
         Api::DescribeProducers => plain!(producers::describe),
+        Api::UnregisterBroker => plain!(members::unregister_broker),
         Api::AlterPartition
         | Api::Envelope
         | Api::BrokerRegistration
@@ -203,6 +221,8 @@ pub(crate) async fn answer(
         | Api::QuorumMessage
         | Api::JoinQuorum => between_brokers(call, correlation, body).await,
         Api::DescribeTopicPartitions => plain!(topics::describe_partitions),
+        Api::AddRaftVoter => plain!(members::add_voter),
+        Api::RemoveRaftVoter => plain!(members::remove_voter),
     }
 }
 

@@ -206,8 +206,11 @@ macro_rules! throttled {
 }
 
 throttled!(
+    AddRaftVoterResponse,
     AlterClientQuotasResponse,
     AlterConfigsResponse,
+    AlterPartitionReassignmentsResponse,
+    AlterReplicaLogDirsResponse,
     AlterUserScramCredentialsResponse,
     CreateAclsResponse,
     CreatePartitionsResponse,
@@ -225,6 +228,7 @@ throttled!(
     DescribeProducersResponse,
     DescribeTopicPartitionsResponse,
     DescribeUserScramCredentialsResponse,
+    ElectLeadersResponse,
     FetchResponse,
     FindCoordinatorResponse,
     HeartbeatResponse,
@@ -234,13 +238,17 @@ throttled!(
     LeaveGroupResponse,
     ListGroupsResponse,
     ListOffsetsResponse,
+    ListPartitionReassignmentsResponse,
     MetadataResponse,
     OffsetCommitResponse,
     OffsetDeleteResponse,
     OffsetFetchResponse,
     OffsetForLeaderEpochResponse,
     ProduceResponse,
+    RemoveRaftVoterResponse,
     SyncGroupResponse,
+    UnregisterBrokerResponse,
+    UpdateFeaturesResponse,
 );
 
 /// They have no place to say it.

@@ -86,6 +86,14 @@ pub fn needs(api: Api) -> &'static [Need] {
         Api::CreateAcls | Api::DeleteAcls => rows![Alter Cluster Refused],
         Api::DescribeClientQuotas => rows![DescribeConfigs Cluster Refused],
         Api::AlterClientQuotas => rows![AlterConfigs Cluster Refused],
+        Api::AlterReplicaLogDirs
+        | Api::ElectLeaders
+        | Api::AlterPartitionReassignments
+        | Api::UpdateFeatures
+        | Api::UnregisterBroker
+        | Api::AddRaftVoter
+        | Api::RemoveRaftVoter => rows![Alter Cluster Refused],
+        Api::ListPartitionReassignments => rows![Describe Cluster Refused],
         Api::DescribeQuorum => rows![Describe Cluster Refused],
         // Who may not is told the rest.
         Api::DescribeCluster => rows![Describe Cluster LeftOut],

@@ -45,7 +45,14 @@ fn is_the_controllers(api: Api) -> bool {
         | Api::IncrementalAlterConfigs
         | Api::AlterClientQuotas
         | Api::AlterUserScramCredentials
-        | Api::DescribeQuorum => true,
+        | Api::DescribeQuorum
+        | Api::ElectLeaders
+        | Api::AlterPartitionReassignments
+        | Api::ListPartitionReassignments
+        | Api::UpdateFeatures
+        | Api::UnregisterBroker
+        | Api::AddRaftVoter
+        | Api::RemoveRaftVoter => true,
         Api::Produce
         | Api::Fetch
         | Api::ListOffsets
@@ -66,6 +73,7 @@ fn is_the_controllers(api: Api) -> bool {
         | Api::OffsetForLeaderEpoch
         | Api::DescribeAcls
         | Api::DescribeConfigs
+        | Api::AlterReplicaLogDirs
         | Api::DescribeLogDirs
         | Api::SaslAuthenticate
         | Api::DeleteGroups

@@ -6,8 +6,12 @@
 
 pub mod cluster;
 pub mod configs;
+pub mod elections;
+pub mod features;
+pub mod members;
 pub mod nodes;
 pub mod peer;
+pub mod reassignments;
 pub mod topics;
 
 use brooklet_types::ErrorCode;

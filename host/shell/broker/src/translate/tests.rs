@@ -1,16 +1,20 @@
 //! Requests in, responses out, with a cluster of one broker, and of three where it is about them.
 
+use brooklet_meta::decide::election::{ElectionError, ElectionType};
+use brooklet_meta::decide::feature::Upgrade;
+use brooklet_meta::decide::reassignment::{ReassignError, Reassignment};
 use brooklet_meta::decide::topic::create_topics;
 use brooklet_meta::{Cluster, MetaRecord};
-use brooklet_types::{BrokerId, ErrorCode, TopicId};
+use brooklet_types::{BrokerId, ErrorCode, PartitionIndex, TopicId};
 use brooklet_wire::message::{
-    CreateTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    DescribeTopicPartitionsRequest, StrBytes, create_topics_request,
-    describe_configs_request::DescribeConfigsResource, describe_topic_partitions_request, make,
+    AlterPartitionReassignmentsRequest, CreateTopicsRequest, DescribeClusterRequest,
+    DescribeConfigsRequest, DescribeTopicPartitionsRequest, StrBytes, UpdateFeaturesRequest,
+    create_topics_request, describe_configs_request::DescribeConfigsResource,
+    describe_topic_partitions_request, make, update_features_request,
 };
 
 use super::nodes::tests as scene;
-use super::{cluster as clusters, configs, topics};
+use super::{cluster as clusters, configs, elections, features, reassignments, topics};
 
 const THIS: BrokerId = BrokerId(1);
 
@@ -162,4 +166,75 @@ fn a_partition_says_who_could_lead_it_and_who_is_not_there() {
     let line = &lines("SSL")[2];
     assert_eq!((line.error_code, line.leader_id), (ErrorCode::ListenerNotFound.to_wire(), -1));
     assert_eq!(line.offline_replicas, [3, 2]);
+}
+
+#[test]
+fn elections_are_told_partition_by_partition() {
+    assert_eq!(elections::election_type(0), Some(ElectionType::Preferred));
+    assert_eq!(elections::election_type(1), Some(ElectionType::Unclean));
+    assert_eq!([2, -1].map(elections::election_type), [None, None]);
+    let partitions = vec![(0, Ok(())), (4, Err(ElectionError::NoPreferred))];
+    let response = elections::elected(&[("t".to_owned(), partitions)]);
+    assert_eq!(response.error_code, 0);
+    let lines = &response.replica_election_results[0].partition_result;
+    let told: Vec<_> = lines.iter().map(|line| (line.partition_id, line.error_code)).collect();
+    assert_eq!(told, [(0, 0), (4, ErrorCode::PreferredLeaderNotAvailable.to_wire())]);
+    assert_eq!(lines[0].error_message, None);
+    let message = lines[1].error_message.as_deref();
+    assert_eq!(message, Some("The preferred leader was not available."));
+}
+
+#[test]
+fn a_move_is_told_with_who_comes_and_who_goes() {
+    let brokers = |numbers: &[i32]| numbers.iter().copied().map(BrokerId).collect();
+    let moving = Reassignment {
+        partition: PartitionIndex(3),
+        replicas: brokers(&[2, 3, 1]),
+        adding: brokers(&[2, 3]),
+        removing: brokers(&[1]),
+    };
+    let response = reassignments::listed(vec![(TopicId([1; 16]), "t".to_owned(), vec![moving])]);
+    assert_eq!((response.error_code, &response.error_message), (0, &None));
+    let line = &response.topics[0].partitions[0];
+    assert_eq!((line.partition_index, &*line.replicas), (3, &[2, 3, 1][..]));
+    assert_eq!((&*line.adding_replicas, &*line.removing_replicas), (&[2, 3][..], &[1][..]));
+
+    let factor = ReassignError::ReplicationFactor { from: 1, to: 2 };
+    let results = vec![(0, Ok(())), (1, Err(ReassignError::NotMoving)), (2, Err(factor))];
+    let request = make(|it: &mut AlterPartitionReassignmentsRequest| {
+        it.allow_replication_factor_change = false;
+    });
+    let response = reassignments::moved(&request, &[("t".to_owned(), results)]);
+    assert!(!response.allow_replication_factor_change);
+    let lines = response.responses[0].partitions.iter();
+    let told: Vec<_> = lines.map(|line| (line.error_code, line.error_message.as_deref())).collect();
+    let factor = "The replication factor is changed from 1 to 2";
+    let expected = [
+        (0, None),
+        (ErrorCode::NoReassignmentInProgress.to_wire(), None),
+        (ErrorCode::InvalidReplicationFactor.to_wire(), Some(factor)),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn of_levels_for_one_feature_the_last_is_wanted_with_its_way() {
+    let updates = [("b", 1, 1), ("a", 2, 2), ("b", 3, 3), ("c", 4, 4)];
+    let request = make(|it: &mut UpdateFeaturesRequest| {
+        let update = |(name, level, way)| {
+            make(|it: &mut update_features_request::FeatureUpdateKey| {
+                (it.feature, it.max_version_level, it.upgrade_type) = (name, level, way);
+            })
+        };
+        it.feature_updates = updates
+            .into_iter()
+            .map(|(name, level, way)| update((name.into(), level, way)))
+            .collect();
+    });
+    let wanted = features::wanted(&request);
+    let wanted: Vec<_> = wanted.iter().map(|it| (it.name.as_str(), it.level, it.upgrade)).collect();
+    let (safe, lossy) = (Upgrade::SafeDowngrade, Upgrade::UnsafeDowngrade);
+    assert_eq!(wanted, [("a", 2, Some(safe)), ("b", 3, Some(lossy)), ("c", 4, None)]);
+    assert_eq!(features::updated(&request, 1).results.len(), 4, "each is answered");
+    assert_eq!(features::updated(&request, 2).results.len(), 0);
 }

@@ -333,6 +333,14 @@ async fn ask_about_the_cluster(eve: &mut Client) {
     eve.touch(3, DeleteAclsRequest::default()).await;
     eve.touch(1, DescribeClientQuotasRequest::default()).await;
     eve.touch(1, AlterClientQuotasRequest::default()).await;
+    eve.touch(2, AlterReplicaLogDirsRequest::default()).await;
+    eve.touch(2, ElectLeadersRequest::default()).await;
+    eve.touch(1, AlterPartitionReassignmentsRequest::default()).await;
+    eve.touch(0, ListPartitionReassignmentsRequest::default()).await;
+    eve.touch(2, UpdateFeaturesRequest::default()).await;
+    eve.touch(0, UnregisterBrokerRequest::default()).await;
+    eve.touch(1, AddRaftVoterRequest::default()).await;
+    eve.touch(0, RemoveRaftVoterRequest::default()).await;
 }
 
 /// The table says what a request needs, and this that its handler asks for it.

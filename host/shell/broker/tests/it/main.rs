@@ -210,7 +210,7 @@ async fn what_was_produced_is_fetched_also_after_a_restart() {
             }),
         )
         .await;
-    assert_eq!((versions.error_code, versions.api_keys.len()), (0, 39));
+    assert_eq!((versions.error_code, versions.api_keys.len()), (0, 47));
     let metadata = client.metadata("flights").await;
     assert_eq!(metadata.topics[0].error_code, 0);
     assert_eq!(metadata.brokers[0].port, i32::from(running.ready.listeners[0].address.port()));
