@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::admin;
-use crate::config::{Config, ListenerConfig, Transport};
+use crate::config::{Config, ListenerConfig, NODE_ID, Transport};
 use crate::context::Context;
 use crate::gate::Guard;
 use crate::metrics::Metrics;
@@ -179,7 +179,7 @@ pub async fn run(
 /// The same with more put in. `extend` is called once the data folder is ours alone; what it complains of
 /// ends the start.
 pub async fn run_extended(
-    config: Config,
+    mut config: Config,
     extend: impl FnOnce(&Config) -> Result<Extensions, String>,
     stop: CancellationToken,
     ready: impl FnOnce(&Ready),
@@ -202,6 +202,7 @@ pub async fn run_extended(
     let belongs = Belonging::read(&disk, &config)?;
     let brokers = belongs.doors(&config.quic, &handshakes, &reactors).await?;
     let Belonging { identity, cluster_id, node } = belongs;
+    config.node_id = node;
     let guard = Guard::new(users::secret(&config.data)?, processors);
     let mut registry = Registry::default();
     register(&mut registry);
@@ -314,7 +315,7 @@ impl Belonging {
             return Ok(Belonging { identity: None, cluster_id, node: config.node_id });
         };
         let (cluster_id, node) = (identity.cluster_id.clone(), identity.node);
-        if config.node_id_is_given && config.node_id != node {
+        if config.node_id != NODE_ID && config.node_id != node {
             return Err(RunError::OtherBroker { node, configured: config.node_id });
         }
         if let Some(own) = read_small(disk, IDENTITY, ID_BYTES)?

@@ -19,4 +19,5 @@ mod policies;
 mod program;
 mod stage;
 mod survivors;
+mod three;
 mod users;

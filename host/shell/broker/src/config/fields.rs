@@ -88,11 +88,6 @@ impl Fields {
         })
     }
 
-    /// Whether the field of that name was written.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.left.keys().any(|known| matches!(known, Value::String(known) if known == name))
-    }
-
     /// Whether nothing was written.
     pub(super) fn is_empty(&self) -> bool {
         self.left.is_empty()

@@ -27,13 +27,14 @@ use self::fields::Fields;
 pub use self::listener::{Address, ListenerConfig, Transport};
 pub use self::tls::client_auth;
 
+/// The number of a broker that is not told its own.
+pub const NODE_ID: BrokerId = BrokerId(1);
+
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// This broker's number; that of the cluster counts where the data folder belongs to one.
+    /// This broker's number. Where the data folder belongs to a cluster that says it, the default is as good as none.
     pub node_id: BrokerId,
-    /// Whether the number was written, and is not the default.
-    pub node_id_is_given: bool,
     /// Where it stands, if that is to count: Kafka's `broker.rack`.
     pub rack: Option<String>,
     /// Where everything that is kept is kept.
@@ -224,8 +225,7 @@ impl Config {
     }
 
     fn check(mut fields: Fields, problems: &mut Vec<Problem>) -> Config {
-        let node_id_is_given = fields.has("node_id");
-        let node_id = fields.within("node_id", 1, 0..=i32::MAX, problems);
+        let node_id = fields.within("node_id", NODE_ID.0, 0..=i32::MAX, problems);
         let rack = rack(&mut fields, problems);
         let data = PathBuf::from(fields.take("data", DATA.to_owned(), problems));
         if data.as_os_str().is_empty() {
@@ -252,7 +252,6 @@ impl Config {
         let node_id = BrokerId(node_id);
         Config {
             node_id,
-            node_id_is_given,
             rack,
             data,
             listeners,

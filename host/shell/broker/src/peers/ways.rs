@@ -53,11 +53,13 @@ pub(crate) struct Target {
 pub(crate) struct Ways {
     tls: TlsConfig,
     config: ClientConfig,
-    /// Protects the table, for look-ups only.
-    places: Mutex<BTreeMap<(Target, Lane), Arc<tokio::sync::Mutex<Place>>>>,
+    /// Protects the table, for look-ups only. A place has its own lock, held while its connection is opened.
+    places: Mutex<BTreeMap<(Target, Lane), SharedPlace>>,
     /// Protects the table, for look-ups only. A dialler knows one name that it believes.
     dialers: Mutex<BTreeMap<Target, Arc<Dialer>>>,
 }
+
+type SharedPlace = Arc<tokio::sync::Mutex<Place>>;
 
 #[derive(Default)]
 struct Place {
