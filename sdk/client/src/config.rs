@@ -197,6 +197,9 @@ pub struct TlsConfig {
     pub authorities: Option<PathBuf>,
     /// What is shown to brokers that ask.
     pub identity: Option<IdentityFiles>,
+    /// The name that a broker's certificate must have; none for the host that was dialled. For brokers whose addresses say
+    /// nothing of who they are. Of no consequence where an address has a pin.
+    pub server_name: Option<String>,
 }
 
 /// A client's certificate and its key, in PEM.

@@ -195,7 +195,12 @@ impl Dialer {
     /// A QUIC connection of its own, with the settings that all others have, for whoever speaks something else over it: what
     /// QUIC alone carries can be measured so.
     pub async fn bare(&self, peer: &Peer) -> Result<quinn::Connection, ConnectError> {
-        within(peer, QUIC_ANSWER_MAX, self.quic.bare(peer, self.trust.quic(peer)?)).await
+        within(
+            peer,
+            QUIC_ANSWER_MAX,
+            self.quic.bare(peer, self.trust.quic(peer)?, self.trust.name(peer)),
+        )
+        .await
     }
 
     /// Takes leave of all brokers that were reached over QUIC.
@@ -212,7 +217,7 @@ impl Dialer {
 
     async fn dial_tls(&self, peer: &Peer, port: u16) -> Result<Stream, ConnectError> {
         let config = self.trust.tls(peer)?;
-        let name = server_name(peer)?;
+        let name = server_name(peer, self.trust.name(peer))?;
         let stream = connect(peer, port).await?;
         let shaken = TlsConnector::from(config).connect(name, stream).await;
         let stream = shaken.map_err(|error| not_trusted(peer, &error))?;
@@ -227,7 +232,7 @@ impl Dialer {
         limit: Duration,
         early: Early,
     ) -> Result<Stream, ConnectError> {
-        let config = self.trust.quic(peer)?;
+        let (config, name) = (self.trust.quic(peer)?, self.trust.name(peer));
         let port = peer.address.tls_port.unwrap_or(peer.address.port);
         let began = Instant::now();
         let is_blocked = self.blocked(|blocked| {
@@ -242,7 +247,7 @@ impl Dialer {
             return stream;
         }
         let quic_limit = limit.min(QUIC_ANSWER_MAX);
-        let dialled = within(peer, quic_limit, self.quic.dial(peer, config, early)).await;
+        let dialled = within(peer, quic_limit, self.quic.dial(peer, config, name, early)).await;
         let Err(ConnectError::Timeout { .. }) = &dialled else { return dialled };
         let quic = dialled.err().map(Box::new).expect("it timed out");
         let left = limit.saturating_sub(began.elapsed());
@@ -290,8 +295,8 @@ fn not_trusted(peer: &Peer, error: &dyn fmt::Display) -> ConnectError {
     ConnectError::NotTrusted { peer: peer.clone(), reason: error.to_string().into() }
 }
 
-fn server_name(peer: &Peer) -> Result<ServerName<'static>, ConnectError> {
-    let name = ServerName::try_from(peer.address.host.clone());
+fn server_name(peer: &Peer, name: &str) -> Result<ServerName<'static>, ConnectError> {
+    let name = ServerName::try_from(name.to_owned());
     name.map_err(|error| not_trusted(peer, &error))
 }
 

@@ -76,12 +76,13 @@ impl Quic {
         Quic { congestion, ..Quic::default() }
     }
 
-    /// Opens a stream to `peer`, on the connection that there is or on a new one; with [`Early::NotTried`] always on a
-    /// new one, as the last has come to nothing.
+    /// Opens a stream to `peer`, whose certificate has to have `name`, on the connection that there is or on a new one; with
+    /// [`Early::NotTried`] always on a new one, as the last has come to nothing.
     pub(super) async fn dial(
         &self,
         peer: &Peer,
         config: Arc<QuicClientConfig>,
+        name: &str,
         early: Early,
     ) -> Result<Stream, ConnectError> {
         let place = self.place(peer);
@@ -93,7 +94,7 @@ impl Quic {
                 return opened;
             }
         }
-        let link = Arc::new(self.connect(peer, config, early).await?);
+        let link = Arc::new(self.connect(peer, config, name, early).await?);
         *place = Arc::downgrade(&link);
         drop(place);
         open(peer, link).await
@@ -113,8 +114,9 @@ impl Quic {
         &self,
         peer: &Peer,
         config: Arc<QuicClientConfig>,
+        name: &str,
     ) -> Result<quinn::Connection, ConnectError> {
-        let link = self.connect(peer, config, Early::Never).await?;
+        let link = self.connect(peer, config, name, Early::Never).await?;
         Ok(link.connection.clone())
     }
 
@@ -127,6 +129,7 @@ impl Quic {
         &self,
         peer: &Peer,
         config: Arc<QuicClientConfig>,
+        name: &str,
         early: Early,
     ) -> Result<Link, ConnectError> {
         let resolve =
@@ -141,7 +144,7 @@ impl Quic {
         settings.transport_config(Arc::new(transport_settings(self.congestion)));
         for address in addresses {
             let endpoint = self.endpoint(address).map_err(unreachable)?;
-            let connecting = endpoint.connect_with(settings.clone(), address, host);
+            let connecting = endpoint.connect_with(settings.clone(), address, name);
             let mut connecting = connecting.map_err(|error| not_trusted(peer, &error))?;
             if early == Early::Tried {
                 connecting = match connecting.into_0rtt() {

@@ -15,7 +15,7 @@ use brooklet_wire::message::{
 };
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    date_time_ymd,
+    SanType, date_time_ymd,
 };
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -239,6 +239,43 @@ async fn a_broker_is_believed_by_its_authority_or_by_its_pin_and_else_it_is_said
 }
 
 #[tokio::test]
+async fn a_broker_has_to_have_the_name_that_is_asked_for_whatever_was_dialled() {
+    let papers = Papers::new();
+    papers.issue("good", |_| {});
+    let by_name = |it: &mut CertificateParams| {
+        let name = "node-1.brooklet.internal".to_owned().try_into().unwrap();
+        it.subject_alt_names = vec![SanType::DnsName(name)];
+    };
+    papers.issue("node-1", by_name);
+    // One that is reached by its address, and is not who is meant.
+    let mut ports = Vec::new();
+    let mut endpoints = Vec::new();
+    for name in ["node-1", "good"] {
+        ports.push(("tls", name, serve_tls(papers.server(name, false)).await));
+        let (endpoint, _) = serve_quic(papers.server(name, false));
+        ports.push(("quic", name, endpoint.local_addr().unwrap().port()));
+        endpoints.push(endpoint);
+    }
+    for (transport, broker, port) in ports {
+        for (asked, believed) in [
+            (Some("node-1.brooklet.internal"), broker == "node-1"),
+            (Some("node-2.brooklet.internal"), false),
+            (None, broker == "good"),
+        ] {
+            let mut config = papers.client(&format!("{transport}://127.0.0.1:{port}"));
+            config.tls.server_name = asked.map(str::to_owned);
+            match ask(config).await {
+                Ok(_) => assert!(believed, "{transport}, {broker} for {asked:?}"),
+                Err(error) => {
+                    assert!(!believed, "{transport}, {broker} for {asked:?}: {error}");
+                    assert!(error.contains("not valid for"), "{error}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_client_shows_its_certificate_to_a_broker_that_asks() {
     let papers = Papers::new();
     papers.issue("good", |_| {});
@@ -281,7 +318,7 @@ async fn where_udp_is_not_answered_tls_is_used_and_remembered() {
     let port = serve_tls(papers.server("good", false)).await;
     let address: Address = format!("quic://127.0.0.1:{quic}?tls={port}").parse().unwrap();
     let peer = brooklet_client::Peer { address, id: None };
-    let tls = TlsConfig { authorities: Some(papers.path("ca.pem")), identity: None };
+    let tls = TlsConfig { authorities: Some(papers.path("ca.pem")), ..TlsConfig::default() };
     let dialer = Dialer::new(tls, std::collections::BTreeSet::new());
     let early = brooklet_client::transport::Early::Tried;
     let limit = Duration::from_secs(10);
@@ -311,7 +348,7 @@ async fn whoever_sends_nothing_early_shares_a_connection_all_the_same() {
     let port = endpoint.local_addr().unwrap().port();
     let address = format!("quic://127.0.0.1:{port}").parse().unwrap();
     let peer = brooklet_client::Peer { address, id: None };
-    let tls = TlsConfig { authorities: Some(papers.path("ca.pem")), identity: None };
+    let tls = TlsConfig { authorities: Some(papers.path("ca.pem")), ..TlsConfig::default() };
     let dialer = Dialer::new(tls, std::collections::BTreeSet::new());
     let limit = Duration::from_secs(10);
     let never = brooklet_client::transport::Early::Never;
@@ -339,7 +376,7 @@ async fn where_a_connection_has_no_more_streams_there_is_another_one_and_no_talk
     let port = endpoint.local_addr().unwrap().port();
     let address = format!("quic://127.0.0.1:{port}").parse().unwrap();
     let peer = brooklet_client::Peer { address, id: None };
-    let tls = TlsConfig { authorities: Some(papers.path("ca.pem")), identity: None };
+    let tls = TlsConfig { authorities: Some(papers.path("ca.pem")), ..TlsConfig::default() };
     let dialer = Dialer::new(tls, std::collections::BTreeSet::new());
     let mut streams = Vec::new();
     for _ in 0..5 {

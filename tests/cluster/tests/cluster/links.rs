@@ -148,7 +148,7 @@ fn quic_without_a_certificate_is_believed_by_the_pin_that_the_broker_prints() {
 async fn a_certificate_is_exchanged_under_clients_that_go_on() {
     let papers = Papers::new();
     let broker = papers.broker(&[]);
-    let tls = TlsConfig { authorities: Some(papers.path("ca.pem")), identity: None };
+    let tls = TlsConfig { authorities: Some(papers.path("ca.pem")), ..TlsConfig::default() };
     let mut open = Vec::new();
     for transport in ["tls", "quic"] {
         let mut config = ClientConfig::new(vec![address(&broker, transport).parse().unwrap()]);

@@ -46,7 +46,7 @@ async fn brokers_that_ask_for_a_certificate_are_shown_the_tunnels_also_where_udp
     // Taken, and never read.
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let silent = silent.local_addr().map(|it| (silent, it)).unwrap();
-    let known = TlsConfig { authorities: Some(path("ca.pem")), identity: None };
+    let known = TlsConfig { authorities: Some(path("ca.pem")), ..TlsConfig::default() };
     let identity = IdentityFiles { certificate: path("tunnel.pem"), key: path("tunnel.key") };
     let with_identity = TlsConfig { identity: Some(identity), ..known.clone() };
     for to in [format!("quic://{quic}"), format!("quic://{}?tls={}", silent.1, tls.port())] {
