@@ -221,6 +221,19 @@ pub enum Congestion {
     Bbr,
 }
 
+/// Which requests are sent first of those that go to one broker over one QUIC connection. Over TCP and TLS it is of no
+/// consequence: each connection has its own way there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Urgency {
+    /// After all others.
+    Bulk = -1,
+    /// As everybody.
+    #[default]
+    Usual = 0,
+    /// Before all others.
+    Urgent = 1,
+}
+
 /// Who the client says it is, and how it proves it.
 #[derive(Clone, Debug)]
 pub struct SaslConfig {
@@ -303,6 +316,8 @@ pub struct ClientConfig {
     pub tls: TlsConfig,
     /// How sending over QUIC adapts to the link.
     pub congestion: Congestion,
+    /// Which of the connections that share one over QUIC are sent first.
+    pub urgency: Urgency,
     /// Who the client says it is; none where brokers do not ask, or its certificate says it.
     pub sasl: Option<SaslConfig>,
     /// Sent with every request, seen in the broker's logs and quotas.
@@ -331,6 +346,7 @@ impl ClientConfig {
             way: None,
             tls: TlsConfig::default(),
             congestion: Congestion::default(),
+            urgency: Urgency::default(),
             sasl: None,
             client_id: "brooklet".to_owned(),
             connect_timeout: Duration::from_secs(10),

@@ -26,7 +26,7 @@ use tokio_rustls::TlsConnector;
 
 use self::quic::Quic;
 use self::trust::Trust;
-use crate::config::{self, Address, Congestion, TlsConfig, Transport};
+use crate::config::{self, Address, Congestion, TlsConfig, Transport, Urgency};
 use crate::error::{ConnectError, Peer};
 
 /// Bytes from a broker.
@@ -50,6 +50,14 @@ impl Writer {
                 socket.flush().await
             }
             Outgoing::Quic(half) => half.write_chunk(frame).await,
+        }
+    }
+
+    /// Says what this way is for.
+    pub fn urge(&self, urgency: Urgency) {
+        match &self.0 {
+            Outgoing::Socket(_) => {}
+            Outgoing::Quic(half) => half.urge(urgency),
         }
     }
 

@@ -21,7 +21,7 @@ use tokio::net::lookup_host;
 use tokio::time::{sleep, timeout};
 
 use super::{Early, Outgoing, Stream, Writer, not_trusted};
-use crate::config::{Address, Congestion, Transport};
+use crate::config::{Address, Congestion, Transport, Urgency};
 use crate::error::{ConnectError, Peer};
 
 /// A connection whose last stream has ended is kept for so long: what was written last is acknowledged by then.
@@ -240,6 +240,12 @@ pub(super) struct Half<S> {
 }
 
 impl Half<quinn::SendStream> {
+    /// Says what the stream is for.
+    pub(super) fn urge(&self, urgency: Urgency) {
+        // One that has ended sends nothing any more.
+        let _ = self.stream.set_priority(urgency as i32);
+    }
+
     /// Writes all of it, without a copy.
     pub(super) async fn write_chunk(&mut self, chunk: Bytes) -> io::Result<()> {
         Ok(self.stream.write_chunk(chunk).await?)

@@ -99,6 +99,13 @@ impl Papers {
     }
 }
 
+/// What brokers here say that they can do.
+pub(crate) fn versions() -> ApiVersionsResponse {
+    let range =
+        |(key, max)| make(|range: &mut ApiVersion| (range.api_key, range.max_version) = (key, max));
+    make(|it: &mut ApiVersionsResponse| it.api_keys = [(3, 9), (18, 4)].map(range).into())
+}
+
 /// Answers ApiVersions and Metadata until the client leaves, as a broker at `port`.
 async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, port: u16) {
     while let Ok(length) = stream.read_u32().await {
@@ -108,16 +115,7 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, port: u16) {
         let version = i16::from_be_bytes([request[2], request[3]]);
         let correlation = i32::from_be_bytes(request[4..8].try_into().unwrap());
         let frame = if key == 18 {
-            let versions = make(|it: &mut ApiVersionsResponse| {
-                it.api_keys = [(3, 9), (18, 4)]
-                    .map(|(key, max)| {
-                        make(|range: &mut ApiVersion| {
-                            (range.api_key, range.max_version) = (key, max);
-                        })
-                    })
-                    .into();
-            });
-            encode_response(correlation, version, &versions)
+            encode_response(correlation, version, &versions())
         } else {
             let metadata = make(|it: &mut MetadataResponse| {
                 it.brokers = vec![make(|broker: &mut MetadataResponseBroker| {
