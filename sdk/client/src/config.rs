@@ -197,7 +197,8 @@ pub struct TlsConfig {
     pub authorities: Option<PathBuf>,
     /// What is shown to brokers that ask.
     pub identity: Option<IdentityFiles>,
-    /// The name that certificates of brokers have to have; none for the host that was dialled.
+    /// The name that a broker's certificate must have; none for the host that was dialled. For brokers whose addresses say
+    /// nothing of who they are. Of no consequence where an address has a pin.
     pub server_name: Option<String>,
 }
 
@@ -218,6 +219,19 @@ pub enum Congestion {
     Cubic,
     /// For links that lose packets without being full: goes by the rate at which packets arrive.
     Bbr,
+}
+
+/// Which requests are sent first of those that go to one broker over one QUIC connection. Over TCP and TLS it is of no
+/// consequence: each connection has its own way there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Urgency {
+    /// After all others.
+    Bulk = -1,
+    /// As everybody.
+    #[default]
+    Usual = 0,
+    /// Before all others.
+    Urgent = 1,
 }
 
 /// Who the client says it is, and how it proves it.
@@ -302,6 +316,8 @@ pub struct ClientConfig {
     pub tls: TlsConfig,
     /// How sending over QUIC adapts to the link.
     pub congestion: Congestion,
+    /// Which of the connections that share one over QUIC are sent first.
+    pub urgency: Urgency,
     /// Who the client says it is; none where brokers do not ask, or its certificate says it.
     pub sasl: Option<SaslConfig>,
     /// Sent with every request, seen in the broker's logs and quotas.
@@ -330,6 +346,7 @@ impl ClientConfig {
             way: None,
             tls: TlsConfig::default(),
             congestion: Congestion::default(),
+            urgency: Urgency::default(),
             sasl: None,
             client_id: "brooklet".to_owned(),
             connect_timeout: Duration::from_secs(10),

@@ -150,6 +150,7 @@ impl Connection {
     ) -> Result<Connection, ConnectError> {
         let limit = config.connect_timeout;
         let Stream { reader, writer, transport, .. } = stream;
+        writer.urge(config.urgency);
         let (queue, outgoing) = mpsc::channel(QUEUE_MAX);
         let (waiting, waiters) = mpsc::channel(IN_FLIGHT_MAX);
         let ended = Ended::default();

@@ -34,7 +34,7 @@ pub use brooklet_auth::Secret;
 pub use client::Client;
 pub use config::{
     Address, AddressError, ClientConfig, Congestion, IdentityFiles, MechanismError, Pin,
-    SaslConfig, SaslMechanism, TlsConfig, Transport,
+    SaslConfig, SaslMechanism, TlsConfig, Transport, Urgency,
 };
 pub use consumer::{
     ConsumeError, Consumer, ConsumerConfig, ConsumerRecord, Event, GroupConfig, PartitionRecords,

@@ -24,9 +24,9 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
-use self::quic::{Believed, Quic};
+use self::quic::Quic;
 use self::trust::Trust;
-use crate::config::{self, Address, Congestion, TlsConfig, Transport};
+use crate::config::{self, Address, Congestion, TlsConfig, Transport, Urgency};
 use crate::error::{ConnectError, Peer};
 
 /// Bytes from a broker.
@@ -50,6 +50,14 @@ impl Writer {
                 socket.flush().await
             }
             Outgoing::Quic(half) => half.write_chunk(frame).await,
+        }
+    }
+
+    /// Says what this way is for.
+    pub fn urge(&self, urgency: Urgency) {
+        match &self.0 {
+            Outgoing::Socket(_) => {}
+            Outgoing::Quic(half) => half.urge(urgency),
         }
     }
 
@@ -195,7 +203,12 @@ impl Dialer {
     /// A QUIC connection of its own, with the settings that all others have, for whoever speaks something else over it: what
     /// QUIC alone carries can be measured so.
     pub async fn bare(&self, peer: &Peer) -> Result<quinn::Connection, ConnectError> {
-        within(peer, QUIC_ANSWER_MAX, self.quic.bare(peer, self.believed(peer)?)).await
+        within(
+            peer,
+            QUIC_ANSWER_MAX,
+            self.quic.bare(peer, self.trust.quic(peer)?, self.trust.name(peer)),
+        )
+        .await
     }
 
     /// Takes leave of all brokers that were reached over QUIC.
@@ -212,8 +225,7 @@ impl Dialer {
 
     async fn dial_tls(&self, peer: &Peer, port: u16) -> Result<Stream, ConnectError> {
         let config = self.trust.tls(peer)?;
-        let name = ServerName::try_from(self.trust.name(peer).to_owned());
-        let name = name.map_err(|error| not_trusted(peer, &error))?;
+        let name = server_name(peer, self.trust.name(peer))?;
         let stream = connect(peer, port).await?;
         let shaken = TlsConnector::from(config).connect(name, stream).await;
         let stream = shaken.map_err(|error| not_trusted(peer, &error))?;
@@ -228,7 +240,7 @@ impl Dialer {
         limit: Duration,
         early: Early,
     ) -> Result<Stream, ConnectError> {
-        let believed = self.believed(peer)?;
+        let (config, name) = (self.trust.quic(peer)?, self.trust.name(peer));
         let port = peer.address.tls_port.unwrap_or(peer.address.port);
         let began = Instant::now();
         let is_blocked = self.blocked(|blocked| {
@@ -243,7 +255,7 @@ impl Dialer {
             return stream;
         }
         let quic_limit = limit.min(QUIC_ANSWER_MAX);
-        let dialled = within(peer, quic_limit, self.quic.dial(peer, believed, early)).await;
+        let dialled = within(peer, quic_limit, self.quic.dial(peer, config, name, early)).await;
         let Err(ConnectError::Timeout { .. }) = &dialled else { return dialled };
         let quic = dialled.err().map(Box::new).expect("it timed out");
         let left = limit.saturating_sub(began.elapsed());
@@ -260,10 +272,6 @@ impl Dialer {
             }
             Err(tls) => Err(ConnectError::NeitherNor { quic, tls: Box::new(tls) }),
         }
-    }
-
-    fn believed<'a>(&'a self, peer: &'a Peer) -> Result<Believed<'a>, ConnectError> {
-        Ok(Believed { config: self.trust.quic(peer)?, name: self.trust.name(peer) })
     }
 
     fn blocked<T>(&self, act: impl FnOnce(&mut BTreeMap<Address, Instant>) -> T) -> T {
@@ -293,6 +301,11 @@ async fn within<T>(
 
 fn not_trusted(peer: &Peer, error: &dyn fmt::Display) -> ConnectError {
     ConnectError::NotTrusted { peer: peer.clone(), reason: error.to_string().into() }
+}
+
+fn server_name(peer: &Peer, name: &str) -> Result<ServerName<'static>, ConnectError> {
+    let name = ServerName::try_from(name.to_owned());
+    name.map_err(|error| not_trusted(peer, &error))
 }
 
 async fn connect(peer: &Peer, port: u16) -> Result<TcpStream, ConnectError> {

@@ -19,7 +19,7 @@ use brooklet_auth::Mechanism;
 use brooklet_hook::Hooks;
 use brooklet_io::quic::QuicSettings;
 use brooklet_io::tcp::{ListenError, Listener};
-use brooklet_io::tls::cluster::{self, ClusterError, ClusterIdentity, HostPort, JoinToken};
+use brooklet_io::tls::cluster::{self, Addresses, ClusterError, ClusterIdentity, JoinToken};
 use brooklet_io::tls::handshake::Handshakes;
 use brooklet_io::tls::{Fingerprint, TlsError};
 use brooklet_io::{Clock, DataFolder, DataFolderError};
@@ -310,7 +310,7 @@ struct Belonging {
 
 impl Belonging {
     fn read(disk: &DataFolder, config: &Config) -> Result<Belonging, RunError> {
-        let Some(identity) = cluster::read(&config.data)? else {
+        let Some(identity) = ClusterIdentity::read(&config.data)? else {
             let cluster_id = cluster_id(disk)?;
             return Ok(Belonging { identity: None, cluster_id, node: config.node_id });
         };
@@ -416,23 +416,25 @@ pub(crate) fn cluster_id(disk: &DataFolder) -> Result<String, RunError> {
 pub fn found_cluster(
     data: &Path,
     node: BrokerId,
-    places: (HostPort, HostPort),
+    addresses: &Addresses,
 ) -> Result<ClusterIdentity, RunError> {
     let disk = DataFolder::open(data)?;
     let id = cluster_id(&disk)?;
-    Ok(cluster::found(data, &id, node, places, &Clock::start())?)
+    Ok(cluster::init(data, &id, node, addresses, &Clock::start())?)
 }
 
 /// Makes the data folder `data`, which has nothing in it yet, that of a broker of the token's cluster.
 pub fn join_cluster(
     data: &Path,
     token: &JoinToken,
-    places: (HostPort, HostPort),
+    addresses: &Addresses,
 ) -> Result<ClusterIdentity, RunError> {
-    let disk = DataFolder::open(data)?;
-    let is_known = cluster::read(data)?.is_some();
-    if !is_known && disk.list("")?.iter().any(|name| name == IDENTITY) {
-        return Err(RunError::NotEmpty);
+    // Who is a broker of it already gets another certificate, also while it runs.
+    if ClusterIdentity::read(data)?.is_none() {
+        let disk = DataFolder::open(data)?;
+        if disk.list("")?.iter().any(|name| name == IDENTITY) {
+            return Err(RunError::NotEmpty);
+        }
     }
-    Ok(cluster::join(data, token, places)?)
+    Ok(cluster::join(data, token, addresses, &Clock::start())?)
 }

@@ -231,8 +231,8 @@ impl Peers {
     fn quorum_message(&self, message: Bytes) -> QuorumMessageRequest {
         make(|it: &mut QuorumMessageRequest| {
             it.message = message;
-            it.host = Some(self.identity.advertised.0.as_str().into());
-            it.port = self.identity.advertised.1;
+            let (host, port) = &self.identity.addresses.advertised;
+            (it.host, it.port) = (Some(host.as_str().into()), *port);
         })
     }
 }

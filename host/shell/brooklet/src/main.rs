@@ -190,7 +190,7 @@ impl Context {
     fn tls(&self) -> TlsConfig {
         let identity = self.global.tls_cert.clone().zip(self.global.tls_key.clone());
         let identity = identity.map(|(certificate, key)| IdentityFiles { certificate, key });
-        TlsConfig { authorities: self.global.tls_ca.clone(), identity, server_name: None }
+        TlsConfig { authorities: self.global.tls_ca.clone(), identity, ..TlsConfig::default() }
     }
 
     fn timeout(&self) -> Duration {

@@ -114,6 +114,18 @@ pub enum Congestion {
     Bbr,
 }
 
+/// Which of a connection's streams is sent first. It orders what waits to be sent: what does not fit into the connection's window is not
+/// among it yet, so whoever fills that holds up the urgent as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// After all others.
+    Bulk = -1,
+    /// As everybody.
+    Usual = 0,
+    /// Before all others.
+    Urgent = 1,
+}
+
 /// A socket that QUIC is listened to on.
 #[derive(Debug)]
 pub struct QuicListener {
@@ -324,6 +336,12 @@ impl Connection {
     }
 }
 
+/// Says what a stream is for; of what was written before, some may be sent as it was.
+pub fn urge(writer: &SendStream, urgency: Urgency) {
+    // One that has ended sends nothing any more.
+    let _ = writer.set_priority(urgency as i32);
+}
+
 /// Ends a stream without reading or writing more.
 pub fn abort(reader: &mut RecvStream, writer: &mut SendStream, reason: Reason) {
     // One that has ended already is what is wanted.
@@ -443,6 +461,29 @@ mod tests {
             }
         });
         (runtime, port)
+    }
+
+    #[test]
+    fn a_stream_may_be_more_urgent_than_others_or_less() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_server, port) = serve(folder.path(), 0);
+        let client = Runtime::new().unwrap();
+        client.block_on(async {
+            let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            let config = trusting(folder.path());
+            let connecting = endpoint.connect_with(config, address, "localhost").unwrap();
+            let connection = timeout(WAIT_MAX, connecting).await.unwrap().unwrap();
+            let (mut writer, _reader) = connection.open_bi().await.unwrap();
+            let mut seen = Vec::new();
+            for urgency in [Urgency::Bulk, Urgency::Urgent, Urgency::Usual] {
+                urge(&writer, urgency);
+                seen.push(writer.priority().unwrap());
+            }
+            assert_eq!(seen, [-1, 1, 0]);
+            writer.reset(VarInt::from_u32(0)).unwrap();
+            urge(&writer, Urgency::Bulk);
+        });
     }
 
     fn trusting(folder: &Path) -> quinn::ClientConfig {

@@ -4,8 +4,8 @@
 //! where a client has shown a certificate, whose it is.
 //!
 //! **What it decides.** Which files are good enough to be served with ([`credentials`]), how long a
-//! handshake may take and how many there are at once ([`handshake`]), and how a certificate's
-//! owner is called ([`identity`]).
+//! handshake may take and how many there are at once ([`handshake`]), how a certificate's
+//! owner is called ([`identity`]), and how brokers of one cluster know each other ([`cluster`]).
 //!
 //! **Never** reads what is sent over a stream, and never asks who may do what. Revocation lists are not
 //! consulted: a client's certificate is taken back by taking back its authority.

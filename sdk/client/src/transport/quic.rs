@@ -21,7 +21,7 @@ use tokio::net::lookup_host;
 use tokio::time::{sleep, timeout};
 
 use super::{Early, Outgoing, Stream, Writer, not_trusted};
-use crate::config::{Address, Congestion, Transport};
+use crate::config::{Address, Congestion, Transport, Urgency};
 use crate::error::{ConnectError, Peer};
 
 /// A connection whose last stream has ended is kept for so long: what was written last is acknowledged by then.
@@ -47,14 +47,6 @@ pub(super) struct Quic {
     /// One place for each broker. Held to find the place only; the place has its own lock, which is held while dialling, so
     /// that all streams share one connection.
     places: Mutex<BTreeMap<Address, Place>>,
-}
-
-/// Who a broker has to be.
-pub(super) struct Believed<'a> {
-    /// Whose certificates are believed.
-    pub(super) config: Arc<QuicClientConfig>,
-    /// The name in it.
-    pub(super) name: &'a str,
 }
 
 type Place = Arc<tokio::sync::Mutex<Weak<Link>>>;
@@ -84,12 +76,13 @@ impl Quic {
         Quic { congestion, ..Quic::default() }
     }
 
-    /// Opens a stream to `peer`, on the connection that there is or on a new one; with [`Early::NotTried`] always on a
-    /// new one, as the last has come to nothing.
+    /// Opens a stream to `peer`, whose certificate has to have `name`, on the connection that there is or on a new one; with
+    /// [`Early::NotTried`] always on a new one, as the last has come to nothing.
     pub(super) async fn dial(
         &self,
         peer: &Peer,
-        believed: Believed<'_>,
+        config: Arc<QuicClientConfig>,
+        name: &str,
         early: Early,
     ) -> Result<Stream, ConnectError> {
         let place = self.place(peer);
@@ -101,7 +94,7 @@ impl Quic {
                 return opened;
             }
         }
-        let link = Arc::new(self.connect(peer, believed, early).await?);
+        let link = Arc::new(self.connect(peer, config, name, early).await?);
         *place = Arc::downgrade(&link);
         drop(place);
         open(peer, link).await
@@ -120,9 +113,10 @@ impl Quic {
     pub(super) async fn bare(
         &self,
         peer: &Peer,
-        believed: Believed<'_>,
+        config: Arc<QuicClientConfig>,
+        name: &str,
     ) -> Result<quinn::Connection, ConnectError> {
-        let link = self.connect(peer, believed, Early::Never).await?;
+        let link = self.connect(peer, config, name, Early::Never).await?;
         Ok(link.connection.clone())
     }
 
@@ -134,7 +128,8 @@ impl Quic {
     async fn connect(
         &self,
         peer: &Peer,
-        believed: Believed<'_>,
+        config: Arc<QuicClientConfig>,
+        name: &str,
         early: Early,
     ) -> Result<Link, ConnectError> {
         let resolve =
@@ -145,11 +140,11 @@ impl Quic {
         let addresses = lookup_host((host.as_str(), *port)).await.map_err(resolve)?;
         let mut last =
             unreachable(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-        let mut settings = quinn::ClientConfig::new(believed.config);
+        let mut settings = quinn::ClientConfig::new(config);
         settings.transport_config(Arc::new(transport_settings(self.congestion)));
         for address in addresses {
             let endpoint = self.endpoint(address).map_err(unreachable)?;
-            let connecting = endpoint.connect_with(settings.clone(), address, believed.name);
+            let connecting = endpoint.connect_with(settings.clone(), address, name);
             let mut connecting = connecting.map_err(|error| not_trusted(peer, &error))?;
             if early == Early::Tried {
                 connecting = match connecting.into_0rtt() {
@@ -245,6 +240,12 @@ pub(super) struct Half<S> {
 }
 
 impl Half<quinn::SendStream> {
+    /// Says what the stream is for.
+    pub(super) fn urge(&self, urgency: Urgency) {
+        // One that has ended sends nothing any more.
+        let _ = self.stream.set_priority(urgency as i32);
+    }
+
     /// Writes all of it, without a copy.
     pub(super) async fn write_chunk(&mut self, chunk: Bytes) -> io::Result<()> {
         Ok(self.stream.write_chunk(chunk).await?)

@@ -1,7 +1,7 @@
 //! Whom a client believes. Files are read when the first broker is dialled that needs them.
 //!
 //! **Decides** whether a broker is who it should be: by its certificate's fingerprint where one is pinned, else by
-//! the authorities of a file or of this machine, and its name.
+//! the authorities of a file or of this machine, and its name: that of the host that was dialled, or another that is set.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -41,11 +41,6 @@ impl Trust {
         Trust { config, pins, made: OnceLock::new() }
     }
 
-    /// The name that the broker's certificate has to have.
-    pub(super) fn name<'a>(&'a self, peer: &'a Peer) -> &'a str {
-        self.config.server_name.as_deref().unwrap_or(&peer.address.host)
-    }
-
     /// For TLS 1.2 and 1.3 over TCP.
     pub(super) fn tls(&self, peer: &Peer) -> Result<Arc<ClientConfig>, ConnectError> {
         Ok(Arc::clone(&self.made(peer)?.tls))
@@ -54,6 +49,11 @@ impl Trust {
     /// For QUIC.
     pub(super) fn quic(&self, peer: &Peer) -> Result<Arc<QuicClientConfig>, ConnectError> {
         Ok(Arc::clone(&self.made(peer)?.quic))
+    }
+
+    /// What the certificate of `peer` has to be called.
+    pub(super) fn name<'a>(&'a self, peer: &'a Peer) -> &'a str {
+        self.config.server_name.as_deref().unwrap_or(&peer.address.host)
     }
 
     fn made(&self, peer: &Peer) -> Result<&Made, ConnectError> {

@@ -15,7 +15,7 @@ use brooklet_wire::message::{
 };
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    date_time_ymd,
+    SanType, date_time_ymd,
 };
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -99,6 +99,13 @@ impl Papers {
     }
 }
 
+/// What brokers here say that they can do.
+pub(crate) fn versions() -> ApiVersionsResponse {
+    let range =
+        |(key, max)| make(|range: &mut ApiVersion| (range.api_key, range.max_version) = (key, max));
+    make(|it: &mut ApiVersionsResponse| it.api_keys = [(3, 9), (18, 4)].map(range).into())
+}
+
 /// Answers ApiVersions and Metadata until the client leaves, as a broker at `port`.
 async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, port: u16) {
     while let Ok(length) = stream.read_u32().await {
@@ -108,16 +115,7 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, port: u16) {
         let version = i16::from_be_bytes([request[2], request[3]]);
         let correlation = i32::from_be_bytes(request[4..8].try_into().unwrap());
         let frame = if key == 18 {
-            let versions = make(|it: &mut ApiVersionsResponse| {
-                it.api_keys = [(3, 9), (18, 4)]
-                    .map(|(key, max)| {
-                        make(|range: &mut ApiVersion| {
-                            (range.api_key, range.max_version) = (key, max);
-                        })
-                    })
-                    .into();
-            });
-            encode_response(correlation, version, &versions)
+            encode_response(correlation, version, &versions())
         } else {
             let metadata = make(|it: &mut MetadataResponse| {
                 it.brokers = vec![make(|broker: &mut MetadataResponseBroker| {
@@ -233,6 +231,43 @@ async fn a_broker_is_believed_by_its_authority_or_by_its_pin_and_else_it_is_said
                     assert!(error.contains(expected), "{address}: {expected} is not in {error}");
                 }
                 (outcome, _) => panic!("{address}: {outcome:?} instead of {expected:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_broker_has_to_have_the_name_that_is_asked_for_whatever_was_dialled() {
+    let papers = Papers::new();
+    papers.issue("good", |_| {});
+    let by_name = |it: &mut CertificateParams| {
+        let name = "node-1.brooklet.internal".to_owned().try_into().unwrap();
+        it.subject_alt_names = vec![SanType::DnsName(name)];
+    };
+    papers.issue("node-1", by_name);
+    // One that is reached by its address, and is not who is meant.
+    let mut ports = Vec::new();
+    let mut endpoints = Vec::new();
+    for name in ["node-1", "good"] {
+        ports.push(("tls", name, serve_tls(papers.server(name, false)).await));
+        let (endpoint, _) = serve_quic(papers.server(name, false));
+        ports.push(("quic", name, endpoint.local_addr().unwrap().port()));
+        endpoints.push(endpoint);
+    }
+    for (transport, broker, port) in ports {
+        for (asked, believed) in [
+            (Some("node-1.brooklet.internal"), broker == "node-1"),
+            (Some("node-2.brooklet.internal"), false),
+            (None, broker == "good"),
+        ] {
+            let mut config = papers.client(&format!("{transport}://127.0.0.1:{port}"));
+            config.tls.server_name = asked.map(str::to_owned);
+            match ask(config).await {
+                Ok(_) => assert!(believed, "{transport}, {broker} for {asked:?}"),
+                Err(error) => {
+                    assert!(!believed, "{transport}, {broker} for {asked:?}: {error}");
+                    assert!(error.contains("not valid for"), "{error}");
+                }
             }
         }
     }

@@ -31,13 +31,13 @@ pub(crate) fn registers(
 ) -> RegisterBroker {
     let mut endpoints: Vec<Endpoint> = Vec::new();
     for door in doors {
-        let endpoint = endpoint(door, &identity.advertised.0);
+        let endpoint = endpoint(door, &identity.addresses.advertised.0);
         // A client finds another broker by the name of the listener that it came in by.
         if endpoints.iter().all(|known| known.name != endpoint.name) {
             endpoints.push(endpoint);
         }
     }
-    let (host, port) = identity.advertised.clone();
+    let (host, port) = identity.addresses.advertised.clone();
     endpoints.push(Endpoint { name: LISTENER.to_owned(), host, port, protocol: SSL });
     RegisterBroker {
         broker: identity.node,

@@ -168,7 +168,8 @@ pub(crate) async fn open_for_brokers(
     handshakes: &Handshakes,
     reactors: &Reactors,
 ) -> Result<Vec<Door>, RunError> {
-    let (host, port) = (identity.listen.0.as_str(), identity.listen.1);
+    let (host, port) = &identity.addresses.listen;
+    let (host, port) = (host.as_str(), *port);
     let name = format!("{host}:{port} for brokers");
     let refused = |source: TlsError| RunError::Tls { listener: name.clone(), source };
     let open = |purpose| Credentials::open(identity.files.clone(), purpose).map_err(refused);

@@ -99,7 +99,7 @@ fn client(
 
 pub(crate) fn subject(name: &str, purpose: Purpose) -> Subject {
     let hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    Subject { name: name.to_owned(), hosts, days: 30, purpose }
+    Subject { name: name.to_owned(), organization: None, hosts, days: 30, purpose }
 }
 
 pub(crate) async fn over_tls(

@@ -111,7 +111,7 @@ impl By {
 }
 
 fn subject(name: &str, hosts: Vec<String>, made: &Made, purpose: Purpose) -> Subject {
-    Subject { name: name.to_owned(), hosts, days: made.days, purpose }
+    Subject { name: name.to_owned(), organization: None, hosts, days: made.days, purpose }
 }
 
 fn write(context: &mut Context, folder: &Path, name: &str, issued: &Issued) -> Result<(), Failure> {

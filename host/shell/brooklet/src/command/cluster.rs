@@ -9,7 +9,9 @@ use std::str::FromStr;
 use brooklet_broker::{RunError, found_cluster, join_cluster};
 use brooklet_client::Admin;
 use brooklet_io::Clock;
-use brooklet_io::tls::cluster::{self, ClusterError, ClusterIdentity, HostPort, JoinToken};
+use brooklet_io::tls::cluster::{
+    self, Addresses, ClusterError, ClusterIdentity, JoinToken, TokenError,
+};
 use brooklet_types::BrokerId;
 use serde_json::json;
 
@@ -79,15 +81,15 @@ struct Place {
 }
 
 #[derive(Clone)]
-struct Listen(HostPort);
+struct Listen((String, u16));
 
 impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Listen, String> {
-        let with_port = cluster::host_port(text).filter(|(_, port)| *port != 0);
-        let known = with_port.or_else(|| cluster::host_port(&format!("{text}:{PORT}")));
-        known.map(Listen).ok_or_else(|| format!("{text:?} is not HOST:PORT"))
+        let known = cluster::address(text);
+        let known = known.or_else(|error| cluster::address(&format!("{text}:{PORT}")).or(Err(error)));
+        known.map(Listen).map_err(|error| error.to_string())
     }
 }
 
@@ -103,7 +105,7 @@ impl std::fmt::Display for Listen {
 }
 
 impl Place {
-    fn places(&self) -> Result<(HostPort, HostPort), Failure> {
+    fn addresses(&self) -> Result<Addresses, Failure> {
         let Listen(listen) = self.listen.clone();
         let advertised = self.advertise.clone().map_or_else(|| listen.clone(), |Listen(it)| it);
         let is_nowhere = matches!(advertised.0.as_str(), "0.0.0.0" | "::");
@@ -111,7 +113,7 @@ impl Place {
             return Err(Failure::usage("other brokers cannot reach all addresses of a machine")
                 .hint("name the one that they can with --advertise HOST:PORT"));
         }
-        Ok((listen, advertised))
+        Ok(Addresses { listen, advertised })
     }
 }
 
@@ -119,14 +121,14 @@ impl Place {
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(), Failure> {
     match arguments.what {
         What::Init(Init { node, place }) => {
-            let places = place.places()?;
-            let made = found_cluster(&place.data, BrokerId(node), places).map_err(failed)?;
+            let addresses = place.addresses()?;
+            let made = found_cluster(&place.data, BrokerId(node), &addresses).map_err(failed)?;
             say(context, &made, "began")
         }
         What::Token(Token { node, data }) => token(context, BrokerId(node), &data),
         What::Join(Join { token, place }) => {
             let token = read_token(&token)?;
-            let joined = join_cluster(&place.data, &token, place.places()?).map_err(failed)?;
+            let joined = join_cluster(&place.data, &token, &place.addresses()?).map_err(failed)?;
             say(context, &joined, "joined")
         }
         What::Status => status(context).await,
@@ -134,7 +136,8 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
 }
 
 fn say(context: &mut Context, identity: &ClusterIdentity, what: &str) -> Result<(), Failure> {
-    let ClusterIdentity { cluster_id, node, advertised: (host, port), .. } = identity;
+    let ClusterIdentity { cluster_id, node, addresses, .. } = identity;
+    let (host, port) = &addresses.advertised;
     if context.is_json() {
         let made = json!({
             "cluster": cluster_id, "node": node.0, "host": host, "port": port, "result": what,
@@ -146,7 +149,7 @@ fn say(context: &mut Context, identity: &ClusterIdentity, what: &str) -> Result<
 }
 
 fn token(context: &mut Context, node: BrokerId, data: &std::path::Path) -> Result<(), Failure> {
-    let known = cluster::read(data).map_err(not_read)?;
+    let known = ClusterIdentity::read(data).map_err(not_read)?;
     let known = known.ok_or_else(|| {
         Failure::new(format!("{} belongs to no cluster", data.display()))
             .hint("`brooklet cluster init` begins one")
@@ -156,10 +159,10 @@ fn token(context: &mut Context, node: BrokerId, data: &std::path::Path) -> Resul
             "broker {node} is the one that the cluster began with"
         )));
     }
-    let mut seeds = vec![known.advertised.clone()];
+    let mut seeds = vec![known.addresses.advertised.clone()];
     seeds.extend(known.seeds.iter().cloned());
-    let token = JoinToken::make(data, &known.cluster_id, node, seeds, &Clock::start());
-    let token = token.map_err(not_read)?.to_string();
+    let token = JoinToken::make(&data.join(cluster::FOLDER), node, &seeds, &Clock::start());
+    let token = token.map_err(not_read)?.to_text();
     if context.is_json() {
         return context.output.json(&json!({ "node": node.0, "token": token }));
     }
@@ -172,7 +175,7 @@ fn read_token(text: &str) -> Result<JoinToken, Failure> {
         Some(file) => std::fs::read_to_string(file)
             .map_err(|error| Failure::file("read", std::path::Path::new(file), &error))?,
     };
-    text.parse().map_err(|error: cluster::TokenError| {
+    text.parse().map_err(|error: TokenError| {
         Failure::new(error.to_string()).hint("`brooklet cluster token` prints one")
     })
 }

@@ -43,6 +43,8 @@ pub struct Issued {
 pub struct Subject {
     /// Its common name.
     pub name: String,
+    /// Whose it is; none where that says nothing.
+    pub organization: Option<String>,
     /// The names and addresses that a client may reach it by.
     pub hosts: Vec<String>,
     /// How long it is good from now on.
@@ -60,7 +62,7 @@ pub enum Purpose {
     Server,
     /// To be shown by a client.
     Client,
-    /// To be served with and shown, by brokers to each other.
+    /// Both of these: a broker is served with it, and shows it to other brokers.
     Node,
 }
 
@@ -118,38 +120,32 @@ fn parameters(subject: &Subject, clock: &Clock) -> Result<CertificateParams, Tls
     let hosts = subject.hosts.clone();
     let mut parameters = CertificateParams::new(hosts).map_err(|error| failed(&error))?;
     let mut name = DistinguishedName::new();
+    if let Some(organization) = &subject.organization {
+        name.push(DnType::OrganizationName, organization.as_str());
+    }
     name.push(DnType::CommonName, subject.name.as_str());
     parameters.distinguished_name = name;
     let millis = u64::try_from(clock.timestamp().0).unwrap_or(0);
     let now = date_time_ymd(1970, 1, 1) + Duration::from_millis(millis);
     parameters.not_before = now - BACKDATED;
     parameters.not_after = now + Duration::from_secs(u64::from(subject.days) * 86_400);
-    match subject.purpose {
+    let uses = match subject.purpose {
         Purpose::Authority => {
             // It issues certificates for ends, and makes no more authorities.
             parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
             parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+            return Ok(parameters);
         }
-        Purpose::Server => {
-            parameters.is_ca = IsCa::ExplicitNoCa;
-            parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-            parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-            parameters.use_authority_key_identifier_extension = true;
-        }
+        Purpose::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
+        Purpose::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
         Purpose::Node => {
-            parameters.is_ca = IsCa::ExplicitNoCa;
-            parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-            parameters.extended_key_usages =
-                vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-            parameters.use_authority_key_identifier_extension = true;
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth]
         }
-        Purpose::Client => {
-            parameters.is_ca = IsCa::ExplicitNoCa;
-            parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-            parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-            parameters.use_authority_key_identifier_extension = true;
-        }
-    }
+    };
+    parameters.is_ca = IsCa::ExplicitNoCa;
+    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    parameters.extended_key_usages = uses;
+    parameters.use_authority_key_identifier_extension = true;
     Ok(parameters)
 }
 
@@ -179,6 +175,7 @@ pub fn self_made(folder: &Path, clock: &Clock) -> Result<TlsFiles, TlsError> {
     }
     let subject = Subject {
         name: SELF_MADE_NAME.to_owned(),
+        organization: None,
         hosts: vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()],
         days: SELF_MADE_DAYS,
         purpose: Purpose::Server,

@@ -8,7 +8,7 @@ use super::*;
 
 fn subject(name: &str, purpose: Purpose) -> Subject {
     let hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    Subject { name: name.to_owned(), hosts, days: 30, purpose }
+    Subject { name: name.to_owned(), organization: None, hosts, days: 30, purpose }
 }
 
 /// An authority, a broker's certificate, and a tunnel's.

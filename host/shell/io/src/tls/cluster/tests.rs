@@ -1,109 +1,87 @@
-//! Folders of clusters, tokens cut and mistyped, and who is believed.
+//! What certificates of brokers say, and how addresses are written.
 
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 
-use super::super::credentials::{self, Credentials};
 use super::*;
 
-const ID: &str = "8lVZCiW_S2i0o1GGZ5oNfA";
+const ID: &str = "AAAAAAAAAAAAAAAAAAAA_w";
+const OTHER: &str = "-BBBBBBBBBBBBBBBBBBBBg";
 
-fn place(host: &str, port: u16) -> (HostPort, HostPort) {
-    (("0.0.0.0".to_owned(), port), (host.to_owned(), port))
-}
-
-/// A cluster with its first broker, and a token for another.
-fn cluster() -> (tempfile::TempDir, ClusterIdentity, JoinToken) {
-    let data = tempfile::tempdir().unwrap();
-    let clock = Clock::start();
-    let first = found(data.path(), ID, BrokerId(1), place("one", 9192), &clock).unwrap();
-    let seeds = vec![first.advertised.clone()];
-    let token = JoinToken::make(data.path(), ID, BrokerId(2), seeds, &clock).unwrap();
-    (data, first, token)
-}
-
-fn identity(files: &TlsFiles) -> PeerIdentity {
-    let certificate = CertificateDer::from_pem_file(&files.certificate).unwrap();
-    PeerIdentity::of(&[certificate]).unwrap()
+fn shown(subject: &str) -> PeerIdentity {
+    PeerIdentity { subject: subject.to_owned(), fingerprint: crate::tls::Fingerprint::of(b"") }
 }
 
 #[test]
-fn a_broker_joins_with_one_token() {
-    let (data, first, token) = cluster();
-    assert_eq!(read(data.path()).unwrap(), Some(first.clone()));
-    let other = tempfile::tempdir().unwrap();
-    assert_eq!(read(other.path()).unwrap(), None);
-    let told: JoinToken = token.to_string().parse().unwrap();
-    assert_eq!(told, token);
-    let second = join(other.path(), &told, place("two", 9193)).unwrap();
-    assert_eq!(read(other.path()).unwrap(), Some(second.clone()));
-    assert_eq!(
-        (second.node, second.seeds.as_slice()),
-        (BrokerId(2), &[("one".to_owned(), 9192)][..])
-    );
-    for (identity_of, files) in [(BrokerId(1), &first.files), (BrokerId(2), &second.files)] {
-        assert_eq!(node_of(&identity(files), ID), Ok(identity_of));
-        for purpose in [credentials::Purpose::Tls, credentials::Purpose::Quic] {
-            assert!(Credentials::open(files.clone(), purpose).unwrap().asks_clients());
-        }
-    }
-    assert!(node_of(&identity(&first.files), "AAAAAAAAAAAAAAAAAAAAAA").is_err());
-}
-
-#[test]
-fn a_folder_belongs_to_one_cluster_as_one_broker() {
-    let (data, first, token) = cluster();
-    let clock = Clock::start();
-    let again = found(data.path(), ID, BrokerId(1), place("one", 9192), &clock);
-    assert!(matches!(again, Err(ClusterError::Already { node: BrokerId(1), .. })));
-    let as_another = join(data.path(), &token, place("one", 9192));
-    assert!(matches!(as_another, Err(ClusterError::Already { node: BrokerId(1), .. })));
-    // The same broker gets another certificate, and stays where it was.
-    let before = identity(&first.files).fingerprint;
-    let renewed = JoinToken::make(data.path(), ID, BrokerId(1), Vec::new(), &clock).unwrap();
-    assert_eq!(join(data.path(), &renewed, place("elsewhere", 1)).unwrap(), first);
-    assert_ne!(identity(&first.files).fingerprint, before);
-    let other = tempfile::tempdir().unwrap();
-    join(other.path(), &token, place("two", 9193)).unwrap();
-    let made = JoinToken::make(other.path(), ID, BrokerId(3), Vec::new(), &clock);
-    assert!(matches!(made, Err(ClusterError::NoAuthority { .. })));
-}
-
-#[test]
-fn a_token_that_is_cut_or_mistyped_anywhere_is_none() {
-    let (_data, _, token) = cluster();
-    let text = token.to_string();
-    for end in (0..text.len()).step_by(7) {
-        assert!(text[..end].parse::<JoinToken>().is_err(), "cut at {end}");
-    }
-    for at in (0..text.len()).step_by(11) {
-        let mut bytes = text.clone().into_bytes();
-        bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
-        let mistyped = String::from_utf8(bytes).unwrap();
-        assert!(mistyped.parse::<JoinToken>().is_err(), "mistyped at {at}");
-    }
-    assert_eq!("hello".parse::<JoinToken>(), Err(TokenError::NotOne));
-    assert!(!format!("{token:?}").contains("PRIVATE"));
-}
-
-#[test]
-fn what_says_who_a_broker_is_is_read_line_by_line() {
-    let read = |text: &str| {
-        parse(text, Path::new("folder")).map_err(|(line, problem)| format!("{line}: {problem}"))
+fn a_certificate_is_a_brokers_of_this_cluster_or_it_is_said_whose_else() {
+    let no_node = |subject: &str| Err(NodeError::NoNode { subject: subject.to_owned() });
+    let foreign = |node| {
+        let (theirs, ours) = (OTHER.to_owned(), ID.to_owned());
+        Err(NodeError::Foreign { node: BrokerId(node), theirs, ours })
     };
-    let whole = "cluster a\nnode 3\nlisten [::]:9192\nadvertised here:1\nseed [fe80::1]:2\n";
-    let parsed = read(whole).unwrap();
-    assert_eq!(parsed.to_string(), whole);
-    let table = [
-        ("", "1: cluster is missing"),
-        ("cluster a\nnode -3\n", "2: is no broker's number"),
-        ("cluster a\nnode 3\nlisten here\n", "3: is no HOST:PORT"),
-        ("cluster a\nnode 3\nlisten ::1:9192\n", "3: is no HOST:PORT"),
-        ("cluster a\nnode 3\nlisten a:1\n", "4: advertised is missing"),
-        ("cluster a\ncolour red\n", "2: means nothing"),
-        ("cluster\n", "1: has no value"),
-    ];
-    for (text, problem) in table {
-        assert_eq!(read(text), Err(problem.to_owned()), "{text:?}");
+    let of = |name: &str, id: &str| format!("CN={name},O=brooklet cluster {id}");
+    let good = [(of("node-0", ID), 0), (of("node-2147483647", ID), i32::MAX)];
+    for (subject, number) in good {
+        assert_eq!(node_of(&shown(&subject), ID), Ok(BrokerId(number)), "{subject}");
     }
+    for number in [0, 7] {
+        let subject = of(&format!("node-{number}"), OTHER);
+        assert_eq!(node_of(&shown(&subject), ID), foreign(number), "{subject}");
+    }
+    let bad = [
+        String::new(),
+        format!("CN=brooklet cluster {ID}"),
+        "CN=node-1".to_owned(),
+        of("node-", ID),
+        of("node--1", ID),
+        of("node-+1", ID),
+        of("node-01", ID),
+        of("node-2147483648", ID),
+        of("node-1", "short"),
+        format!("{},C=DE", of("node-1", ID)),
+        format!("C=DE,{}", of("node-1", ID)),
+        format!("CN=node-1,O={ID}"),
+        // A client that has taken all of it for its name.
+        format!("CN=node-1\\,O\\=brooklet cluster {ID}"),
+    ];
+    for subject in bad {
+        assert_eq!(node_of(&shown(&subject), ID), no_node(&subject), "{subject}");
+    }
+}
+
+#[test]
+fn a_name_that_only_looks_like_a_brokers_is_none() {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, format!("node-1,O=brooklet cluster {ID}"));
+    let mut parameters = CertificateParams::default();
+    parameters.distinguished_name = name;
+    let made = parameters.self_signed(&KeyPair::generate().unwrap()).unwrap();
+    let identity = PeerIdentity::of(&[made.der().clone()]).unwrap();
+    assert!(matches!(node_of(&identity, ID), Err(NodeError::NoNode { .. })), "{identity:?}");
+}
+
+#[test]
+fn an_address_is_read_as_it_is_written() {
+    for (text, host, port) in [
+        ("a:1", "a", 1),
+        ("10.0.0.1:9095", "10.0.0.1", 9095),
+        ("[::1]:9095", "::1", 9095),
+        ("[fe80::1%eth0]:65535", "fe80::1%eth0", 65535),
+    ] {
+        let expected = (host.to_owned(), port);
+        assert_eq!(address(text).as_ref(), Ok(&expected), "{text}");
+        assert_eq!(written(&expected), text);
+    }
+    let long = format!("{}:1", "a".repeat(HOST_MAX + 1));
+    for text in [
+        "", "a", ":1", "a:", "a:0", "a:65536", "a:-1", "::1", "::1:9095", "[]:1", "a b:1", "a\n:1",
+        &long,
+    ] {
+        assert_eq!(address(text), Err(AddressError(text.to_owned())));
+    }
+}
+
+#[test]
+fn brokers_are_called_by_their_number_and_by_one_name_for_all() {
+    assert_eq!(server_name(Some(BrokerId(3))), "node-3.brooklet.internal");
+    assert_eq!(server_name(None), "brooklet.internal");
 }

@@ -15,7 +15,13 @@ const LOCKED: &str =
     "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
 
 fn subject(name: &str, purpose: issue::Purpose) -> Subject {
-    Subject { name: name.to_owned(), hosts: vec!["localhost".to_owned()], days: 30, purpose }
+    Subject {
+        name: name.to_owned(),
+        organization: None,
+        hosts: vec!["localhost".to_owned()],
+        days: 30,
+        purpose,
+    }
 }
 
 fn made(name: &str) -> Issued {
