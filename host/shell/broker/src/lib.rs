@@ -18,7 +18,7 @@ mod events;
 mod gate;
 mod health;
 pub mod metrics;
-mod peers;
+pub mod peers;
 mod reactor;
 mod request;
 mod router;

@@ -14,7 +14,7 @@ mod copies;
 mod duties;
 pub(crate) mod forward;
 mod messages;
-pub(crate) mod outward;
+pub mod outward;
 mod registers;
 mod standing;
 pub(crate) mod ways;

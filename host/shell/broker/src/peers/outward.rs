@@ -17,7 +17,7 @@ const WANTS_MAX: usize = 4096;
 
 /// Something is wanted of another broker.
 #[derive(Debug)]
-pub(crate) enum Want {
+pub enum Want {
     /// Bring it a message of the quorum.
     Message { to: BrokerId, message: Bytes },
     /// Fetch from it, as its follower.
@@ -28,22 +28,22 @@ pub(crate) enum Want {
 
 /// The shards' end. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Outward {
+pub struct Outward {
     wants: mpsc::Sender<Want>,
     quorum: watch::Sender<QuorumStanding>,
 }
 
 /// The other end.
 #[derive(Debug)]
-pub(crate) struct Wants {
+pub struct Wants {
     /// What is wanted, in the order in which it was said.
-    pub(crate) wants: mpsc::Receiver<Want>,
+    pub wants: mpsc::Receiver<Want>,
     /// Who leads the quorum.
-    pub(crate) quorum: watch::Receiver<QuorumStanding>,
+    pub quorum: watch::Receiver<QuorumStanding>,
 }
 
 /// Both ends. Where the other one is dropped, nobody hears what is wanted.
-pub(crate) fn outward() -> (Outward, Wants) {
+pub fn outward() -> (Outward, Wants) {
     let (wants, wanted) = mpsc::channel(WANTS_MAX);
     let (quorum, standing) = watch::channel(QuorumStanding::default());
     (Outward { wants, quorum }, Wants { wants: wanted, quorum: standing })

@@ -88,7 +88,8 @@ impl FromStr for Listen {
 
     fn from_str(text: &str) -> Result<Listen, String> {
         let known = cluster::address(text);
-        let known = known.or_else(|error| cluster::address(&format!("{text}:{PORT}")).or(Err(error)));
+        let known =
+            known.or_else(|error| cluster::address(&format!("{text}:{PORT}")).or(Err(error)));
         known.map(Listen).map_err(|error| error.to_string())
     }
 }
@@ -182,7 +183,7 @@ fn read_token(text: &str) -> Result<JoinToken, Failure> {
 
 async fn status(context: &mut Context) -> Result<(), Failure> {
     let admin = Admin::new(context.client());
-    let cluster = admin.describe_cluster().await.map_err(|error| Failure::api(&error))?;
+    let cluster = admin.describe_cluster().await?;
     if context.is_json() {
         let brokers = cluster.brokers.iter().map(|broker| {
             json!({ "id": broker.id.0, "address": broker.address.to_string(), "rack": broker.rack })

@@ -232,6 +232,12 @@ fn explained(error: &RunError) -> Failure {
         RunError::Folder(_) | RunError::Start(_) | RunError::Identity | RunError::Disk(_) => {
             failure
         }
+        RunError::Belonging(_) | RunError::OtherCluster { .. } | RunError::NotEmpty => failure,
+        RunError::OtherBroker { .. } => failure
+            .hint("a broker has one number for as long as it has its data: leave node_id away"),
+        RunError::Cluster(_) => {
+            failure.hint("`brooklet cluster status` shows who is in the cluster")
+        }
         RunError::Users(_) | RunError::Keys(_) | RunError::Admin(_) | RunError::Extension(_) => {
             failure
         }
