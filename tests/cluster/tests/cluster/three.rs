@@ -89,7 +89,7 @@ impl Three {
         let deadline = Instant::now() + SOON;
         loop {
             let metadata = client.metadata(Some(&[topic.to_owned()])).await.unwrap();
-            let partitions = metadata.topics.iter().flat_map(|topic| &topic.partitions);
+            let partitions = metadata.topics.values().flat_map(|topic| &topic.partitions);
             let partitions: Vec<_> = partitions.collect();
             let is_whole = partitions.iter().all(|it| it.in_sync.len() == it.replicas.len());
             if is_whole && partitions.len() == PARTITIONS as usize {
