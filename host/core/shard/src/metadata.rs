@@ -375,6 +375,11 @@ impl<D: Disk> Metadata<D> {
         Arc::new(self.applied.clone())
     }
 
+    /// Whether nobody else is in the quorum: then what is known here is everything that was decided.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone
+    }
+
     /// The log, for the shard to keep among its partitions.
     pub(crate) fn take_partition(&mut self) -> Partition<D> {
         self.partition.take().expect("a shard takes it once, when it is made")

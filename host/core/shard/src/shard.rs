@@ -24,7 +24,7 @@ use crate::sync::Syncs;
 
 /// What is added to the name of a partition's folder before it is removed. A topic of such a name there
 /// cannot be, so that a start removes what a crash left of it.
-const GONE: &str = "~-0";
+pub(crate) const GONE: &str = "~-0";
 
 /// The topic that holds what groups have committed.
 pub const GROUPS_TOPIC: &str = "__consumer_offsets";

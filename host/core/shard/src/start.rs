@@ -70,9 +70,10 @@ pub struct ShardPlan {
 pub struct Started<D: Disk> {
     /// By their number.
     pub shards: Vec<Shard<D>>,
-    /// What each is to be told first.
+    /// What each is to be told first. In a quorum of several it may be of some time ago, and no shard acts on it.
     pub cluster: Arc<Cluster>,
-    /// Folders that a deleted topic had left behind, removed now.
+    /// Folders that a deleted topic had left behind, removed now. In a quorum of several they are removed when it is
+    /// known which these are.
     pub orphans: Vec<String>,
 }
 
@@ -91,7 +92,10 @@ pub fn start<D: Disk>(
     let seed = (clock, plan.quorum);
     let metadata = Metadata::start(disk, plan.cluster, plan.broker, clean, seed)?;
     let cluster = metadata.cluster();
-    let orphans = remove_orphans(disk, &cluster)?;
+    // A member of a quorum of several knows at first what was decided some time ago; the rest it is told later.
+    let is_current = metadata.is_alone();
+    let orphans = if is_current { remove_orphans(disk, &cluster)? } else { Vec::new() };
+    let found = if is_current { Vec::new() } else { disk.list(TOPICS)? };
     let journals = open_journals(disk, plan.shards, plan.journal_bytes)?;
     let mut metadata = Some(metadata);
     let mut shards = Vec::with_capacity(journals.len());
@@ -99,6 +103,12 @@ pub fn start<D: Disk>(
         let identity = Identity { broker: plan.broker, shard, shards: plan.shards };
         let (settings, metadata) = (plan.settings.clone(), metadata.take());
         shards.push(Shard::new(disk.clone(), identity, settings, metadata, journaled, now));
+    }
+    if !is_current {
+        shards.iter_mut().for_each(Shard::await_cluster);
+    }
+    if let Some(first) = shards.first_mut() {
+        first.copies.found = found;
     }
     Ok(Started { shards, cluster, orphans })
 }
