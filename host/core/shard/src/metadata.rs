@@ -147,7 +147,7 @@ struct Carried {
 }
 
 impl<D: Disk> Metadata<D> {
-    /// Reads the metadata log and writes down that `broker` has started; `clean` says whether it
+    /// Reads the metadata log and, for a broker alone, writes down that `broker` has started; `clean` says whether it
     /// had stopped in good order. `cluster` holds what the broker was configured with.
     pub fn start(
         disk: &D,
@@ -162,6 +162,10 @@ impl<D: Disk> Metadata<D> {
         if metadata.alone {
             metadata.quorum.campaign();
             metadata.settle(&mut log, clock)?;
+            metadata.decided = metadata.applied.clone();
+        }
+        if metadata.alone && metadata.decided.level() == 0 {
+            // A broker of a cluster says the same, and more, when it registers.
             let decision = broker_started(&metadata.decided, broker, clean)?;
             let stored = stored::metadata_decision(&decision.records).expect("a start is a fact");
             metadata.quorum.propose(&stored)?;

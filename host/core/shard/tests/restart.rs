@@ -117,6 +117,19 @@ impl Broker {
     }
 }
 
+fn registration(epoch: BrokerEpoch) -> Registration {
+    Registration {
+        epoch,
+        incarnation: Incarnation([1; 16]),
+        directory: Folder([2; 16]),
+        endpoints: Vec::new(),
+        rack: None,
+        features: BTreeMap::new(),
+        fenced: false,
+        shutting_down: false,
+    }
+}
+
 /// A folder of a broker that was alone and has let another one into its quorum since.
 fn member() -> MemoryDisk {
     let disk = MemoryDisk::default();
@@ -132,16 +145,7 @@ fn member() -> MemoryDisk {
 /// The cluster that this broker is registered in, by that epoch, and whose partition these keep.
 fn cluster(epoch: BrokerEpoch, replicas: &[BrokerId]) -> Arc<Cluster> {
     let mut cluster = Cluster::default();
-    let registration = Registration {
-        epoch,
-        incarnation: Incarnation([1; 16]),
-        directory: Folder([2; 16]),
-        endpoints: Vec::new(),
-        rack: None,
-        features: BTreeMap::new(),
-        fenced: false,
-        shutting_down: false,
-    };
+    let registration = registration(epoch);
     let (replicas, name) = (replicas.to_vec(), TopicName::new("flights").unwrap());
     let partitions = vec![Assignment { in_sync: replicas.clone(), replicas }];
     for record in [
@@ -194,4 +198,31 @@ fn what_is_not_kept_here_any_more_is_removed_with_the_first_image() {
     disk.put("topics/late-0/partition.metadata", b"topic_id: AAAAAAAAAAAAAAAAAAAAAQ\n".to_vec());
     broker.follow(cluster(BrokerEpoch(2), &[OTHER]));
     assert!(disk.list("topics").unwrap().contains(&"late-0".to_owned()));
+}
+
+#[test]
+fn whoever_began_a_cluster_starts_again_before_the_others_vote() {
+    let disk = MemoryDisk::default();
+    let mut broker = Broker::start(&disk);
+    let name = FEATURE.to_owned();
+    broker.change(ClusterRecord::FeatureLevelSet { name, level: 1 }.into());
+    for (epoch, broker_id) in (2..).map(BrokerEpoch).zip([ME, OTHER]) {
+        let registration = registration(epoch);
+        broker.change(ClusterRecord::BrokerRegistered { broker: broker_id, registration }.into());
+    }
+    // It is the only member of its quorum, and not the only broker that it knows of.
+    let mut broker = Broker::start(&disk);
+    assert!(broker.events.is_empty());
+    let name = TopicName::new("flights").unwrap();
+    broker.change(
+        ClusterRecord::TopicPlaced {
+            id: TOPIC,
+            name,
+            partitions: vec![Assignment { replicas: vec![ME], in_sync: vec![ME] }],
+            settings: Vec::new(),
+        }
+        .into(),
+    );
+    broker.step(Input::Registered { epoch: BrokerEpoch(2) });
+    assert!(broker.leads());
 }
