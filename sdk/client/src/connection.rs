@@ -156,7 +156,12 @@ impl Connection {
         let ended = Ended::default();
         let writing = tokio::spawn(write_all(writer, outgoing, waiting, Arc::clone(&ended)));
         let bytes_max = config.response_bytes_max;
-        let reading = tokio::spawn(read_all(reader, waiters, bytes_max, Arc::clone(&ended)));
+        let (reading, written) = (Arc::clone(&ended), writing.abort_handle());
+        let reading = tokio::spawn(async move {
+            read_all(reader, waiters, bytes_max, reading).await;
+            // Nobody would hear the answers to what is written.
+            written.abort();
+        });
         let connection = Connection {
             shared: Arc::new(Shared {
                 peer: peer.clone(),
@@ -227,6 +232,11 @@ impl Connection {
     /// Whether no more requests can be sent.
     pub fn is_closed(&self) -> bool {
         self.shared.queue.is_closed()
+    }
+
+    /// Returns when no more requests can be sent, because the broker or the way to it has gone.
+    pub async fn closed(&self) {
+        self.shared.queue.closed().await;
     }
 
     /// Ends the connection; everybody who waits for an answer is told.

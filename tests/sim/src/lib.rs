@@ -8,6 +8,7 @@
 //! **What it decides.** Everything random, from one generator; settings too, small ones.
 
 pub mod broker;
+pub mod cluster;
 pub mod log;
 mod panics;
 pub mod prng;

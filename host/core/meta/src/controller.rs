@@ -26,7 +26,7 @@ pub const VOTERS_MAX: usize = 5;
 
 /// Who is to become a voter has been heard of within this: one heartbeat, and half of one for being late. A voter
 /// that is dead on arrival can cost the majority.
-pub const FRESH: Duration = Duration::from_millis(3000);
+pub const FRESH: Duration = Duration::from_millis(600);
 
 /// How long until a duty that was handed out and has come to nothing is handed out again.
 pub const AGAIN: Duration = Duration::from_secs(1);
@@ -113,6 +113,11 @@ impl Controller {
     /// A broker was heard of.
     pub fn heard(&mut self, now: Instant, heartbeat: &Heartbeat) {
         self.liveness.heard(now, heartbeat);
+    }
+
+    /// A broker's process has ended, as somebody could tell who had a connection to it.
+    pub fn lost(&mut self, broker: BrokerId, epoch: BrokerEpoch) {
+        self.liveness.lost(broker, epoch);
     }
 
     /// Whether a broker has been heard of within its session: what registering its number asks.

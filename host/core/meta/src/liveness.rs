@@ -17,11 +17,14 @@ use crate::broker::BrokerEpoch;
 use crate::cluster::Cluster;
 use crate::decide::heartbeat::Heartbeat;
 
-/// A broker that is not heard of for this long is fenced. Kafka's default `broker.session.timeout.ms`.
-pub const SESSION: Duration = Duration::from_secs(9);
+/// A broker that is not heard of for this long is fenced: `broker.session.timeout.ms`.
+///
+/// Kafka waits for nine seconds, as its brokers may stop for collections of garbage. Ours do not, and whoever writes to a partition
+/// of a broker that is cut off waits for this.
+pub const SESSION: Duration = Duration::from_secs(2);
 
-/// How often a broker says that it is there. Kafka's default `broker.heartbeat.interval.ms`.
-pub const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How often a broker says that it is there: several times in a session, as Kafka's `broker.heartbeat.interval.ms`.
+pub const HEARTBEAT: Duration = Duration::from_millis(400);
 
 /// The sessions of all brokers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,12 +37,20 @@ pub struct Liveness {
 struct Session {
     epoch: BrokerEpoch,
     heard: Instant,
+    /// Whether its process is known to have ended since.
+    lost: bool,
     /// Whether it has been heard of at all: else it only was given the time to be.
     has_spoken: bool,
     /// What it knew when it was last heard of.
     metadata_version: u64,
     /// The first version in which it was seen shutting down, by when it had been moved out of the way.
     leaving_since: Option<u64>,
+}
+
+impl Session {
+    fn end(&self, session: Duration) -> Instant {
+        if self.lost { self.heard } else { self.heard + session }
+    }
 }
 
 impl Liveness {
@@ -60,6 +71,7 @@ impl Liveness {
             let new = Session {
                 epoch,
                 heard: now,
+                lost: false,
                 has_spoken: false,
                 metadata_version: 0,
                 leaving_since: None,
@@ -81,13 +93,23 @@ impl Liveness {
         {
             session.heard = session.heard.max(now);
             session.has_spoken = true;
+            session.lost = false;
             session.metadata_version = session.metadata_version.max(heartbeat.metadata_version);
+        }
+    }
+
+    /// A broker's process has ended: its session is over. Nothing if that registration of it is not the one that counts.
+    pub fn lost(&mut self, broker: BrokerId, epoch: BrokerEpoch) {
+        if let Some(session) = self.sessions.get_mut(&broker)
+            && session.epoch == epoch
+        {
+            session.lost = true;
         }
     }
 
     /// Whether the broker of that number has been heard of within its session.
     pub fn is_live(&self, now: Instant, broker: BrokerId) -> bool {
-        self.sessions.get(&broker).is_some_and(|session| now < session.heard + self.session)
+        self.sessions.get(&broker).is_some_and(|session| now < session.end(self.session))
     }
 
     /// Whether the broker of that number has itself been heard of, no longer ago than `within`.
@@ -109,12 +131,12 @@ impl Liveness {
     /// what the one fencing came to is known to the next.
     pub fn stale(&self, cluster: &Cluster, now: Instant) -> Option<(BrokerId, BrokerEpoch)> {
         let (broker, session) = self.first_to_end(cluster)?;
-        (session.heard + self.session <= now).then_some((broker, session.epoch))
+        (session.end(self.session) <= now).then_some((broker, session.epoch))
     }
 
     /// When to ask next whom to fence; none while there is nobody to fence.
     pub fn next_deadline(&self, cluster: &Cluster) -> Option<Instant> {
-        self.first_to_end(cluster).map(|(_, session)| session.heard + self.session)
+        self.first_to_end(cluster).map(|(_, session)| session.end(self.session))
     }
 
     fn first_to_end(&self, cluster: &Cluster) -> Option<(BrokerId, &Session)> {
@@ -122,7 +144,7 @@ impl Liveness {
             |id: &BrokerId| cluster.registration(*id).is_some_and(|known| !known.fenced);
         let unfenced = self.sessions.iter().filter(|(id, _)| is_unfenced(id));
         unfenced
-            .min_by_key(|(id, session)| (session.heard, **id))
+            .min_by_key(|(id, session)| (session.end(self.session), **id))
             .map(|(id, session)| (*id, session))
     }
 }

@@ -38,14 +38,14 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The usual ones, for ticks of 100 ms: a leader that is gone is missed after one to two seconds.
+    /// The usual ones, for ticks of 100 ms: a leader that is gone is missed after half a second to one.
     pub fn new(me: Member, cluster: ClusterId, entropy: u64) -> Settings {
         Settings {
             me,
             cluster,
             entropy,
-            election_ticks: 10,
-            heartbeat_ticks: 2,
+            election_ticks: 5,
+            heartbeat_ticks: 1,
             // Ten seconds: long enough for 64 MiB over a slow link.
             snapshot_ticks: 100,
             append_bytes_max: 1 << 20,

@@ -28,6 +28,7 @@ pub mod input;
 mod lead;
 mod metadata;
 mod offsets;
+mod orphans;
 pub mod output;
 mod partition;
 mod produce;

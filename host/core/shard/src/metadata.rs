@@ -149,7 +149,7 @@ struct Carried {
 }
 
 impl<D: Disk> Metadata<D> {
-    /// Reads the metadata log and writes down that `broker` has started; `clean` says whether it
+    /// Reads the metadata log and, for a broker alone, writes down that `broker` has started; `clean` says whether it
     /// had stopped in good order. `cluster` holds what the broker was configured with.
     pub fn start(
         disk: &D,
@@ -164,6 +164,10 @@ impl<D: Disk> Metadata<D> {
         if metadata.alone {
             metadata.quorum.campaign();
             metadata.settle(&mut log, clock)?;
+            metadata.decided = metadata.applied.clone();
+        }
+        if metadata.alone && metadata.decided.level() == 0 {
+            // A broker of a cluster says the same, and more, when it registers.
             let decision = broker_started(&metadata.decided, broker, clean)?;
             let stored = stored::metadata_decision(&decision.records).expect("a start is a fact");
             metadata.quorum.propose(&stored)?;
@@ -378,6 +382,11 @@ impl<D: Disk> Metadata<D> {
         Arc::new(self.applied.clone())
     }
 
+    /// Whether nobody else is in the quorum: then what is known here is everything that was decided.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone
+    }
+
     /// The log, for the shard to keep among its partitions.
     pub(crate) fn take_partition(&mut self) -> Partition<D> {
         self.partition.take().expect("a shard takes it once, when it is made")
@@ -402,11 +411,6 @@ impl<D: Disk> Metadata<D> {
     /// The data folder's id.
     pub(crate) fn directory(&self) -> DirectoryId {
         self.directory
-    }
-
-    /// Whether this broker is the whole quorum.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.alone
     }
 
     /// When something is due.

@@ -221,8 +221,6 @@ pub struct CommittedOffset {
 pub enum Event {
     /// A partition's log was opened and needed mending.
     Recovered { folder: String, report: String },
-    /// A partition that is not here any more had left its files.
-    Orphan { folder: String },
     /// A partition cannot be written or read; others go on.
     PartitionFailed { folder: String, problem: String },
     /// A partition's copies are not, or were not, what they should be.

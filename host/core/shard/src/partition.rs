@@ -153,11 +153,7 @@ const IDENTITY_BYTES_MAX: usize = 4096;
 /// name, whose files a crash may have left behind. Says whether it is to be signed.
 pub(crate) fn claim_folder<D: Disk>(disk: &D, folder: &str, topic: TopicId) -> io::Result<bool> {
     let found = read_small(disk, &format!("{folder}/{IDENTITY}"), IDENTITY_BYTES_MAX)?;
-    let other = found.as_deref().and_then(|found| {
-        let found = std::str::from_utf8(found).ok()?;
-        found.lines().find_map(|line| line.strip_prefix("topic_id: ")).map(str::to_owned)
-    });
-    match other {
+    match found.as_deref().and_then(topic_id) {
         Some(other) if other == topic.to_string() => return Ok(false),
         // A file that says nothing is damaged, and no reason to throw records away.
         None if found.is_some() => {}
@@ -165,6 +161,17 @@ pub(crate) fn claim_folder<D: Disk>(disk: &D, folder: &str, topic: TopicId) -> i
     }
     disk.create_folder(folder)?;
     Ok(true)
+}
+
+/// The topic that `folder` belongs to, as it is written there, if it is.
+pub(crate) fn owner<D: Disk>(disk: &D, folder: &str) -> io::Result<Option<String>> {
+    let found = read_small(disk, &format!("{folder}/{IDENTITY}"), IDENTITY_BYTES_MAX)?;
+    Ok(found.as_deref().and_then(topic_id))
+}
+
+fn topic_id(identity: &[u8]) -> Option<String> {
+    let identity = std::str::from_utf8(identity).ok()?;
+    identity.lines().find_map(|line| line.strip_prefix("topic_id: ")).map(str::to_owned)
 }
 
 /// Writes down that `folder` belongs to `topic`, with the names that are in it by now: if that of the first

@@ -23,9 +23,8 @@ use brooklet_types::{BrokerId, Instant, Offset, Timestamp, TopicName, TopicParti
 use crate::lead::Producing;
 use crate::metadata::METADATA;
 use crate::output::{Alter, CopyFetch, Event, Output};
-use crate::partition::{Following, Role, TOPICS};
+use crate::partition::{Following, Role};
 use crate::shard::{GROUPS_TOPIC, Shard, shard_of};
-use crate::start;
 
 /// Ids of fetches that one role may use. A role would have to last for years to use them up.
 const FETCHES_PER_ROLE: u64 = 1 << 32;
@@ -37,6 +36,10 @@ pub(crate) struct Copies {
     pub(crate) registered: Option<BrokerEpoch>,
     /// An image that has not this run's registration.
     unheard: Option<Arc<Cluster>>,
+    /// Whether there were others in the quorum at the start: an image of a broker alone is one of before.
+    is_member: bool,
+    /// Folders that were there at the start, of which some may belong to nobody any more.
+    pub(crate) found: Vec<String>,
     /// Roles of followers that there were, so that a late answer finds nothing.
     roles: u64,
     /// Whose machine was told something in this step.
@@ -94,12 +97,18 @@ impl<D: Disk> Shard<D> {
         outbox: &mut Vec<Output<D>>,
     ) -> bool {
         let known = cluster.registration(self.identity.broker).map(|known| known.epoch);
-        if cluster.level() > 0 && (known.is_none() || known != self.copies.registered) {
+        let is_shared = cluster.level() > 0 || self.copies.is_member;
+        if is_shared && (known.is_none() || known != self.copies.registered) {
             self.copies.unheard = Some(cluster);
             return false;
         }
         self.copies.unheard = None;
         self.follow_cluster(now, clock, cluster, outbox)
+    }
+
+    /// Has the shard act on no image of before there was a cluster.
+    pub(crate) fn await_cluster(&mut self) {
+        self.copies.is_member = true;
     }
 
     /// This run of the broker is registered.
@@ -129,9 +138,7 @@ impl<D: Disk> Shard<D> {
         if cluster.version() < self.cluster.version() {
             return has_found;
         }
-        if std::mem::take(&mut self.looks_for_orphans) {
-            self.remove_orphans(&cluster, outbox);
-        }
+        self.remove_orphans(&cluster, outbox);
         let is_gone = |id: &&TopicPartition| **id != METADATA && !self.is_kept(&cluster, **id);
         let gone: Vec<TopicPartition> = self.partitions.keys().filter(is_gone).copied().collect();
         for id in gone {
@@ -164,20 +171,8 @@ impl<D: Disk> Shard<D> {
         has_found
     }
 
-    /// Removes what topics left here that ended, or were moved, while this broker was away.
-    fn remove_orphans(&self, cluster: &Cluster, outbox: &mut Vec<Output<D>>) {
-        let folders = match start::remove_orphans(&self.disk, cluster, self.identity.broker) {
-            Ok(folders) => folders,
-            Err(error) => {
-                let (folder, problem) = (TOPICS.to_owned(), error.to_string());
-                return outbox.push(Output::Event(Event::PartitionFailed { folder, problem }));
-            }
-        };
-        outbox.extend(folders.into_iter().map(|folder| Output::Event(Event::Orphan { folder })));
-    }
-
     /// Whether this broker has a copy.
-    fn is_kept(&self, cluster: &Cluster, id: TopicPartition) -> bool {
+    pub(crate) fn is_kept(&self, cluster: &Cluster, id: TopicPartition) -> bool {
         let placed = cluster.partition(id);
         let is_here = |placed: &meta::Partition| placed.replicas.contains(&self.identity.broker);
         placed.is_some_and(|placed| cluster.level() == 0 || is_here(placed))

@@ -24,7 +24,7 @@ use crate::sync::Syncs;
 
 /// What is added to the name of a partition's folder before it is removed. A topic of such a name there
 /// cannot be, so that a start removes what a crash left of it.
-const GONE: &str = "~-0";
+pub(crate) const GONE: &str = "~-0";
 
 /// The topic that holds what groups have committed.
 pub const GROUPS_TOPIC: &str = "__consumer_offsets";
@@ -88,8 +88,6 @@ pub struct Shard<D: Disk> {
     next_maintenance: Instant,
     pub(crate) compaction: Compaction,
     pub(crate) copies: Copies,
-    /// Whether what is left of partitions that ended is to be looked for once there is an image to go by.
-    pub(crate) looks_for_orphans: bool,
 }
 
 /// What waits for a sync.
@@ -145,7 +143,6 @@ impl<D: Disk> Shard<D> {
             copies: Copies::default(),
             settings,
             next_maintenance,
-            looks_for_orphans: false,
         }
     }
 

@@ -71,9 +71,10 @@ pub struct ShardPlan {
 pub struct Started<D: Disk> {
     /// By their number.
     pub shards: Vec<Shard<D>>,
-    /// What each is to be told first.
+    /// What each is to be told first. In a quorum of several it may be of some time ago, and no shard acts on it.
     pub cluster: Arc<Cluster>,
-    /// Folders that a deleted topic had left behind, removed now.
+    /// Folders that a deleted topic had left behind, removed now. In a quorum of several they are removed when it is
+    /// known which these are.
     pub orphans: Vec<String>,
     /// The data folder's id.
     pub directory: DirectoryId,
@@ -96,18 +97,24 @@ pub fn start<D: Disk>(
     let seed = (clock, plan.quorum);
     let metadata = Metadata::start(disk, plan.cluster, plan.broker, clean, seed)?;
     let (cluster, directory) = (metadata.cluster(), metadata.directory());
-    // With others, who may have decided more, nobody knows yet what is there: the shard looks when it does.
-    let is_alone = metadata.is_alone();
-    let orphans = if is_alone { remove_orphans(disk, &cluster, plan.broker)? } else { Vec::new() };
+    // A member of a quorum of several knows at first what was decided some time ago; the rest it is told later.
+    let is_current = metadata.is_alone();
+    let orphans =
+        if is_current { remove_orphans(disk, &cluster, plan.broker)? } else { Vec::new() };
+    let found = if is_current { Vec::new() } else { disk.list(TOPICS)? };
     let journals = open_journals(disk, plan.shards, plan.journal_bytes)?;
     let mut metadata = Some(metadata);
     let mut shards = Vec::with_capacity(journals.len());
     for (shard, journaled) in (0..plan.shards).zip(journals) {
         let identity = Identity { broker: plan.broker, shard, shards: plan.shards };
         let (settings, metadata) = (plan.settings.clone(), metadata.take());
-        let mut one = Shard::new(disk.clone(), identity, settings, metadata, journaled, now);
-        one.looks_for_orphans = shard == 0 && !is_alone;
-        shards.push(one);
+        shards.push(Shard::new(disk.clone(), identity, settings, metadata, journaled, now));
+    }
+    if !is_current {
+        shards.iter_mut().for_each(Shard::await_cluster);
+    }
+    if let Some(first) = shards.first_mut() {
+        first.copies.found = found;
     }
     Ok(Started { shards, cluster, orphans, directory, clean })
 }
@@ -149,7 +156,7 @@ fn take_clean_mark<D: Disk>(disk: &D) -> io::Result<bool> {
 
 /// Removes the folders of partitions that the metadata does not know, or has elsewhere: a crash came between the
 /// end of a topic and the end of its files, or a broker was away when it ended.
-pub(crate) fn remove_orphans<D: Disk>(
+fn remove_orphans<D: Disk>(
     disk: &D,
     cluster: &Cluster,
     broker: BrokerId,

@@ -6,7 +6,6 @@ use brooklet_shard::output::Event;
 /// Writes one event down, at the level of who has to do something about it.
 pub(crate) fn log(event: &Event) {
     match event {
-        Event::Orphan { folder } => tracing::info!(folder, "removed what a partition had left"),
         Event::Recovered { folder, report } => tracing::info!(folder, report, "recovered"),
         Event::PartitionFailed { folder, problem } => tracing::error!(folder, "{problem}"),
         Event::CopiesDiffer { folder, problem } => tracing::error!(folder, "{problem}"),

@@ -195,8 +195,7 @@ impl Metrics {
                 self.compaction.ran(&self.topic(topic), cleaned, now);
             }
             Event::NotCompacted { topic, .. } => self.compaction.failed(&self.topic(topic)),
-            Event::Orphan { .. }
-            | Event::Recovered { .. }
+            Event::Recovered { .. }
             | Event::PartitionFailed { .. }
             | Event::CopiesDiffer { .. }
             | Event::DiskFull { .. }

@@ -17,6 +17,7 @@ mod messages;
 pub mod outward;
 mod registers;
 mod standing;
+mod watching;
 pub(crate) mod ways;
 
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use brooklet_sim::{Outcome, broker, log, quorum, replica};
+use brooklet_sim::{Outcome, broker, cluster, log, quorum, replica};
 use clap::{Parser, ValueEnum};
 
 /// Simulates logs and whole brokers, on disks that lose power, the copies of a partition, and quorums.
@@ -35,6 +35,8 @@ enum World {
     Quorum,
     /// A partition's leaders and followers.
     Replica,
+    /// Whole brokers, with a network and clients.
+    Cluster,
     /// Each in turn.
     All,
 }
@@ -55,6 +57,9 @@ impl World {
         }
         if has(World::Quorum) {
             outcomes.push(("quorum", quorum::simulate(seed, quorum::Bug::None)));
+        }
+        if has(World::Cluster) {
+            outcomes.push(("cluster", cluster::simulate(seed, cluster::Bug::None)));
         }
         outcomes
     }

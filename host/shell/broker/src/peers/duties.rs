@@ -13,6 +13,7 @@ use brooklet_meta::decide::feature::begin_cluster;
 use brooklet_meta::decide::heartbeat::fence_broker;
 use brooklet_shard::{Change, Member, QuorumStanding};
 
+use super::watching::Watching;
 use super::{Peers, Whereabouts};
 use crate::context::Context;
 use crate::users;
@@ -37,7 +38,7 @@ pub(super) async fn run(context: Arc<Context>, peers: Arc<Peers>) {
 }
 
 /// As long as this broker leads.
-async fn lead(context: &Context, peers: &Peers) {
+async fn lead(context: &Context, peers: &Arc<Peers>) {
     let mut cluster = context.shards.watch();
     let mut quorum = peers.quorum.clone();
     let settings = ControllerSettings::default();
@@ -53,8 +54,10 @@ async fn lead(context: &Context, peers: &Peers) {
         tracing::warn!(%error, "the first users are not created");
     }
     peers.set_controller(Some(Controller::new(&image, context.clock.now(), settings)));
+    let mut watching = Watching::new(peers);
     while peers.whereabouts() == Whereabouts::Here {
         let image = Arc::clone(&cluster.borrow_and_update());
+        watching.follow(&image);
         let members = members(&quorum.borrow_and_update());
         let now = context.clock.now();
         let (duty, next) = {

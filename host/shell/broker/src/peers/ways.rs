@@ -36,6 +36,8 @@ pub(crate) enum Lane {
     Control,
     /// Requests of clients that the controller answers.
     Forward,
+    /// Nothing is said on it: its end says that a process has ended.
+    Watch,
     /// Records for one of our shards, which may have several fetches under way.
     Copies { shard: u32, number: usize },
 }
@@ -110,7 +112,9 @@ impl Ways {
         if place.again.is_some_and(|(again, _)| again > Instant::now()) {
             return Err(WayError::TooSoon);
         }
-        let address = Address::new(Transport::Quic, to.host.clone(), to.port);
+        // Over TCP the system says when a process has ended.
+        let transport = if lane == Lane::Watch { Transport::Tls } else { Transport::Quic };
+        let address = Address::new(transport, to.host.clone(), to.port);
         let peer = Peer { address, id: to.broker };
         match Connection::open(&self.dialer(to), peer, &self.config).await {
             Ok(open) => {
