@@ -498,3 +498,17 @@ fn blank(index: i32) -> fetch_response::PartitionData {
         it.aborted_transactions = None;
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_sent_elsewhere_hears_of_it_in_a_session_too() {
+        let key = Key { topic: TopicKey::Id([7; 16]), partition: 0 };
+        let mut outcome = Outcome { key, data: blank(0), records: Vec::new(), topic: None };
+        assert!(!outcome.found().has_news);
+        outcome.data.preferred_read_replica = 2;
+        assert!(outcome.found().has_news);
+    }
+}
