@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use brooklet_client::request::Call;
 use brooklet_meta::broker::BrokerEpoch;
+use brooklet_shard::QuorumStanding;
 use brooklet_shard::input::Input;
 use brooklet_shard::output::Alter;
 use brooklet_types::{BrokerId, ErrorCode};
@@ -32,9 +33,37 @@ pub(crate) enum AskError {
     NoAnswer(String),
 }
 
+/// Who was to be asked: who leads, and whether it does so here.
+#[derive(PartialEq, Eq)]
+struct Asked(Option<BrokerId>, bool);
+
+impl Asked {
+    fn of(standing: &QuorumStanding) -> Asked {
+        Asked(standing.leader, standing.decides)
+    }
+}
+
 impl Peers {
-    /// Asks the controller where that is another broker; all those who may know, where it is not known who it is.
+    /// Asks the controller where that is another broker; all those who may know, where it is not known who it is. When another
+    /// leads than did, there is no answer.
     pub(super) async fn ask<R: Call>(
+        &self,
+        lane: Lane,
+        request: &R,
+        within: Duration,
+        is_refusal: impl Fn(&R::Response) -> bool,
+    ) -> Result<R::Response, AskError> {
+        let mut quorum = self.quorum.clone();
+        let asked = Asked::of(&quorum.borrow_and_update());
+        let another = quorum.wait_for(|standing| Asked::of(standing) != asked);
+        tokio::select! {
+            biased;
+            answer = self.ask_whom_we_know(lane, request, within, is_refusal) => answer,
+            _ = another => Err(AskError::NoAnswer("another broker leads the metadata".to_owned())),
+        }
+    }
+
+    async fn ask_whom_we_know<R: Call>(
         &self,
         lane: Lane,
         request: &R,

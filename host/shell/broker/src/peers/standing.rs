@@ -2,8 +2,7 @@
 //!
 //! **Where it sits.** Around `meta`'s machine of it, whose questions are brought to the controller here.
 //!
-//! **What it decides.** When a question is given up: when another broker leads the quorum. When a broker that waits to be let
-//! into the quorum asks again.
+//! **What it decides.** When a broker that waits to be let into the quorum asks again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +10,8 @@ use std::time::Duration;
 use brooklet_meta::broker::BrokerEpoch;
 use brooklet_meta::decide::heartbeat::HeartbeatReply;
 use brooklet_meta::lifecycle::{Answer, Lifecycle, Question, Standing};
+use brooklet_shard::DirectoryId;
 use brooklet_shard::input::Input;
-use brooklet_shard::{DirectoryId, QuorumStanding};
 use brooklet_types::{ErrorCode, Instant};
 use brooklet_wire::message::{
     BrokerHeartbeatResponse, BrokerRegistrationResponse, JoinQuorumResponse,
@@ -43,10 +42,16 @@ pub(super) async fn run(context: Arc<Context>, peers: Arc<Peers>) {
     let mut quorum = peers.quorum.clone();
     let mut told = None;
     let mut joins = now();
+    let mut controller = Whereabouts::Nowhere;
     loop {
         let followed = Arc::clone(&cluster.borrow_and_update());
         quorum.borrow_and_update();
         life.image_changed(now(), &followed);
+        // It may have changed while a question was under way.
+        if peers.whereabouts() != controller {
+            controller = peers.whereabouts();
+            life.controller_changed(now());
+        }
         if life.epoch() != told && life.epoch().is_some() {
             told = life.epoch();
             tell_shards(&context, told).await;
@@ -68,7 +73,7 @@ pub(super) async fn run(context: Arc<Context>, peers: Arc<Peers>) {
         tokio::select! {
             () = tokio::time::sleep(wait.unwrap_or(JOIN_EVERY)) => {}
             _ = cluster.changed() => {}
-            _ = quorum.changed() => life.controller_changed(now()),
+            _ = quorum.changed() => {}
             () = peers.leave.cancelled(), if !is_leaving(&life) => {
                 hand_over(&context, &peers).await;
                 life.stop(now());
@@ -91,44 +96,24 @@ async fn answer(context: &Context, peers: &Peers, life: &mut Lifecycle, question
     let now = || context.clock.now();
     match question {
         Question::Register(_) => {
-            let answer = until_another_leads(peers, register(context, peers)).await;
-            life.registered(now(), answer);
+            life.registered(now(), register(context, peers).await);
         }
         Question::Heartbeat(heartbeat) => {
             let asked = heartbeat::ask(&heartbeat);
-            let answered = async {
-                let response = match peers.whereabouts() {
-                    Whereabouts::Here => Ok(brokers::heartbeat(context, peers.me, &asked).await),
-                    Whereabouts::There(_) | Whereabouts::Nowhere => {
-                        let no = |it: &BrokerHeartbeatResponse| is_not_controller(it.error_code);
-                        peers.ask(Lane::Control, &asked, ANSWER_MAX, no).await
-                    }
-                };
-                heard(response)
+            let response = match peers.whereabouts() {
+                Whereabouts::Here => Ok(brokers::heartbeat(context, peers.me, &asked).await),
+                Whereabouts::There(_) | Whereabouts::Nowhere => {
+                    let no = |it: &BrokerHeartbeatResponse| is_not_controller(it.error_code);
+                    peers.ask(Lane::Control, &asked, ANSWER_MAX, no).await
+                }
             };
-            let answer = until_another_leads(peers, answered).await;
-            life.heartbeat_answered(now(), answer);
+            life.heartbeat_answered(now(), heard(response));
         }
     }
 }
 
 fn is_not_controller(code: i16) -> bool {
     code == ErrorCode::NotController.to_wire()
-}
-
-/// A question to who does not lead any more is lost.
-async fn until_another_leads<T>(
-    peers: &Peers,
-    answered: impl Future<Output = Answer<T>>,
-) -> Answer<T> {
-    let mut quorum = peers.quorum.clone();
-    let leader = quorum.borrow_and_update().leader;
-    let another = quorum.wait_for(|standing: &QuorumStanding| standing.leader != leader);
-    tokio::select! {
-        biased;
-        answer = answered => answer,
-        _ = another => Answer::Lost,
-    }
 }
 
 async fn register(context: &Context, peers: &Peers) -> Answer<BrokerEpoch> {
