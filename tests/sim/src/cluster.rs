@@ -17,6 +17,7 @@ mod driver;
 mod faults;
 mod governing;
 mod look;
+mod message;
 mod network;
 mod node;
 mod oracles;

@@ -13,6 +13,7 @@ use brooklet_meta::decide::broker::{RegisterBroker, register_broker};
 use brooklet_meta::decide::election::balance_leaders;
 use brooklet_meta::decide::heartbeat::{Heartbeat, HeartbeatReply, fence_broker, heartbeat};
 use brooklet_meta::decide::producer_id::allot_producer_ids;
+use brooklet_meta::decide::setting::{Alteration, Operation, Resource, alter_settings};
 use brooklet_meta::decide::topic::{NewTopic, create_topics};
 use brooklet_meta::lifecycle::{self, Lifecycle, Standing};
 use brooklet_meta::record::{FEATURE, LEVELS};
@@ -208,6 +209,10 @@ impl World {
             }
             Question::Create(topic) => {
                 let decide = move |cluster: &Cluster| created(cluster, topic);
+                self.ask_shard(at, 0, Some(id), decided(decide));
+            }
+            Question::Set(value) => {
+                let decide = move |cluster: &Cluster| set(cluster, value);
                 self.ask_shard(at, 0, Some(id), decided(decide));
             }
             Question::ProducerIds => {
@@ -486,6 +491,18 @@ fn created(cluster: &Cluster, topic: NewTopic) -> Decision<Decided<()>> {
     let Decision { records, mut reply } = create_topics(cluster, &[topic], false);
     let reply = reply.remove(0).map(drop).map_err(|error| error.code());
     Decision { records, reply }
+}
+
+/// Sets something that nothing here depends on.
+fn set(cluster: &Cluster, value: u64) -> Decision<Decided<()>> {
+    let change = Alteration {
+        name: "log.cleaner.min.compaction.lag.ms".to_owned(),
+        operation: Operation::Set,
+        value: Some(value.to_string()),
+    };
+    let all = Resource::Broker(String::new());
+    let Decision { records, .. } = alter_settings(cluster, &[(all, vec![change])], false);
+    Decision { records, reply: Ok(()) }
 }
 
 /// What the shard is asked, so that a duty is done.

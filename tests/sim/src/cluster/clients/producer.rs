@@ -131,15 +131,14 @@ impl Producer {
 }
 
 /// Whether a batch of which this is said is sent again.
-#[expect(clippy::wildcard_enum_match_arm, reason = "no other is expected")]
 fn is_retriable(code: ErrorCode) -> bool {
-    match code {
+    matches!(
+        code,
         ErrorCode::NotLeaderOrFollower
-        | ErrorCode::NotEnoughReplicas
-        | ErrorCode::NotEnoughReplicasAfterAppend
-        | ErrorCode::RequestTimedOut => true,
-        _ => false,
-    }
+            | ErrorCode::NotEnoughReplicas
+            | ErrorCode::NotEnoughReplicasAfterAppend
+            | ErrorCode::RequestTimedOut
+    )
 }
 
 impl Client for Producer {
