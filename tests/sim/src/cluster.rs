@@ -13,6 +13,7 @@
 mod bug;
 mod client;
 mod clients;
+mod decisions;
 mod driver;
 mod faults;
 mod governing;

@@ -7,7 +7,7 @@ use brooklet_shard::{Change, ChangeError, DirectoryId, GROUPS_TOPIC, Member};
 use brooklet_types::{BrokerId, TopicId};
 
 use crate::cluster::client::{Client, Context};
-use crate::cluster::governing::taken;
+use crate::cluster::decisions::taken;
 use crate::cluster::network::{Answer, Question};
 use crate::cluster::plan::{FIRST, Plan};
 

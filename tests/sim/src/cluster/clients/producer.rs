@@ -13,7 +13,7 @@ use brooklet_shard::output::{Produced, Refusal, Reply};
 use brooklet_types::{ErrorCode, Offset, ProducerId, TopicPartition};
 
 use crate::cluster::client::{Client, Context};
-use crate::cluster::governing::taken;
+use crate::cluster::decisions::taken;
 use crate::cluster::network::{Answer, Question};
 use crate::cluster::records::{self, RecordId};
 
