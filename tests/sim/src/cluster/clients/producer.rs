@@ -90,8 +90,8 @@ impl Producer {
         let batches = vec![(0, partition, batch.batch.clone())];
         let produce = Produce { batches, acks: Acks::All, timeout: TIMEOUT };
         self.under_way.insert(number, partition);
-        let to = if ctx.prng.chance(95) { leader } else { ctx.anybody() };
-        ctx.ask(number, to, Question::Ask(partition, Request::Produce(produce)));
+        // Whoever led before, and has not heard of that, would take what comes after for out of order, as Kafka does.
+        ctx.ask(number, leader, Question::Ask(partition, Request::Produce(produce)));
     }
 
     fn produced(
