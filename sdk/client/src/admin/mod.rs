@@ -19,7 +19,7 @@ pub use acl::{AclFilter, NamePattern};
 pub use group::{CommittedOffset, GroupDescription, GroupListing, GroupMember};
 pub(crate) use group::{commit_topics, committed};
 pub use member::{Quorum, QuorumMember};
-pub use place::{Outcome, Reassignment};
+pub use place::{Election, Outcome, Reassignment};
 pub use quota::{ClientQuota, QuotaFilter};
 pub use setting::{Change, Resource, Setting, SettingSource};
 pub use topic::NewTopic;

@@ -21,8 +21,14 @@ use crate::error::{ApiError, Code};
 use crate::offsets::Partition;
 use crate::request::Call;
 
-/// Kafka's number for elections of the first replicas.
-const PREFERRED: i8 = 0;
+/// Who is to lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Election {
+    /// The first replica, if it is there and in sync.
+    Preferred,
+    /// Whoever is there, where nobody leads: at the price of the records that it lacks.
+    Unclean,
+}
 
 /// What became of one of several partitions.
 pub type Outcome = (Partition, Result<(), ApiError>);
@@ -115,12 +121,13 @@ impl Admin {
         self.client.retry(once).await
     }
 
-    /// Has the first replica of each partition lead it, if that is there and in sync. That it leads already is no error.
+    /// Has each partition led by who is to lead it. That it is led so already is no error.
     ///
     /// # Errors
     /// If the request as a whole is refused; what became of each partition is in the outcomes.
-    pub async fn elect_preferred(
+    pub async fn elect_leaders(
         &self,
+        election: Election,
         partitions: &[Partition],
     ) -> Result<Vec<Outcome>, ApiError> {
         let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
@@ -133,7 +140,7 @@ impl Admin {
             })
         };
         let request = make(|request: &mut ElectLeadersRequest| {
-            request.election_type = PREFERRED;
+            request.election_type = election.to_wire();
             request.timeout_ms = timeout_ms(&self.client);
             request.topic_partitions = Some(topics.into_iter().map(topic).collect());
         });
@@ -184,6 +191,15 @@ impl Admin {
             Ok(sizes)
         };
         self.client.retry(once).await
+    }
+}
+
+impl Election {
+    fn to_wire(self) -> i8 {
+        match self {
+            Election::Preferred => 0,
+            Election::Unclean => 1,
+        }
     }
 }
 
