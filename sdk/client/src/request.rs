@@ -60,16 +60,26 @@ calls! {
     CreateAclsRequest 30 "CreateAcls" 1..=3;
     DeleteAclsRequest 31 "DeleteAcls" 1..=3;
     DescribeConfigsRequest 32 "DescribeConfigs" 1..=4;
+    DescribeLogDirsRequest 35 "DescribeLogDirs" 1..=4;
     SaslAuthenticateRequest 36 "SaslAuthenticate" 0..=2;
     CreatePartitionsRequest 37 "CreatePartitions" 0..=3;
     DeleteGroupsRequest 42 "DeleteGroups" 0..=2;
+    // From 1 on a request says which kind of election it wants.
+    ElectLeadersRequest 43 "ElectLeaders" 1..=2;
     IncrementalAlterConfigsRequest 44 "IncrementalAlterConfigs" 0..=1;
+    AlterPartitionReassignmentsRequest 45 "AlterPartitionReassignments" 0..=1;
+    ListPartitionReassignmentsRequest 46 "ListPartitionReassignments" 0..=0;
     OffsetDeleteRequest 47 "OffsetDelete" 0..=0;
     DescribeClientQuotasRequest 48 "DescribeClientQuotas" 0..=1;
     AlterClientQuotasRequest 49 "AlterClientQuotas" 0..=1;
     DescribeUserScramCredentialsRequest 50 "DescribeUserScramCredentials" 0..=0;
     AlterUserScramCredentialsRequest 51 "AlterUserScramCredentials" 0..=0;
+    // From 2 on an answer names members' folders, which a change of voters needs.
+    DescribeQuorumRequest 55 "DescribeQuorum" 0..=2;
     DescribeClusterRequest 60 "DescribeCluster" 0..=2;
+    UnregisterBrokerRequest 64 "UnregisterBroker" 0..=0;
+    AddRaftVoterRequest 80 "AddRaftVoter" 0..=0;
+    RemoveRaftVoterRequest 81 "RemoveRaftVoter" 0..=0;
     // What follows brokers ask each other, in the one version that each has.
     FollowerFetchRequest 1 "Fetch" 18..=18;
     AlterPartitionRequest 56 "AlterPartition" 3..=3;
@@ -126,6 +136,14 @@ mod tests {
         check::<wire::DescribeUserScramCredentialsRequest>();
         check::<wire::AlterUserScramCredentialsRequest>();
         check::<wire::DescribeClusterRequest>();
+        check::<wire::DescribeLogDirsRequest>();
+        check::<wire::ElectLeadersRequest>();
+        check::<wire::AlterPartitionReassignmentsRequest>();
+        check::<wire::ListPartitionReassignmentsRequest>();
+        check::<wire::DescribeQuorumRequest>();
+        check::<wire::UnregisterBrokerRequest>();
+        check::<wire::AddRaftVoterRequest>();
+        check::<wire::RemoveRaftVoterRequest>();
         check::<wire::FollowerFetchRequest>();
         check::<wire::AlterPartitionRequest>();
         check::<wire::EnvelopeRequest>();

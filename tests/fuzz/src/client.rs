@@ -46,7 +46,9 @@ decoders! {
     DeleteAclsRequest DescribeConfigsRequest SaslAuthenticateRequest CreatePartitionsRequest
     DeleteGroupsRequest IncrementalAlterConfigsRequest OffsetDeleteRequest DescribeClientQuotasRequest
     AlterClientQuotasRequest DescribeUserScramCredentialsRequest AlterUserScramCredentialsRequest
-    DescribeClusterRequest
+    DescribeClusterRequest DescribeLogDirsRequest ElectLeadersRequest AlterPartitionReassignmentsRequest
+    ListPartitionReassignmentsRequest DescribeQuorumRequest UnregisterBrokerRequest AddRaftVoterRequest
+    RemoveRaftVoterRequest
     FollowerFetchRequest AlterPartitionRequest EnvelopeRequest BrokerRegistrationRequest BrokerHeartbeatRequest
     AllocateProducerIdsRequest QuorumMessageRequest JoinQuorumRequest
 }

@@ -120,7 +120,7 @@ enum Command {
     View(command::view::Arguments),
     /// Create, list, pause, resume, restart and delete connectors
     Connector(command::connector::Arguments),
-    /// Begin a cluster, let brokers join it, see who is there
+    /// Begin a cluster, let brokers join and leave it, see how it is, move what it keeps
     Cluster(command::cluster::Arguments),
     /// Carry clients that know only TCP to brokers over QUIC
     Tunnel(command::tunnel::Arguments),

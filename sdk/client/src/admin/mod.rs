@@ -4,17 +4,22 @@
 
 mod acl;
 mod group;
+mod member;
+mod place;
 mod quota;
 mod setting;
 mod topic;
 mod user;
 
 use brooklet_types::BrokerId;
-use brooklet_wire::message::{DescribeClusterRequest, StrBytes};
+use brooklet_wire::message::describe_cluster_response::DescribeClusterBroker;
+use brooklet_wire::message::{DescribeClusterRequest, StrBytes, make};
 
 pub use acl::{AclFilter, NamePattern};
 pub use group::{CommittedOffset, GroupDescription, GroupListing, GroupMember};
 pub(crate) use group::{commit_topics, committed};
+pub use member::{Quorum, QuorumMember};
+pub use place::{Election, Outcome, Reassignment};
 pub use quota::{ClientQuota, QuotaFilter};
 pub use setting::{Change, Resource, Setting, SettingSource};
 pub use topic::NewTopic;
@@ -40,8 +45,10 @@ pub struct ClusterDescription {
     pub cluster_id: String,
     /// Who takes administrative requests, if anybody.
     pub controller: Option<BrokerId>,
-    /// Every broker.
+    /// Every broker that takes part.
     pub brokers: Vec<BrokerAddress>,
+    /// Those that belong to it and take no part: they have stopped, or are not heard of. None from brokers before Kafka 4.0.
+    pub fenced: Vec<BrokerAddress>,
 }
 
 impl Admin {
@@ -62,21 +69,28 @@ impl Admin {
 
     async fn describe_cluster_once(&self) -> Result<ClusterDescription, ApiError> {
         let connection = self.client.any().await?;
-        let response = connection.call(&DescribeClusterRequest::default()).await?;
+        let tells_fenced = connection.version::<DescribeClusterRequest>()? >= 2;
+        let request = make(|request: &mut DescribeClusterRequest| {
+            request.include_fenced_brokers = tells_fenced;
+        });
+        let response = connection.call(&request).await?;
         let message = &response.error_message;
         check::<DescribeClusterRequest>(&connection, "cluster", response.error_code, message)?;
-        let brokers = response.brokers.iter().filter_map(|broker| {
-            let port = u16::try_from(broker.port).ok()?;
+        let broker = |wire: &DescribeClusterBroker| {
+            let port = u16::try_from(wire.port).ok()?;
             Some(BrokerAddress {
-                id: BrokerId(broker.broker_id),
-                address: Address::new(connection.transport(), broker.host.to_string(), port),
-                rack: broker.rack.as_ref().map(ToString::to_string),
+                id: BrokerId(wire.broker_id),
+                address: Address::new(connection.transport(), wire.host.to_string(), port),
+                rack: wire.rack.as_ref().map(ToString::to_string),
             })
-        });
+        };
+        let (fenced, active): (Vec<_>, Vec<_>) =
+            response.brokers.iter().partition(|broker| broker.is_fenced);
         Ok(ClusterDescription {
             cluster_id: response.cluster_id.to_string(),
             controller: Some(BrokerId(response.controller_id)).filter(|id| id.0 >= 0),
-            brokers: brokers.collect(),
+            brokers: active.into_iter().filter_map(broker).collect(),
+            fenced: fenced.into_iter().filter_map(broker).collect(),
         })
     }
 }

@@ -1,5 +1,7 @@
 //! Settings of topics and brokers: read and changed.
 
+use std::collections::BTreeMap;
+
 use brooklet_wire::message::{
     DescribeConfigsRequest, IncrementalAlterConfigsRequest,
     describe_configs_request::DescribeConfigsResource,
@@ -11,8 +13,11 @@ use brooklet_wire::message::{
 use super::{Admin, check, incomplete};
 use crate::client::Lane;
 use crate::connection::Connection;
-use crate::error::ApiError;
-use brooklet_types::BrokerId;
+use crate::error::{ApiError, Code};
+use brooklet_types::{BrokerId, ErrorCode};
+
+/// Topics whose settings are asked for in one request.
+const TOPICS_AT_ONCE: usize = 1000;
 
 /// Whose settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +96,52 @@ impl Admin {
             Ok(result.configs.iter().map(setting).collect())
         };
         self.client.retry_known(once).await
+    }
+
+    /// One setting of many topics, by topic. Topics that are gone, and such as have no such setting, are left out.
+    ///
+    /// # Errors
+    /// If the broker refuses for another reason, of any topic.
+    pub async fn setting_of_topics(
+        &self,
+        topics: &[String],
+        name: &str,
+    ) -> Result<BTreeMap<String, Option<String>>, ApiError> {
+        let mut found = BTreeMap::new();
+        for topics in topics.chunks(TOPICS_AT_ONCE) {
+            let topic = |topic: &String| {
+                make(|wire: &mut DescribeConfigsResource| {
+                    (wire.resource_type, wire.resource_name) =
+                        Resource::Topic(topic.clone()).to_wire();
+                    wire.configuration_keys = Some(vec![name.into()]);
+                })
+            };
+            let request = make::<DescribeConfigsRequest>(|request| {
+                request.resources = topics.iter().map(topic).collect();
+            });
+            found.extend(self.client.retry(|| self.setting_of_once(&request)).await?);
+        }
+        Ok(found)
+    }
+
+    async fn setting_of_once(
+        &self,
+        request: &DescribeConfigsRequest,
+    ) -> Result<Vec<(String, Option<String>)>, ApiError> {
+        let connection = self.client.any().await?;
+        let response = connection.call(request).await?;
+        let mut found = Vec::with_capacity(response.results.len());
+        for result in &response.results {
+            let topic = result.resource_name.to_string();
+            if Code(result.error_code) == ErrorCode::UnknownTopicOrPartition {
+                continue;
+            }
+            let (code, message) = (result.error_code, &result.error_message);
+            check::<DescribeConfigsRequest>(&connection, format!("topic {topic}"), code, message)?;
+            let value = result.configs.first().map(|one| setting(one).value);
+            found.extend(value.map(|value| (topic, value)));
+        }
+        Ok(found)
     }
 
     /// Changes settings of `resource`, all or none.

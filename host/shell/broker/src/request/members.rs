@@ -1,13 +1,13 @@
 //! Who belongs to the cluster: UnregisterBroker, AddRaftVoter, RemoveRaftVoter.
 //!
-//! **Decides** nothing: `meta` does about brokers, the quorum about its members. A voter's addresses are not looked at: a broker is reached
-//! where it has registered to be. Nor is the time that a client allows: who no longer leads says so by itself. An answer always comes
-//! after the commit.
+//! **Decides** that a broker that leaves is no observer of the quorum any more; else `meta` decides about brokers, the quorum
+//! about its members. A voter's addresses are not looked at: a broker is reached where it has registered to be. Nor is the time that
+//! a client allows: who no longer leads says so by itself. An answer always comes after the commit.
 
 use brooklet_meta::decide::broker::{self as decide, NotRegistered};
 use brooklet_meta::record::CLUSTER_LEVEL;
 use brooklet_meta::{Cluster, Decision};
-use brooklet_shard::{Change, Member};
+use brooklet_shard::{Change, ChangeError, Member, Replica};
 use brooklet_types::{BrokerId, ErrorCode, Operation};
 use brooklet_wire::message::{
     AddRaftVoterRequest, AddRaftVoterResponse, RemoveRaftVoterRequest, RemoveRaftVoterResponse,
@@ -31,12 +31,39 @@ pub(crate) async fn unregister_broker(
 
 async fn unregister(call: &Call, broker: BrokerId) -> Result<(), Refused> {
     call.may(&call.cluster()).need_cluster(Operation::Alter).map_err(plain)?;
+    forget_observer(call, broker).await.map_err(plain)?;
     let decide = move |cluster: &Cluster| match decide::unregister_broker(cluster, broker) {
         Ok(Decision { records, reply }) => Decision { records, reply: Ok(reply) },
         Err(error) => Decision { records: Vec::new(), reply: Err(error) },
     };
     let decided: Result<(), NotRegistered> = call.change(decide).await.map_err(plain)?;
     decided.map_err(|error| (error.code(), error.to_string()))
+}
+
+/// A broker that leaves and votes on nothing is told nothing any more. There is no request of Kafka's for that: its observers are
+/// whoever has asked of late. One that runs asks to be let in again.
+async fn forget_observer(call: &Call, broker: BrokerId) -> Result<(), ErrorCode> {
+    let shards = &call.context.shards;
+    let quorum = shards.describe_quorum().await.map_err(|_stopping| ErrorCode::NotController)?;
+    let observer = |replica: &&Replica| replica.member.broker == broker && !replica.voter;
+    for replica in quorum.replicas.iter().filter(observer) {
+        let changed = shards.change_members(Change::Remove(replica.member)).await;
+        match changed.map_err(|_stopping| ErrorCode::NotController)?? {
+            Ok(()) | Err(ChangeError::Unknown { .. }) => {}
+            Err(ChangeError::Propose(_)) => return Err(ErrorCode::NotController),
+            // They pass, and the client asks again.
+            Err(
+                ChangeError::UnderWay
+                | ChangeError::BrokerTaken { .. }
+                | ChangeError::Already { .. }
+                | ChangeError::TooMany { .. }
+                | ChangeError::LastVoter { .. }
+                | ChangeError::Leads { .. }
+                | ChangeError::Behind { .. },
+            ) => return Err(ErrorCode::RequestTimedOut),
+        }
+    }
+    Ok(())
 }
 
 /// Answers AddRaftVoter.

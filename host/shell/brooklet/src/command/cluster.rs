@@ -1,13 +1,20 @@
-//! `brooklet cluster`: make a cluster of a broker, let others join it, see who is there.
+//! `brooklet cluster`: make a cluster of a broker, let others join it, see how it is, move what it keeps, let brokers go.
 //!
-//! **Decides** nothing about a cluster: `init`, `token` and `join` write files into data folders, everything else is asked of the
-//! brokers.
+//! `init`, `token` and `join` write files into data folders; everything else is asked of the brokers, with requests that any
+//! client may make.
+
+mod follow;
+mod leaving;
+mod moving;
+mod picture;
+mod plan;
+mod spread;
+mod status;
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use brooklet_broker::{RunError, found_cluster, join_cluster};
-use brooklet_client::Admin;
 use brooklet_io::Clock;
 use brooklet_io::tls::cluster::{
     self, Addresses, ClusterError, ClusterIdentity, JoinToken, TokenError,
@@ -35,8 +42,18 @@ enum What {
     Token(Token),
     /// Make an empty data folder that of another broker of a cluster
     Join(Join),
-    /// Show who is in the cluster
+    /// Show who is in the cluster, what each keeps, and whether all is well
     Status,
+    /// Have others lead what a broker leads, before it is worked on
+    Drain(moving::Drain),
+    /// Have certain brokers keep a topic, or one partition
+    Move(moving::Move),
+    /// Spread copies and leaders evenly over the brokers that take part, and over their racks
+    Balance(moving::Balance),
+    /// Give all that a broker keeps to others, then take it out of the cluster
+    Decommission(leaving::Decommission),
+    /// Take a broker out of the cluster that has ended and will not come back
+    Remove(leaving::Remove),
 }
 
 #[derive(clap::Args)]
@@ -132,7 +149,12 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
             let joined = join_cluster(&place.data, &token, &place.addresses()?).map_err(failed)?;
             say(context, &joined, "joined")
         }
-        What::Status => status(context).await,
+        What::Status => status::run(context).await,
+        What::Drain(asked) => moving::drain(context, asked).await,
+        What::Move(asked) => moving::by_hand(context, asked).await,
+        What::Balance(asked) => moving::balance(context, asked).await,
+        What::Decommission(asked) => leaving::decommission(context, asked).await,
+        What::Remove(asked) => leaving::remove(context, asked).await,
     }
 }
 
@@ -179,24 +201,6 @@ fn read_token(text: &str) -> Result<JoinToken, Failure> {
     text.parse().map_err(|error: TokenError| {
         Failure::new(error.to_string()).hint("`brooklet cluster token` prints one")
     })
-}
-
-async fn status(context: &mut Context) -> Result<(), Failure> {
-    let admin = Admin::new(context.client());
-    let cluster = admin.describe_cluster().await?;
-    if context.is_json() {
-        let brokers = cluster.brokers.iter().map(|broker| {
-            json!({ "id": broker.id.0, "address": broker.address.to_string(), "rack": broker.rack })
-        });
-        let brokers: Vec<_> = brokers.collect();
-        return context.output.json(&json!({ "cluster": cluster.cluster_id, "brokers": brokers }));
-    }
-    context.output.line(&format!("cluster {}", cluster.cluster_id))?;
-    for broker in &cluster.brokers {
-        let rack = broker.rack.as_ref().map(|rack| format!(" rack={rack}")).unwrap_or_default();
-        context.output.line(&format!("broker {} at {}{rack}", broker.id, broker.address))?;
-    }
-    Ok(())
 }
 
 fn failed(error: RunError) -> Failure {
