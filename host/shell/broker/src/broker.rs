@@ -178,6 +178,10 @@ pub async fn run(
 
 /// The same with more put in. `extend` is called once the data folder is ours alone; what it complains of
 /// ends the start.
+#[expect(
+    clippy::too_many_lines,
+    reason = "a broker from its start to its stop, one line for each step"
+)]
 pub async fn run_extended(
     mut config: Config,
     extend: impl FnOnce(&Config) -> Result<Extensions, String>,
@@ -192,13 +196,7 @@ pub async fn run_extended(
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let reactors = Reactors::start(processors)?;
     let doors = doors::open(&config, &clock, &handshakes, &reactors).await?;
-    let admin = match config.admin {
-        Some(address) => {
-            let listener = Listener::bind(&address.ip().to_string(), address.port()).await?;
-            Some((listener, admin::guarded(routes, admin::token(&config.data)?)))
-        }
-        None => None,
-    };
+    let admin = administration(&config, routes).await?;
     let belongs = Belonging::read(&disk, &config)?;
     let brokers = belongs.doors(&config.quic, &handshakes, &reactors).await?;
     let Belonging { identity, cluster_id, node } = belongs;
@@ -258,13 +256,8 @@ pub async fn run_extended(
         context.follow_plugins().await;
         running.begin_cleaning();
         warn_of_no_users(&config, &context);
-        let listeners: Vec<Serving> = doors.iter().map(|door| door.serving).collect();
-        let admin_address = admin.as_ref().map(|(listener, _)| listener.local());
-        server.serve(doors, admin, registry);
-        let first = listeners.first().expect("the configuration has one");
         let server = Arc::new(server.clone());
-        let inner = InnerDoor::new(&server, first.address);
-        ready(&Ready { node, cluster_id, listeners, admin: admin_address, inner });
+        ready(&open(&server, &context, doors, (admin, registry)));
         ended(peers.as_deref(), &stop).await;
     }
     tracing::info!("stopping");
@@ -276,8 +269,33 @@ pub async fn run_extended(
     running.stop().await?;
     match peers.as_deref().and_then(Peers::refusal) {
         Some(refusal) => Err(RunError::Cluster(refusal)),
-        None => Ok(entered?),
+        None => entered,
     }
+}
+
+/// Where probes and metrics are served, and what else is.
+type Administration = Option<(Listener, axum::Router)>;
+
+async fn administration(config: &Config, routes: axum::Router) -> Result<Administration, RunError> {
+    let Some(address) = config.admin else { return Ok(None) };
+    let listener = Listener::bind(&address.ip().to_string(), address.port()).await?;
+    Ok(Some((listener, admin::guarded(routes, admin::token(&config.data)?))))
+}
+
+/// Takes clients from now on.
+fn open(
+    server: &Arc<Server>,
+    context: &Context,
+    doors: Vec<Door>,
+    (admin, registry): (Administration, Registry),
+) -> Ready {
+    let listeners: Vec<Serving> = doors.iter().map(|door| door.serving).collect();
+    let admin_address = admin.as_ref().map(|(listener, _)| listener.local());
+    server.serve(doors, admin, registry);
+    let first = listeners.first().expect("the configuration has one");
+    let inner = InnerDoor::new(server, first.address);
+    let (node, cluster_id) = (context.node, context.cluster_id.clone());
+    Ready { node, cluster_id, listeners, admin: admin_address, inner }
 }
 
 /// Waits until the broker is to stop, and is out of the way of its cluster.
