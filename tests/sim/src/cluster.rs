@@ -13,10 +13,12 @@
 mod bug;
 mod client;
 mod clients;
+mod decisions;
 mod driver;
 mod faults;
 mod governing;
 mod look;
+mod message;
 mod network;
 mod node;
 mod oracles;

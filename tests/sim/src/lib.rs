@@ -1,9 +1,10 @@
-//! Simulation: one seed is one history, of a log, of a whole broker, of a partition's copies, or of a quorum, on disks
-//! that lose what was not synced, tear, flip bits and fill up.
+//! Simulation: one seed is one history, of a log, of a whole broker, of a partition's copies, of a quorum, or of a whole
+//! cluster, on disks that lose what was not synced, tear, flip bits and fill up.
 //!
 //! **Where it sits.** Above the cores, whose every line it runs unchanged. [`log`] has one log and looks at
 //! it closely; [`broker`] has shards, with their journals and groups, and clients; [`replica`] has leaders and
-//! followers of one partition, and [`quorum`] the members of a metadata quorum, each with the network between them.
+//! followers of one partition, and [`quorum`] the members of a metadata quorum, each with the network between them;
+//! [`cluster`] has whole brokers, which register, elect, copy and fail.
 //!
 //! **What it decides.** Everything random, from one generator; settings too, small ones.
 

@@ -1,6 +1,6 @@
 //! Some seconds of seeds with every test run; `bin/sim` runs them for as long as wanted.
 
-use brooklet_sim::{broker, log, quorum, replica};
+use brooklet_sim::{broker, cluster, log, quorum, replica};
 
 #[test]
 fn no_seed_breaks_a_log() {
@@ -47,6 +47,17 @@ fn no_seed_breaks_a_replicated_partition() {
 }
 
 #[test]
+fn no_seed_breaks_a_cluster() {
+    for seed in 0..20 {
+        let outcome = cluster::simulate(seed, cluster::Bug::None);
+        assert_eq!(
+            outcome.violation, None,
+            "repeat with: cargo run -p brooklet-sim --bin sim -- --world cluster --seed {seed}"
+        );
+    }
+}
+
+#[test]
 fn a_seed_is_a_history() {
     for seed in 0..20 {
         let lives = [0, 1].map(|_| log::simulate(seed, log::Bug::None));
@@ -59,6 +70,10 @@ fn a_seed_is_a_history() {
     for seed in 0..10 {
         let lives = [0, 1].map(|_| replica::simulate(seed, replica::Bug::None));
         assert_eq!(lives[0], lives[1], "the replicas of seed {seed}");
+    }
+    for seed in 0..3 {
+        let lives = [0, 1].map(|_| cluster::simulate(seed, cluster::Bug::None));
+        assert_eq!(lives[0], lives[1], "the cluster of seed {seed}");
     }
 }
 
@@ -124,6 +139,22 @@ fn bugs_planted_in_a_replicated_partition_are_found() {
     ];
     for (bug, said) in table {
         let mut violations = (0..60).filter_map(|seed| replica::simulate(seed, bug).violation);
+        let found = violations.any(|violation| violation.contains(said));
+        assert!(found, "the simulation is blind to {bug:?}");
+    }
+}
+
+#[test]
+fn bugs_planted_in_a_cluster_are_found() {
+    // By what is said of them, where there is one promise that they break.
+    let table = [
+        (cluster::Bug::AcknowledgeBeforeSync, ""),
+        (cluster::Bug::SkipTruncation, ""),
+        (cluster::Bug::GrowTooEarly, ""),
+        (cluster::Bug::ShortSnapshot, ""),
+    ];
+    for (bug, said) in table {
+        let mut violations = (0..100).filter_map(|seed| cluster::simulate(seed, bug).violation);
         let found = violations.any(|violation| violation.contains(said));
         assert!(found, "the simulation is blind to {bug:?}");
     }

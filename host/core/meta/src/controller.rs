@@ -107,7 +107,12 @@ impl Controller {
             Some((Duty::Fence(..), since)) => at.max(since + AGAIN),
             Some((Duty::Promote(..) | Duty::ElectPreferred, _)) | None => at,
         });
-        fence.into_iter().chain(self.next_balance).min()
+        // It is not looked at while something else is to be done.
+        let balance = self.next_balance.map(|at| match self.handed_out {
+            Some((_, since)) => at.max(since + AGAIN),
+            None => at,
+        });
+        fence.into_iter().chain(balance).min()
     }
 
     /// A broker was heard of.

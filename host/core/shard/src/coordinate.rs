@@ -15,9 +15,9 @@ use brooklet_types::{
 
 use crate::input::Ticket;
 use crate::output::{CommittedOffset, Event, Output, Reply};
-use crate::partition::Role;
+use crate::partition::{Partition, Role};
 use crate::produce::{Stored, WaitsFor};
-use crate::shard::{Shard, Waiting};
+use crate::shard::{GROUPS_TOPIC, Shard, Waiting};
 use crate::stored::{self, Found, LoadError};
 
 /// The group coordinators of this shard, by their partition of `__consumer_offsets`.
@@ -106,12 +106,25 @@ impl<D: Disk> Shard<D> {
     ) {
         let (partition, request, entropy) = asked;
         let Some(coordinator) = self.groups.get(partition) else {
-            let reply = Reply::Group(request.refused(ErrorCode::NotCoordinator));
-            outbox.push(Output::Reply { ticket, reply });
+            let is_here = |id: &&TopicPartition| id.partition == partition;
+            let mut here = self.partitions.keys().filter(is_here);
+            let code = if here.any(|id| self.awaits_groups(*id)) {
+                ErrorCode::CoordinatorLoadInProgress
+            } else {
+                ErrorCode::NotCoordinator
+            };
+            outbox.push(Output::Reply { ticket, reply: Reply::Group(request.refused(code)) });
             return;
         };
         let effects = coordinator.request(now, clock, ticket, request, entropy);
         self.carry_out(now, clock, partition, effects, outbox);
+    }
+
+    /// Whether a coordinator will be here once what its partition has is known to be safe.
+    pub(crate) fn awaits_groups(&self, id: TopicPartition) -> bool {
+        let partition = self.partitions.get(&id);
+        let is_led = |it: &Partition<D>| it.leads() && it.topic.as_str() == GROUPS_TOPIC;
+        partition.is_some_and(is_led) && !self.groups.holds(id)
     }
 
     /// The groups of this shard (Kafka's ListGroups).

@@ -173,7 +173,7 @@ impl<D: Disk> Shard<D> {
             match output {
                 LeaderOutput::HighWatermark(to) => {
                     self.reveal(id, to, outbox);
-                    if self.copies.groups.contains_key(&id) {
+                    if self.copies.groups.contains_key(&id) || self.awaits_groups(id) {
                         self.copies.committed.insert(id);
                     }
                 }

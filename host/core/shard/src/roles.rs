@@ -164,7 +164,7 @@ impl<D: Disk> Shard<D> {
                 }
                 self.configure(id, &settings, placed);
                 self.take_role(now, id, (placed, settings.min_in_sync_replicas), &cluster, outbox);
-                self.take_groups(now, clock, (id, topic), outbox);
+                self.take_groups(now, clock, id, outbox);
             }
         }
         self.cluster = cluster;
@@ -260,21 +260,27 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    /// A coordinator is where its partition is led, and nowhere else.
-    fn take_groups(
+    /// A coordinator is where its partition is led, and nowhere else; and only once everything that was there when this
+    /// broker began to lead is safe. What is not may yet be cut, and nobody may have been told of it.
+    pub(crate) fn take_groups(
         &mut self,
         now: Instant,
         clock: Timestamp,
-        (id, topic): (TopicPartition, &Topic),
+        id: TopicPartition,
         outbox: &mut Vec<Output<D>>,
     ) {
         let Some(partition) = self.partitions.get(&id) else { return };
-        if topic.name.as_str() != GROUPS_TOPIC || partition.leads() == self.groups.holds(id) {
+        if partition.topic.as_str() != GROUPS_TOPIC || partition.leads() == self.groups.holds(id) {
             return;
         }
         if !partition.leads() {
             self.copies.groups.remove(&id);
             return self.end_groups(id, outbox);
+        }
+        if let Role::Leader(leader) = &partition.role
+            && leader.latest_offset().is_none()
+        {
+            return;
         }
         let folder = partition.log.folder().to_owned();
         if let Err(error) = self.load_groups(now, clock, id, outbox) {
@@ -325,6 +331,7 @@ impl<D: Disk> Shard<D> {
         outbox: &mut Vec<Output<D>>,
     ) {
         while let Some(id) = self.copies.committed.pop_first() {
+            self.take_groups(now, clock, id, outbox);
             self.groups_committed(now, clock, id, outbox);
         }
         while let Some(id) = self.copies.touched.pop_first() {

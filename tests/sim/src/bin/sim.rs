@@ -22,6 +22,9 @@ struct Arguments {
     /// What is simulated.
     #[arg(long, value_enum, default_value_t = World::All)]
     world: World,
+    /// Plants this bug in clusters, and says which seed finds it.
+    #[arg(long, value_enum)]
+    plant: Option<cluster::Bug>,
 }
 
 /// What is simulated.
@@ -65,12 +68,28 @@ impl World {
     }
 }
 
+/// Lives histories with a bug until one shows it.
+fn find(bug: cluster::Bug, first: u64, seeds: impl Iterator<Item = u64>) -> ExitCode {
+    for seed in seeds {
+        if let Some(violation) = cluster::simulate(seed, bug).violation {
+            println!("{bug:?} is found by seed {seed}, after {}: {violation}", seed - first);
+            return ExitCode::SUCCESS;
+        }
+    }
+    println!("{bug:?} is not found");
+    ExitCode::FAILURE
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let first = arguments.seed.unwrap_or(0);
     let single = arguments.seed.is_some() && arguments.minutes.is_none();
     let limit = Duration::from_secs(60 * arguments.minutes.unwrap_or(1));
     let began = Instant::now();
+    if let Some(bug) = arguments.plant {
+        let in_time = (first..).take_while(|_| began.elapsed() < limit);
+        return find(bug, first, in_time);
+    }
     let mut lived = 0;
     for seed in first.. {
         let outcomes = arguments.world.simulate(seed);

@@ -2,7 +2,7 @@
 //! embeds the cores: something is done to what passes between them.
 
 /// What is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Bug {
     /// Nothing.
     None,
@@ -10,12 +10,12 @@ pub enum Bug {
     AcknowledgeBeforeSync,
     /// A follower does not say of which epoch its last record is, and so is never told to cut its log.
     SkipTruncation,
-    /// A broker answers readers as if it led what it once led, whatever epoch they know of.
+    /// A broker hears late of what was decided, and answers readers meanwhile whatever epoch they know of.
     StaleLeaderAnswers,
     /// A leader has every follower put into the in-sync set that asks it for anything.
     GrowTooEarly,
-    /// A broker's image of the cluster lacks what came last, and it goes on from there.
-    ShortImage,
-    /// A broker that starts again is registered as the run before.
-    KeepRegistration,
+    /// The leader of the quorum counts what an earlier leader proposed as committed when its followers have it.
+    CommitFromEarlierTerm,
+    /// A snapshot of the quorum's lacks the last entry that it stands for.
+    ShortSnapshot,
 }

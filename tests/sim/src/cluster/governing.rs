@@ -4,16 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use brooklet_log::Buffers;
 use brooklet_log::disk::memory::MemoryDisk;
 use brooklet_meta::broker::{BrokerEpoch, DirectoryId, Endpoint, Incarnation};
-use brooklet_meta::controller::{Controller, ControllerSettings, Duty, QuorumMember};
-use brooklet_meta::decide::alter_partition::{AlterPartition, alter_partitions};
+use brooklet_meta::controller::{Controller, ControllerSettings, Duty};
+use brooklet_meta::decide::alter_partition::AlterPartition;
 use brooklet_meta::decide::broker::{RegisterBroker, register_broker};
-use brooklet_meta::decide::election::balance_leaders;
-use brooklet_meta::decide::heartbeat::{Heartbeat, HeartbeatReply, fence_broker, heartbeat};
+use brooklet_meta::decide::heartbeat::{Heartbeat, HeartbeatReply, heartbeat};
 use brooklet_meta::decide::producer_id::allot_producer_ids;
-use brooklet_meta::decide::topic::{NewTopic, create_topics};
 use brooklet_meta::lifecycle::{self, Lifecycle, Standing};
 use brooklet_meta::record::{FEATURE, LEVELS};
 use brooklet_meta::{Cluster, Decision, Partition};
@@ -21,21 +18,20 @@ use brooklet_shard::input::{
     AlterAnswer, CopyAnswer, CopyFound, Input, ReplicaFetch, ReplicaFetchPartition, Request,
 };
 use brooklet_shard::output::{Alter, CopyFetch, Fetched, Reply};
-use brooklet_shard::{
-    Altered, Change, Member, MetadataRequest, PartitionEpoch, QuorumDescription, shard_of,
-};
+use brooklet_shard::{Altered, shard_of};
 use brooklet_types::{BrokerId, ByteSize, ErrorCode, TopicPartition};
 
 use crate::cluster::bug::Bug;
+use crate::cluster::decisions::{
+    Decided, altered, carried, carried_out, created, decided, members, not_controller, outcome,
+    refused, set, taken,
+};
 use crate::cluster::network::{Answer, Asker, CallId, Question};
 use crate::cluster::node::{Place, Running};
 use crate::cluster::world::{Event, World};
 
 /// How long a follower's fetch waits for records: Kafka's `replica.fetch.wait.max.ms`.
 const COPY_WAIT: Duration = Duration::from_millis(500);
-
-/// A decision's answer, or why there is none.
-type Decided<T> = Result<T, ErrorCode>;
 
 impl World {
     /// A broker of a cluster that has begun takes its place in it.
@@ -208,6 +204,10 @@ impl World {
             }
             Question::Create(topic) => {
                 let decide = move |cluster: &Cluster| created(cluster, topic);
+                self.ask_shard(at, 0, Some(id), decided(decide));
+            }
+            Question::Set(value) => {
+                let decide = move |cluster: &Cluster| set(cluster, value);
                 self.ask_shard(at, 0, Some(id), decided(decide));
             }
             Question::ProducerIds => {
@@ -451,118 +451,3 @@ const SETTINGS: ControllerSettings = ControllerSettings {
     session: brooklet_meta::liveness::SESSION,
     balance: Some(Duration::from_secs(20)),
 };
-
-fn decided<Answer: Send + 'static>(
-    decide: impl FnOnce(&Cluster) -> Decision<Answer> + Send + 'static,
-) -> Request {
-    Request::Metadata(MetadataRequest::new(decide))
-}
-
-fn refused<T>(code: ErrorCode) -> Decision<Decided<T>> {
-    Decision { records: Vec::new(), reply: Err(code) }
-}
-
-fn not_controller() -> Answer {
-    let reply = Err(ErrorCode::NotController);
-    Answer::Reply(Box::new(Reply::Metadata { reply, version: 0 }))
-}
-
-fn altered(
-    cluster: &Cluster,
-    from: BrokerId,
-    epoch: BrokerEpoch,
-    wanted: &[AlterPartition],
-) -> Decision<Decided<Vec<Decided<Partition>>>> {
-    match alter_partitions(cluster, from, epoch, wanted) {
-        Err(error) => refused(error.code()),
-        Ok(Decision { records, reply }) => {
-            let reply = reply.into_iter().map(|one| one.map_err(|error| error.code()));
-            Decision { records, reply: Ok(reply.collect()) }
-        }
-    }
-}
-
-fn created(cluster: &Cluster, topic: NewTopic) -> Decision<Decided<()>> {
-    let Decision { records, mut reply } = create_topics(cluster, &[topic], false);
-    let reply = reply.remove(0).map(drop).map_err(|error| error.code());
-    Decision { records, reply }
-}
-
-/// What the shard is asked, so that a duty is done.
-fn carried_out(duty: Duty) -> Request {
-    match duty {
-        Duty::Fence(broker, epoch) => {
-            decided(move |cluster: &Cluster| fence_broker(cluster, broker, epoch))
-        }
-        Duty::Promote(broker, DirectoryId(directory)) => {
-            let directory = brooklet_shard::DirectoryId(directory);
-            Request::ChangeMembers(Change::AddVoter(Member { broker, directory }))
-        }
-        Duty::ElectPreferred => decided(|cluster: &Cluster| balance_leaders(cluster, 100)),
-    }
-}
-
-fn members(quorum: &QuorumDescription) -> Vec<QuorumMember> {
-    let member = |it: &brooklet_shard::Replica| {
-        (it.member.broker, DirectoryId(it.member.directory.0), it.voter)
-    };
-    quorum.replicas.iter().map(member).collect()
-}
-
-/// The answer to a question for the controller.
-#[expect(clippy::wildcard_enum_match_arm, reason = "nothing else answers those")]
-pub(crate) fn taken<T: 'static>(answer: Answer) -> Result<lifecycle::Answer<T>, String> {
-    match answer {
-        Answer::Lost => Ok(lifecycle::Answer::Lost),
-        Answer::Reply(reply) => match *reply {
-            Reply::Metadata { reply: Err(code), .. } => Ok(lifecycle::Answer::Refused(code)),
-            Reply::Metadata { reply: Ok(reply), .. } => {
-                let decided = reply.downcast::<Decided<T>>();
-                match *decided.map_err(|_| "a decision of another kind".to_owned())? {
-                    Ok(taken) => Ok(lifecycle::Answer::Ok(taken)),
-                    Err(code) => Ok(lifecycle::Answer::Refused(code)),
-                }
-            }
-            other => Err(format!("the controller answers {other:?}")),
-        },
-        Answer::Found(_) => Err("the controller answers with records".to_owned()),
-    }
-}
-
-fn outcome(one: Decided<Partition>) -> Altered {
-    match one {
-        Ok(partition) => Altered::Applied {
-            leader_epoch: partition.leader_epoch,
-            partition_epoch: PartitionEpoch(partition.epoch.0),
-            in_sync: partition.in_sync.into_iter().collect(),
-        },
-        Err(code) => Altered::Refused(code),
-    }
-}
-
-/// What a leader found, as it comes over the wire.
-fn carried(fetched: Fetched<MemoryDisk>) -> CopyFound {
-    let Fetched { error, high_watermark, log_start, diverging, plan } = fetched;
-    match (error, diverging) {
-        (Some(ErrorCode::OffsetOutOfRange), Some(end)) => {
-            let (log_start, log_end) = (log_start.expect("told"), end.end.expect("told"));
-            CopyFound::OutOfRange { log_start, log_end }
-        }
-        (Some(code), _) => CopyFound::Refused(code),
-        (None, Some(end)) => {
-            CopyFound::Diverging { epoch: end.epoch.expect("told"), end: end.end.expect("told") }
-        }
-        (None, None) => {
-            let read = plan.map(|plan| plan.run(&mut Buffers::default()));
-            let Ok(chunks) = read.transpose() else {
-                return CopyFound::Refused(ErrorCode::KafkaStorageError);
-            };
-            let records: Vec<u8> = chunks.into_iter().flatten().flatten().collect();
-            CopyFound::Served {
-                high_watermark: high_watermark.expect("told"),
-                log_start: log_start.expect("told"),
-                records: records.into(),
-            }
-        }
-    }
-}

@@ -68,18 +68,20 @@ impl World {
 
     fn compare_log(&mut self, at: Place, log: &LogDescription) -> Result<(), String> {
         let LogDescription { partition, start, high_watermark, .. } = *log;
-        let Looked { mut next, mut position } = self
-            .looked
-            .get(&(at, partition))
-            .copied()
-            .unwrap_or(Looked { next: start, position: 0 });
+        let known = self.looked.get(&(at, partition)).copied();
+        let Looked { mut next, mut segment, mut position } =
+            known.unwrap_or(Looked { next: start, segment: 0, position: 0 });
         let image = self.running(at).map(|running| std::sync::Arc::clone(&running.applied));
         let topic = image.as_ref().and_then(|image| image.topic_by_id(partition.topic));
         let name = topic.map(|topic| topic.name.as_str().to_owned()).unwrap_or_default();
-        // Topics here are far smaller than a segment.
-        let path = format!("topics/{name}-{}/{:020}.log", partition.partition, 0);
+        let folder = format!("topics/{name}-{}", partition.partition);
         let disk = self.nodes[&at.broker].disk.clone();
         while next < high_watermark {
+            let here = segment_of(&disk, &folder, next)?;
+            if here != segment {
+                (segment, position) = (here, 0);
+            }
+            let path = format!("{folder}/{segment:020}.log");
             let bytes = read(&disk, &path, position).map_err(|error| format!("{path}: {error}"))?;
             let parsed = records::parse(next, &bytes);
             let parsed = parsed.map_err(|error| format!("{path} of {}: {error}", at.broker))?;
@@ -98,7 +100,7 @@ impl World {
                 break;
             }
             (next, position) = (parsed.next, position + parsed.bytes);
-            self.looked.insert((at, partition), Looked { next, position });
+            self.looked.insert((at, partition), Looked { next, segment, position });
         }
         Ok(())
     }
@@ -146,7 +148,16 @@ impl World {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Looked {
     next: Offset,
+    segment: u64,
     position: u64,
+}
+
+/// The segment with that offset: the last that begins no later.
+fn segment_of(disk: &MemoryDisk, folder: &str, offset: Offset) -> Result<u64, String> {
+    let names = disk.list(folder).map_err(|error| error.to_string())?;
+    let first = names.iter().filter_map(|name| name.strip_suffix(".log")?.parse::<u64>().ok());
+    let found = first.filter(|first| *first <= offset.value()).max();
+    found.ok_or_else(|| format!("{folder} has no segment with {offset}"))
 }
 
 /// Some of a file: as much as is looked at in one go.

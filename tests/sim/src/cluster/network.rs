@@ -18,6 +18,8 @@ use brooklet_shard::output::{Alter, CopyFetch, Reply};
 use brooklet_types::{BrokerId, TopicPartition};
 use bytes::Bytes;
 
+use crate::cluster::bug::Bug;
+use crate::cluster::message;
 use crate::cluster::node::Place;
 use crate::cluster::world::{Event, World};
 
@@ -40,6 +42,8 @@ pub(crate) enum Question {
     Change(Change),
     Create(NewTopic),
     ProducerIds,
+    /// A setting of all brokers, so that there is always something to agree on.
+    Set(u64),
     /// Of a leader, by a follower.
     Copy(BrokerId, BrokerEpoch, Vec<CopyFetch>),
     /// Of a leader, by a client.
@@ -161,6 +165,15 @@ impl World {
 
     /// Sends a message of the quorum, whatever becomes of it.
     pub(crate) fn send(&mut self, from: BrokerId, to: BrokerId, message: &Bytes) {
+        let message = &match self.bug {
+            Bug::CommitFromEarlierTerm => message::commit_from_earlier_term(message),
+            Bug::ShortSnapshot => message::short_snapshot(message),
+            Bug::None
+            | Bug::AcknowledgeBeforeSync
+            | Bug::SkipTruncation
+            | Bug::StaleLeaderAnswers
+            | Bug::GrowTooEarly => message.clone(),
+        };
         let is_twice = self.storms && self.prng.chance(self.plan.faults.twice);
         for _ in 0..=u32::from(is_twice) {
             if let Some(after) = self.travel(Some((from, to))) {

@@ -155,6 +155,25 @@ fn a_duty_that_came_to_nothing_is_handed_out_again() {
 }
 
 #[test]
+fn what_is_under_way_is_not_looked_at_again_and_again() {
+    let cluster = cluster(&[1, 2, 3]);
+    let balance = Some(Duration::from_secs(1));
+    let settings = ControllerSettings { balance, ..ControllerSettings::default() };
+    let mut controller = Controller::new(&cluster, at(0), settings);
+    let members = members(&[1], &[2, 3]);
+    for broker in [1, 2, 3] {
+        controller.heard(at(1500), &beat(broker));
+    }
+    // Nobody can say yes to it, and leaders are to be balanced since.
+    let promotion = Some(Duty::Promote(BrokerId(2), folder(2)));
+    assert_eq!(controller.due(at(1500), &cluster, &members), promotion);
+    assert_eq!(controller.next_deadline(&cluster), Some(at(2500)));
+    assert_eq!(controller.due(at(2000), &cluster, &members), None);
+    assert_eq!(controller.due(at(2500), &cluster, &members), promotion);
+    assert_eq!(controller.next_deadline(&cluster), Some(at(3500)));
+}
+
+#[test]
 fn two_silent_brokers_are_fenced_one_after_the_other() {
     let mut cluster = cluster(&[1, 2, 3]);
     let mut controller = Controller::new(&cluster, at(0), ControllerSettings::default());

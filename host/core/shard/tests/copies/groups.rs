@@ -87,3 +87,22 @@ fn commits_wait_for_the_in_sync_set_however_small_it_becomes() {
     }
     assert_eq!(committed(&mut world, 1), [3]);
 }
+
+#[test]
+fn a_coordinator_knows_nothing_that_may_yet_be_lost() {
+    let mut world = World::new(3, &[]);
+    world.hold_syncs(3, true);
+    let ticket = commit(&mut world, 1, 7);
+    assert_eq!(told(&mut world, ticket), None);
+    // The commit is in the log of the next leader, and nobody knows whether it is safe.
+    world.cut_off = [1, 3].into();
+    world.elect(GROUPS, 2);
+    assert_eq!(committed(&mut world, 2), Vec::<u64>::new());
+    let early = commit(&mut world, 2, 8);
+    assert_eq!(told(&mut world, early), Some(ErrorCode::CoordinatorLoadInProgress));
+    world.cut_off.clear();
+    world.hold_syncs(3, false);
+    world.publish();
+    world.pass(Duration::from_secs(2));
+    assert_eq!(committed(&mut world, 2), [7]);
+}

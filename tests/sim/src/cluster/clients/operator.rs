@@ -1,4 +1,4 @@
-//! The operator: makes brokers members of the quorum, and creates topics.
+//! The operator: makes brokers members of the quorum, creates topics, and changes a setting again and again.
 
 use brooklet_meta::Cluster;
 use brooklet_meta::decide::topic::NewTopic;
@@ -7,7 +7,7 @@ use brooklet_shard::{Change, ChangeError, DirectoryId, GROUPS_TOPIC, Member};
 use brooklet_types::{BrokerId, TopicId};
 
 use crate::cluster::client::{Client, Context};
-use crate::cluster::governing::taken;
+use crate::cluster::decisions::taken;
 use crate::cluster::network::{Answer, Question};
 use crate::cluster::plan::{FIRST, Plan};
 
@@ -24,6 +24,7 @@ pub(crate) struct Operator {
 enum Asking {
     Join(u64),
     Create(u64),
+    Set(u64),
 }
 
 impl Operator {
@@ -66,7 +67,7 @@ impl Client for Operator {
     }
 
     fn wake(&mut self, ctx: &mut Context<'_>) {
-        ctx.wake_within(400);
+        ctx.wake_within(300);
         if self.asking.is_some() {
             return;
         }
@@ -80,7 +81,13 @@ impl Client for Operator {
             return;
         }
         let active = ctx.view.brokers().filter(|broker| ctx.view.is_active(broker.id)).count();
-        let Some(topic) = self.topics.first().cloned() else { return };
+        let Some(topic) = self.topics.first().cloned() else {
+            if !ctx.calm {
+                self.asking = Some(Asking::Set(number));
+                ctx.ask(number, to, Question::Set(number));
+            }
+            return;
+        };
         if active >= usize::try_from(topic.replication_factor).expect("few") {
             self.asking = Some(Asking::Create(number));
             ctx.ask(number, to, Question::Create(topic));
@@ -97,6 +104,7 @@ impl Client for Operator {
         if asking == Some(Asking::Join(number)) {
             return self.joined(answer);
         }
+        // Whatever it was, it is there or it is not.
         let is_there = |topic: &NewTopic| ctx.view.topic(&topic.name).is_some();
         taken::<()>(answer)?;
         self.topics.retain(|topic| !is_there(topic));

@@ -13,7 +13,7 @@ use brooklet_shard::output::{Produced, Refusal, Reply};
 use brooklet_types::{ErrorCode, Offset, ProducerId, TopicPartition};
 
 use crate::cluster::client::{Client, Context};
-use crate::cluster::governing::taken;
+use crate::cluster::decisions::taken;
 use crate::cluster::network::{Answer, Question};
 use crate::cluster::records::{self, RecordId};
 
@@ -90,8 +90,8 @@ impl Producer {
         let batches = vec![(0, partition, batch.batch.clone())];
         let produce = Produce { batches, acks: Acks::All, timeout: TIMEOUT };
         self.under_way.insert(number, partition);
-        let to = if ctx.prng.chance(95) { leader } else { ctx.anybody() };
-        ctx.ask(number, to, Question::Ask(partition, Request::Produce(produce)));
+        // Whoever led before, and has not heard of that, would take what comes after for out of order, as Kafka does.
+        ctx.ask(number, leader, Question::Ask(partition, Request::Produce(produce)));
     }
 
     fn produced(
@@ -131,15 +131,14 @@ impl Producer {
 }
 
 /// Whether a batch of which this is said is sent again.
-#[expect(clippy::wildcard_enum_match_arm, reason = "no other is expected")]
 fn is_retriable(code: ErrorCode) -> bool {
-    match code {
+    matches!(
+        code,
         ErrorCode::NotLeaderOrFollower
-        | ErrorCode::NotEnoughReplicas
-        | ErrorCode::NotEnoughReplicasAfterAppend
-        | ErrorCode::RequestTimedOut => true,
-        _ => false,
-    }
+            | ErrorCode::NotEnoughReplicas
+            | ErrorCode::NotEnoughReplicasAfterAppend
+            | ErrorCode::RequestTimedOut
+    )
 }
 
 impl Client for Producer {

@@ -20,7 +20,9 @@ impl Images {
         if known == image {
             return Ok(());
         }
-        Err(format!("version {version} of the cluster is {image:?} to one, {known:?} to another"))
+        Err(format!(
+            "version {version} of the cluster is not the same to two: {image:?} and {known:?}"
+        ))
     }
 
     /// The newest.
