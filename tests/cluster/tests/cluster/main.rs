@@ -13,6 +13,7 @@ mod groups;
 mod hostile;
 mod hostile_plugins;
 mod links;
+mod ops;
 mod placing;
 mod plugins;
 mod policies;

@@ -16,18 +16,18 @@ use brooklet_cluster::Broker;
 use brooklet_cluster::broker::program;
 use brooklet_types::BrokerId;
 
-const PARTITIONS: u32 = 3;
+pub(crate) const PARTITIONS: u32 = 3;
 /// For anything to come about, in debug builds on a loaded machine.
-const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// The data folders of three brokers, and those that run.
 pub(crate) struct Three {
-    folders: Vec<tempfile::TempDir>,
-    running: Vec<Option<Broker>>,
+    pub(crate) folders: Vec<tempfile::TempDir>,
+    pub(crate) running: Vec<Option<Broker>>,
 }
 
 /// Runs `brooklet cluster …`, and gives what it prints.
-fn cluster(arguments: &[&str]) -> String {
+pub(crate) fn cluster(arguments: &[&str]) -> String {
     let output = Command::new(program()).arg("cluster").args(arguments).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{arguments:?}: {said}");
@@ -35,7 +35,7 @@ fn cluster(arguments: &[&str]) -> String {
 }
 
 /// A port that is free now.
-fn free() -> String {
+pub(crate) fn free() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
@@ -137,7 +137,7 @@ async fn produce(client: Client, sent: Arc<AtomicU64>, is_over: Arc<AtomicBool>)
 }
 
 /// The numbers of a partition, in the order of its log.
-async fn read(client: &Client) -> Vec<Vec<u64>> {
+pub(crate) async fn read(client: &Client) -> Vec<Vec<u64>> {
     let places: BTreeMap<_, _> = (0..PARTITIONS).map(|it| (("numbers".into(), it), 0)).collect();
     let mut consumer = Consumer::assign(client.clone(), ConsumerConfig::default(), places);
     let mut all = vec![Vec::new(); PARTITIONS as usize];
