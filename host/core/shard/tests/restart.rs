@@ -88,6 +88,7 @@ impl Broker {
             self.shard.end_turn(&mut outbox);
             for output in outbox {
                 match output {
+                    Output::QuorumMoved(_) => {}
                     Output::Reply { reply, .. } => self.replies.push(reply),
                     Output::Sync(job) => {
                         job.run().unwrap();

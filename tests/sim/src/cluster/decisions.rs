@@ -123,7 +123,7 @@ pub(crate) fn outcome(one: Decided<Partition>) -> Altered {
 
 /// What a leader found, as it comes over the wire.
 pub(crate) fn carried(fetched: Fetched<MemoryDisk>) -> CopyFound {
-    let Fetched { error, high_watermark, log_start, diverging, plan } = fetched;
+    let Fetched { error, high_watermark, log_start, diverging, plan, nearer: _ } = fetched;
     match (error, diverging) {
         (Some(ErrorCode::OffsetOutOfRange), Some(end)) => {
             let (log_start, log_end) = (log_start.expect("told"), end.end.expect("told"));

@@ -28,7 +28,7 @@ impl World {
         let (place, disk) = (node.place(), node.disk.clone());
         self.note(format_args!("{broker} starts, run {}, with {shards} shards", place.run));
         let started = start::start(&disk, plan, now, clock);
-        let Started { shards, cluster, orphans } =
+        let Started { shards, cluster, orphans, .. } =
             started.map_err(|error| format!("{broker} does not start: {error}"))?;
         if !orphans.is_empty() {
             self.note(format_args!("{broker} removes {orphans:?}"));
@@ -162,6 +162,8 @@ impl World {
                 let outcome = job.run(&|| true).map(Box::new);
                 self.tell(at, shard, Input::Compacted { partition, outcome });
             }
+            // Who leads is asked for.
+            Output::QuorumMoved(_) => {}
             Output::SendToBroker { broker, message } => self.send(at.broker, broker, &message),
             Output::ClusterChanged(cluster) => self.changed(at, cluster)?,
             Output::FetchFrom { leader, epoch, mut partitions } => {

@@ -108,12 +108,14 @@ impl Client for Consumer {
                 max: ByteSize::kib(64),
                 current_epoch: Some(epoch),
                 last_fetched_epoch: None,
+                nearer: None,
             };
             Request::Fetch(Fetch {
                 partitions: vec![wanted],
                 min: ByteSize(1),
                 max: ByteSize::kib(64),
                 wait_max: Duration::from_millis(100),
+                of_followers: false,
             })
         };
         ctx.ask(number, to, Question::Ask(partition, request));
