@@ -21,7 +21,7 @@ use brooklet_wire::message::{
 };
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
-use tokio::sync::{RwLock, mpsc, oneshot};
+use tokio::sync::{RwLock, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
@@ -61,6 +61,8 @@ struct Shared {
     correlation: AtomicI32,
     request_timeout: Duration,
     ended: Ended,
+    /// Its other end is dropped when nothing more is read.
+    gone: watch::Receiver<()>,
     tasks: [AbortHandle; 2],
 }
 
@@ -156,11 +158,11 @@ impl Connection {
         let ended = Ended::default();
         let writing = tokio::spawn(write_all(writer, outgoing, waiting, Arc::clone(&ended)));
         let bytes_max = config.response_bytes_max;
-        let (reading, written) = (Arc::clone(&ended), writing.abort_handle());
+        let (alive, gone) = watch::channel(());
+        let told = Arc::clone(&ended);
         let reading = tokio::spawn(async move {
-            read_all(reader, waiters, bytes_max, reading).await;
-            // Nobody would hear the answers to what is written.
-            written.abort();
+            read_all(reader, waiters, bytes_max, told).await;
+            drop(alive);
         });
         let connection = Connection {
             shared: Arc::new(Shared {
@@ -174,6 +176,7 @@ impl Connection {
                 correlation: AtomicI32::new(0),
                 request_timeout: config.request_timeout,
                 ended,
+                gone,
                 tasks: [writing.abort_handle(), reading.abort_handle()],
             }),
         };
@@ -234,9 +237,15 @@ impl Connection {
         self.shared.queue.is_closed()
     }
 
-    /// Returns when no more requests can be sent, because the broker or the way to it has gone.
-    pub async fn closed(&self) {
-        self.shared.queue.closed().await;
+    /// Whether the broker or the way to it has gone: nothing more is read, whether or not that was noticed by sending.
+    pub fn is_gone(&self) -> bool {
+        self.shared.gone.has_changed().is_err()
+    }
+
+    /// Returns when the broker or the way to it has gone.
+    pub async fn gone(&self) {
+        // Nothing is ever sent: it ends when the other end is dropped.
+        let _ = self.shared.gone.clone().changed().await;
     }
 
     /// Ends the connection; everybody who waits for an answer is told.

@@ -71,7 +71,7 @@ async fn watch(peers: Arc<Peers>, (broker, epoch): (BrokerId, BrokerEpoch)) {
         let Some(target) = peers.target(broker) else { return };
         match peers.ways.connection(&target, Lane::Watch).await {
             Ok(connection) => {
-                connection.closed().await;
+                connection.gone().await;
                 tokio::time::sleep(CERTAIN_AFTER).await;
             }
             // Any other refusal is one of the network, which may have cut it off.

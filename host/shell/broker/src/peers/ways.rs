@@ -103,7 +103,7 @@ impl Ways {
             Arc::clone(places.entry((to.clone(), lane)).or_default())
         };
         let mut place = place.lock().await;
-        if let Some(open) = place.open.take_if(|open| open.is_closed()) {
+        if let Some(open) = place.open.take_if(|open| open.is_closed() || open.is_gone()) {
             tracing::debug!(peer = %open.peer(), ?lane, "connection to a broker lost");
         }
         if let Some(open) = &place.open {
