@@ -27,6 +27,8 @@ pub(crate) struct Done {
     pub(crate) controller: bool,
     /// The partitions that it led.
     pub(crate) led: BTreeSet<u32>,
+    /// The time of day when it began, as brokers' logs have it (UTC).
+    pub(crate) at: String,
     /// When it began, in nanoseconds since the history did.
     pub(crate) began: u64,
     /// When it was over, before anything was started again.
@@ -76,7 +78,8 @@ pub(crate) async fn carry_out(
     }
     let controller = controller == Some(place);
     let broker = place + 1;
-    Ok(Done { fault, broker, controller, led, began, over, healed, anomalies })
+    let at = recorder.time_of_day(began);
+    Ok(Done { fault, broker, controller, led, at, began, over, healed, anomalies })
 }
 
 /// When it was brought about.

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use brooklet_history::{Event, Kind, Op, Sent};
 
@@ -22,6 +22,8 @@ const OTHERS: &str = "others";
 /// Where everybody tells what they do.
 pub(crate) struct Recorder {
     began: Instant,
+    /// The same moment on the wall, since 1970.
+    began_wall: Duration,
     /// The file and what is counted, which every task adds to. Held for one line, never over a wait.
     inner: Mutex<Inner>,
 }
@@ -46,12 +48,21 @@ impl Recorder {
             acknowledged: vec![Vec::new(); partitions as usize],
             errors: BTreeMap::new(),
         };
-        Ok(Recorder { began: Instant::now(), inner: Mutex::new(inner) })
+        let began_wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(Recorder { began: Instant::now(), began_wall, inner: Mutex::new(inner) })
     }
 
     /// Nanoseconds since the history began.
     pub(crate) fn now(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_nanos()).expect("a run takes no centuries")
+    }
+
+    /// The time of day (UTC) of a moment of the history, as brokers' logs have it.
+    pub(crate) fn time_of_day(&self, at: u64) -> String {
+        let since = self.began_wall + Duration::from_nanos(at);
+        let (seconds, milliseconds) = (since.as_secs() % 86_400, since.subsec_millis());
+        let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        format!("{hours:02}:{minutes:02}:{seconds:02}.{milliseconds:03}")
     }
 
     /// The number of another process.

@@ -63,3 +63,57 @@ fn told(header: &BatchHeader) -> Batch {
     let epoch = header.partition_leader_epoch.map(|epoch| epoch.0);
     (header.base_offset.to_wire(), epoch, header.crc)
 }
+
+#[cfg(test)]
+mod tests {
+    use brooklet_types::Timestamp;
+    use brooklet_wire::batch::BatchBuilder;
+    use brooklet_wire::compress::Codec;
+
+    use super::*;
+
+    /// A batch of one record, at an offset.
+    fn batch(offset: i64, value: &str) -> Vec<u8> {
+        let mut builder = BatchBuilder::new(Codec::None);
+        builder.push(Timestamp(1), None, Some(value.as_bytes()), &[]).unwrap();
+        let mut bytes = builder.build().unwrap().to_vec();
+        bytes[..8].copy_from_slice(&offset.to_be_bytes());
+        bytes
+    }
+
+    /// Copies, each of segments.
+    fn differences(copies: &[&[(&str, Vec<u8>)]]) -> (usize, Vec<String>) {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut folders = Vec::new();
+        for (place, segments) in copies.iter().enumerate() {
+            let folder = scratch.path().join(place.to_string());
+            fs::create_dir(&folder).unwrap();
+            for (name, bytes) in *segments {
+                fs::write(folder.join(name), bytes).unwrap();
+            }
+            folders.push(folder);
+        }
+        compare(&folders).unwrap()
+    }
+
+    #[test]
+    fn the_same_batches_in_other_segments_are_the_same() {
+        let (one, two) = (batch(0, "a"), batch(1, "b"));
+        let room = vec![0; 4096];
+        let whole = [("0.log", [one.clone(), two.clone(), room].concat())];
+        let parts = [("0.log", one), ("1.log", two), ("1.index", vec![1, 2, 3])];
+        assert_eq!(differences(&[&whole, &parts, &whole]), (2, Vec::new()));
+    }
+
+    #[test]
+    fn another_batch_and_a_missing_one_are_differences() {
+        let one = batch(0, "a");
+        let good = [("0.log", [one.clone(), batch(1, "b")].concat())];
+        let short = [("0.log", one.clone())];
+        let other = [("0.log", [one, batch(1, "c")].concat())];
+        let (count, found) = differences(&[&good, &short, &other]);
+        assert_eq!(count, 2);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].contains("end with") && found[1].contains("batch at 1"), "{found:?}");
+    }
+}
