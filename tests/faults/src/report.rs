@@ -65,7 +65,8 @@ pub(crate) fn line(number: usize, done: &Done, acknowledged: &[Vec<u64>], end: u
     let milliseconds = |from: u64, until: u64| (until - from) / 1_000_000;
     let (lasted, healing) =
         (milliseconds(done.began, done.over), milliseconds(done.over, done.healed));
-    let what = format!("{number:3} {} {:16} broker {}", done.at, done.fault.kind.name(), done.broker);
+    let what =
+        format!("{number:3} {} {:16} broker {}", done.at, done.fault.kind.name(), done.broker);
     let role = if done.controller { " controller" } else { "" };
     let led = done.led.len();
     let without = without(done, acknowledged, end, false);

@@ -26,7 +26,7 @@ pub const VOTERS_MAX: usize = 5;
 
 /// Who is to become a voter has been heard of within this: one heartbeat, and half of one for being late. A voter
 /// that is dead on arrival can cost the majority.
-pub const FRESH: Duration = Duration::from_millis(600);
+pub const FRESH: Duration = Duration::from_millis(3000);
 
 /// How long until a duty that was handed out and has come to nothing is handed out again.
 pub const AGAIN: Duration = Duration::from_secs(1);

@@ -18,13 +18,10 @@ use crate::cluster::Cluster;
 use crate::decide::heartbeat::Heartbeat;
 
 /// A broker that is not heard of for this long is fenced: `broker.session.timeout.ms`.
-///
-/// Kafka waits for nine seconds, as its brokers may stop for collections of garbage. Ours do not, and whoever writes to a partition
-/// of a broker that is cut off waits for this.
-pub const SESSION: Duration = Duration::from_secs(2);
+pub const SESSION: Duration = Duration::from_secs(9);
 
 /// How often a broker says that it is there: several times in a session, as Kafka's `broker.heartbeat.interval.ms`.
-pub const HEARTBEAT: Duration = Duration::from_millis(400);
+pub const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// The sessions of all brokers.
 #[derive(Clone, Debug, PartialEq, Eq)]
