@@ -44,9 +44,12 @@ struct Arguments {
     /// The broker: `brooklet`
     #[arg(long, default_value = "target/release/brooklet", value_name = "PATH")]
     program: PathBuf,
-    /// Apache Kafka instead, from the jars in this folder
-    #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = "")]
-    kafka: Option<PathBuf>,
+    /// Apache Kafka instead
+    #[arg(long)]
+    kafka: bool,
+    /// Its jars; ~/.cache/reference-kafka/lib unless said
+    #[arg(long, value_name = "FOLDER", requires = "kafka")]
+    kafka_jars: Option<PathBuf>,
     /// A configuration of log4j2 for it
     #[arg(long, value_name = "FILE", requires = "kafka")]
     kafka_logging: Option<PathBuf>,
@@ -187,15 +190,13 @@ async fn everything(arguments: Arguments, is_inside: bool) -> Result<Report, Fai
 }
 
 fn product(arguments: &Arguments) -> Product {
-    let Some(jars) = &arguments.kafka else {
+    if !arguments.kafka {
         return Product::Brooklet(arguments.program.clone());
-    };
-    let jars = if jars.as_os_str().is_empty() {
+    }
+    let jars = arguments.kafka_jars.clone().unwrap_or_else(|| {
         let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
         home.join(".cache/reference-kafka/lib")
-    } else {
-        jars.clone()
-    };
+    });
     Product::Kafka { jars, logging: arguments.kafka_logging.clone() }
 }
 
