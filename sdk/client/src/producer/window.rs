@@ -6,7 +6,8 @@
 //! Batches are numbered when they first leave and keep their numbers, so that the broker recognises
 //! repetitions. After any failure nothing new leaves until every answer is in ("draining"); then the
 //! failed ones go again in their order, one at a time until one succeeds. When a numbered batch is
-//! given up, the numbers after it could never fit, so the rest starts at 0 in a new epoch.
+//! given up, the numbers after it could never fit, so the rest starts at 0 in a new epoch. The first batch of an identity
+//! goes alone until it is stored.
 //!
 //! **Invariants.** Batches leave in the order they came. Those in flight are fewer than the limit,
 //! numbered without gaps, and on one route. No number is used for two different batches of one epoch.
@@ -76,6 +77,9 @@ pub(crate) struct Window {
     draining: bool,
     /// Something failed and nothing has succeeded since: one at a time.
     careful: bool,
+    /// The broker has stored something with our identity, so it knows which number comes next. Of a producer that it has never
+    /// heard of it takes any number for the first: a second batch would be stored although the first was lost.
+    known: bool,
     /// A number was lost: start anew in this or a later epoch once all answers are in.
     renumber: bool,
     /// Not before this.
@@ -100,7 +104,8 @@ impl Verdict {
 impl Window {
     /// Whether another batch may leave now.
     pub(crate) fn may_send(&self, limit: usize, now: Instant) -> bool {
-        let limit = if self.careful { 1 } else { limit };
+        let numbered = self.in_flight.front().is_some_and(|batch| batch.numbered.is_some());
+        let limit = if self.careful || (numbered && !self.known) { 1 } else { limit };
         let early = self.not_before.is_some_and(|time| now < time);
         !self.draining && !early && self.in_flight.len() < limit
     }
@@ -154,6 +159,7 @@ impl Window {
         let settled = match verdict {
             Verdict::Stored => {
                 self.careful = false;
+                self.known |= batch.numbered.is_some();
                 Some(batch)
             }
             Verdict::Refused => {
@@ -189,6 +195,7 @@ impl Window {
         assert!(self.in_flight.is_empty(), "numbers in flight cannot change");
         self.renumber = false;
         self.identity = None;
+        self.known = false;
         self.next_sequence = 0;
         self.again.iter_mut().for_each(|batch| batch.numbered = None);
     }
@@ -255,6 +262,30 @@ mod tests {
         assert_eq!(advance(0, 10), 10);
         assert_eq!(advance(i32::MAX, 1), 0);
         assert_eq!(advance(i32::MAX - 1, 3), 1);
+    }
+
+    #[test]
+    fn nothing_follows_the_first_number_until_it_is_stored() {
+        let mut window = Window::default();
+        sequence(&mut window, batch(0, 5), ME);
+        assert!(!window.may_send(5, Instant::now()), "the broker would take 5 for the first");
+        assert!(window.answered(0, &Verdict::Again).is_none());
+        let again = window.next_again().unwrap();
+        assert_eq!(sequence(&mut window, again, ME), 0);
+        assert!(window.answered(0, &Verdict::Stored).is_some());
+        sequence(&mut window, batch(1, 1), ME);
+        assert!(window.may_send(5, Instant::now()), "it is known");
+        assert!(window.answered(1, &Verdict::Refused).is_some());
+        window.start_anew();
+        sequence(&mut window, batch(2, 1), NEXT);
+        assert!(!window.may_send(5, Instant::now()), "the new identity is not");
+    }
+
+    #[test]
+    fn without_numbers_as_many_leave_as_may() {
+        let mut window = Window::default();
+        window.send(batch(0, 1), None, ROUTE);
+        assert!(window.may_send(5, Instant::now()));
     }
 
     #[test]
