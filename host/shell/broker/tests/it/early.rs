@@ -1,7 +1,8 @@
 //! What QUIC brings before its handshake is complete (0-RTT) may be a replay of what another client has sent.
 //!
 //! Between the client and the broker is a relay that can hold back the client's part of the handshake, as whoever
-//! replays packets has to: it does not know the keys to make one.
+//! replays packets has to: it does not know the keys to make one. It can hold back the broker's part, too: a client that has
+//! heard it says nothing early any more.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,6 +15,9 @@ use super::*;
 struct Relay {
     address: SocketAddr,
     holding: Arc<AtomicBool>,
+    /// While it is set, nothing of the broker's is passed on; what waits is when `hear` is told.
+    deaf: Arc<AtomicBool>,
+    hear: Arc<tokio::sync::Notify>,
     sent: Arc<std::sync::Mutex<Vec<Vec<u8>>>>,
     task: JoinHandle<()>,
 }
@@ -59,11 +63,18 @@ async fn relay(broker: SocketAddr) -> Relay {
     let holding = Arc::new(AtomicBool::new(false));
     let sent: Arc<std::sync::Mutex<Vec<Vec<u8>>>> = Arc::default();
     let (held, kept) = (Arc::clone(&holding), Arc::clone(&sent));
+    let (deaf, hear): (Arc<AtomicBool>, Arc<tokio::sync::Notify>) = Default::default();
+    let (waits, told) = (Arc::clone(&deaf), Arc::clone(&hear));
     let task = tokio::spawn(async move {
         let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);
-        let mut client = None;
+        let (mut client, mut waiting): (Option<SocketAddr>, Vec<Vec<u8>>) = Default::default();
         loop {
             tokio::select! {
+                () = told.notified() => {
+                    for datagram in waiting.drain(..) {
+                        front.send_to(&datagram, client.unwrap()).await.unwrap();
+                    }
+                }
                 received = front.recv_from(&mut up) => {
                     let (count, from) = received.unwrap();
                     client = Some(from);
@@ -76,14 +87,27 @@ async fn relay(broker: SocketAddr) -> Relay {
                 }
                 received = back.recv(&mut down) => {
                     let count = received.unwrap();
-                    if let Some(client) = client {
+                    if waits.load(Ordering::SeqCst) {
+                        waiting.push(down[..count].to_vec());
+                    } else if let Some(client) = client {
                         front.send_to(&down[..count], client).await.unwrap();
                     }
                 }
             }
         }
     });
-    Relay { address, holding, sent, task }
+    Relay { address, holding, deaf, hear, sent, task }
+}
+
+/// Has the client hear the broker once that has answered a Fetch.
+async fn heard_when_answered(relay: &Relay, admin: SocketAddr) {
+    let answered = "brooklet_request_latency_seconds_count{api=\"Fetch\"} 1";
+    // It is answered on another connection, of which nothing is heard here.
+    while !get(admin, "metrics").await.contains(answered) {
+        tokio::task::yield_now().await;
+    }
+    relay.deaf.store(false, Ordering::SeqCst);
+    relay.hear.notify_one();
 }
 
 /// Where the log of `flights` ends.
@@ -112,15 +136,12 @@ async fn a_produce_that_may_be_a_replay_waits_for_the_handshake_and_reading_does
     first.close(0u32.into(), b"");
 
     relay.holding.store(true, Ordering::SeqCst);
+    relay.deaf.store(true, Ordering::SeqCst);
     relay.sent.lock().unwrap().clear();
     let connecting = endpoint.connect_with(config, relay.address, "localhost").unwrap();
     let Ok((early, accepted)) = connecting.into_0rtt() else { panic!("there is no ticket") };
     let mut producing = stream(&early).await;
     producing.send(&encode_request(1, 9, None, &produce("flights", "two", -1)).unwrap()).await;
-    // An answer to what came behind it says that the produce has come.
-    let mut reading = stream(&early).await;
-    let known = reading.fetch("flights", 0).await;
-    assert_eq!(known, [b"one"]);
     // Asking is answered, and creates nothing.
     let mut asking = stream(&early).await;
     let request = make(|it: &mut MetadataRequest| {
@@ -130,6 +151,13 @@ async fn a_produce_that_may_be_a_replay_waits_for_the_handshake_and_reading_does
         })]);
     });
     asking.send(&encode_request(1, 9, None, &request).unwrap()).await;
+    // An answer to what came behind them says that both have come.
+    let mut reading = stream(&early).await;
+    let admin = running.ready.admin.unwrap();
+    let reads = reading.fetch("flights", 0);
+    let both = async { tokio::join!(reads, heard_when_answered(&relay, admin)) };
+    let (known, ()) = tokio::time::timeout(SOON, both).await.unwrap();
+    assert_eq!(known, [b"one"]);
     assert!(accepted.await, "the broker did not take what came early");
     assert_eq!(end_of_log(&mut watching).await, 1, "a possible replay was carried out");
     assert_eq!(watching.topics().await, ["flights"]);
