@@ -120,17 +120,13 @@ impl Peers {
     /// Begins to say what the shards want said, to register and, where this broker leads the quorum, to see to the cluster.
     pub(crate) fn start(self: &Arc<Self>, context: &Arc<Context>, wants: Wants) {
         let shards = context.shards.clone();
-        // Who leads is told with the first tick.
         self.spawn(async move {
+            // Who leads is told with the first tick. A shard that has stopped tells nothing.
             let _ = shards.tell(0, Input::Tick).await;
         });
-        let end = self.end.clone();
-        let wanted = run_wants(Arc::clone(self), wants.wants);
-        self.tasks.spawn(end.clone().run_until_cancelled_owned(wanted));
-        let standing = standing::run(Arc::clone(context), Arc::clone(self));
-        self.tasks.spawn(end.clone().run_until_cancelled_owned(standing));
-        let duties = duties::run(Arc::clone(context), Arc::clone(self));
-        self.tasks.spawn(end.run_until_cancelled_owned(duties));
+        self.spawn(run_wants(Arc::clone(self), wants.wants));
+        self.spawn(standing::run(Arc::clone(context), Arc::clone(self)));
+        self.spawn(duties::run(Arc::clone(context), Arc::clone(self)));
     }
 
     /// Waits until this broker may take part, or is to stop.
@@ -240,8 +236,7 @@ impl Peers {
 
 /// Where a broker has registered that it listens for others.
 fn registered(cluster: &Cluster, broker: BrokerId) -> Option<Target> {
-    let endpoints = &cluster.registration(broker)?.endpoints;
-    let endpoint = endpoints.iter().find(|endpoint| endpoint.name == LISTENER)?;
+    let endpoint = cluster.registration(broker)?.endpoint(LISTENER)?;
     let (host, port) = (endpoint.host.clone(), endpoint.port);
     Some(Target { broker: Some(broker), host, port })
 }

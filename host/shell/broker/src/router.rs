@@ -263,7 +263,7 @@ async fn between_brokers(call: &Call, correlation: i32, body: Bytes) -> Result<A
     let context = &call.context;
     match call.api {
         Api::AlterPartition => {
-            answered!(request => brokers::alter(&context.shards, from, request))
+            answered!(request => brokers::alter(&context.shards, from, &request))
         }
         Api::Envelope => answered!(request => envelope::handle(call, request)),
         Api::BrokerRegistration => {

@@ -12,7 +12,10 @@ use brooklet_shard::QuorumStanding;
 use brooklet_shard::input::Input;
 use brooklet_shard::output::Alter;
 use brooklet_types::{BrokerId, ErrorCode};
-use brooklet_wire::message::{AlterPartitionResponse, DescribeClusterRequest};
+use brooklet_wire::message::{
+    AllocateProducerIdsResponse, AlterPartitionResponse, BrokerHeartbeatResponse,
+    BrokerRegistrationResponse, DescribeClusterRequest, EnvelopeResponse, JoinQuorumResponse,
+};
 
 use super::ways::{ANSWER_MAX, Lane, Target};
 use super::{Peers, Whereabouts, registered};
@@ -43,32 +46,65 @@ impl Asked {
     }
 }
 
+/// What the controller answers.
+pub(super) trait Answered {
+    /// The error of the answer as a whole; 0 for none.
+    fn code(&self) -> i16;
+}
+
+macro_rules! answered {
+    ($($response:ident)*) => {
+        $(impl Answered for $response {
+            fn code(&self) -> i16 {
+                self.error_code
+            }
+        })*
+    };
+}
+
+answered! {
+    AllocateProducerIdsResponse AlterPartitionResponse BrokerHeartbeatResponse BrokerRegistrationResponse EnvelopeResponse
+    JoinQuorumResponse
+}
+
 impl Peers {
+    /// Has the controller answer: here, if that is this broker, else there.
+    pub(super) async fn controller_answers<R: Call<Response: Answered>>(
+        &self,
+        request: &R,
+        here: impl Future<Output = R::Response>,
+    ) -> Result<R::Response, AskError> {
+        match self.whereabouts() {
+            Whereabouts::Here => Ok(here.await),
+            Whereabouts::There(_) | Whereabouts::Nowhere => {
+                self.ask(Lane::Control, request, ANSWER_MAX).await
+            }
+        }
+    }
+
     /// Asks the controller where that is another broker; all those who may know, where it is not known who it is. When another
     /// leads than did, there is no answer.
-    pub(super) async fn ask<R: Call>(
+    pub(super) async fn ask<R: Call<Response: Answered>>(
         &self,
         lane: Lane,
         request: &R,
         within: Duration,
-        is_refusal: impl Fn(&R::Response) -> bool,
     ) -> Result<R::Response, AskError> {
         let mut quorum = self.quorum.clone();
         let asked = Asked::of(&quorum.borrow_and_update());
         let another = quorum.wait_for(|standing| Asked::of(standing) != asked);
         tokio::select! {
             biased;
-            answer = self.ask_whom_we_know(lane, request, within, is_refusal) => answer,
+            answer = self.ask_whom_we_know(lane, request, within) => answer,
             _ = another => Err(AskError::NoAnswer("another broker leads the metadata".to_owned())),
         }
     }
 
-    async fn ask_whom_we_know<R: Call>(
+    async fn ask_whom_we_know<R: Call<Response: Answered>>(
         &self,
         lane: Lane,
         request: &R,
         within: Duration,
-        is_refusal: impl Fn(&R::Response) -> bool,
     ) -> Result<R::Response, AskError> {
         let targets = match self.whereabouts() {
             Whereabouts::Here => return Err(AskError::NoController),
@@ -78,7 +114,8 @@ impl Peers {
         let mut last = Err(AskError::NoController);
         for target in targets {
             last = self.ask_one(&target, lane, request, within).await;
-            if last.as_ref().is_ok_and(|answer| !is_refusal(answer)) {
+            let no = ErrorCode::NotController.to_wire();
+            if last.as_ref().is_ok_and(|answer| answer.code() != no) {
                 break;
             }
             if last.is_ok() && self.whereabouts() == Whereabouts::Nowhere {
@@ -137,18 +174,9 @@ impl Peers {
 
 /// Asks for other in-sync sets, and tells the shard what has come of it.
 pub(super) async fn alter(peers: Arc<Peers>, shard: u32, epoch: BrokerEpoch, wanted: Vec<Alter>) {
-    /// As long as a leader waits before it asks again.
-    const WITHIN: Duration = Duration::from_secs(2);
     let request = alter::ask(peers.me, epoch, &wanted);
-    let response = match peers.whereabouts() {
-        Whereabouts::Here => Ok(brokers::alter(&peers.shards, peers.me, request).await),
-        Whereabouts::There(_) | Whereabouts::Nowhere => {
-            let is_refusal =
-                |it: &AlterPartitionResponse| it.error_code == ErrorCode::NotController.to_wire();
-            peers.ask(Lane::Control, &request, WITHIN, is_refusal).await
-        }
-    };
-    let answers = match response {
+    let here = brokers::alter(&peers.shards, peers.me, &request);
+    let answers = match peers.controller_answers(&request, here).await {
         Ok(response) => alter::answered(&wanted, &response).unwrap_or_else(|error| {
             tracing::warn!(%error, "answer of the controller");
             alter::lost(&wanted)

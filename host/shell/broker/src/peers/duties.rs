@@ -12,10 +12,12 @@ use brooklet_meta::decide::election::balance_leaders;
 use brooklet_meta::decide::feature::begin_cluster;
 use brooklet_meta::decide::heartbeat::fence_broker;
 use brooklet_shard::{Change, Member, QuorumStanding};
+use brooklet_types::ErrorCode;
 
 use super::watching::Watching;
 use super::{Peers, Whereabouts};
 use crate::context::Context;
+use crate::shards::Stopping;
 use crate::users;
 
 /// Partitions that get another leader at once; those that are left have their turn next.
@@ -60,11 +62,10 @@ async fn lead(context: &Context, peers: &Arc<Peers>) {
         watching.follow(&image);
         let members = members(&quorum.borrow_and_update());
         let now = context.clock.now();
-        let (duty, next) = {
-            let mut controller = peers.controller.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(controller) = &mut *controller else { return };
+        let due = peers.with_controller(|controller| {
             (controller.due(now, &image, &members), controller.next_deadline(&image))
-        };
+        });
+        let (duty, next) = due.expect("it is there while we lead");
         if let Some(duty) = duty {
             see_to(context, duty).await;
             continue;
@@ -89,7 +90,7 @@ async fn see_to(context: &Context, duty: Duty) {
         Duty::Fence(broker, epoch) => {
             tracing::warn!(%broker, "broker has not been heard of, and is fenced");
             let fence = move |cluster: &_| fence_broker(cluster, broker, epoch);
-            say(context.shards.change(fence).await.map(|done| done.err()));
+            say(context.shards.change(fence).await);
         }
         Duty::Promote(broker, directory) => {
             let directory = brooklet_shard::DirectoryId(directory.0);
@@ -102,14 +103,14 @@ async fn see_to(context: &Context, duty: Duty) {
         }
         Duty::ElectPreferred => {
             let balance = |cluster: &_| balance_leaders(cluster, BALANCED_AT_ONCE);
-            say(context.shards.change(balance).await.map(|done| done.err()));
+            say(context.shards.change(balance).await);
         }
     }
 }
 
 /// What was not decided is due again.
-fn say<E>(decided: Result<Option<brooklet_types::ErrorCode>, E>) {
-    if let Ok(Some(code)) = decided {
+fn say<T>(decided: Result<Result<T, ErrorCode>, Stopping>) {
+    if let Ok(Err(code)) = decided {
         tracing::debug!(code = code.name(), "not decided");
     }
 }

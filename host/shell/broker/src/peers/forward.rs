@@ -5,13 +5,12 @@
 //!
 //! **Invariant.** A request whose answer was lost is not sent again: it may have been carried out.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use brooklet_meta::decide::topic::NewTopic;
 use brooklet_types::ErrorCode;
-use brooklet_wire::message::{
-    CreateTopicsRequest, EnvelopeResponse, create_topics_request, encode_request, make,
-};
+use brooklet_wire::message::{CreateTopicsRequest, create_topics_request, encode_request, make};
 use brooklet_wire::version::Api;
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::time::{Instant, timeout_at};
@@ -22,8 +21,8 @@ use super::{Peers, Whereabouts};
 use crate::access;
 use crate::connection::Answer;
 use crate::context::{Call, Context};
-use crate::translate::peer::NoAnswer;
 use crate::translate::peer::envelope::{self, Forwarded};
+use crate::translate::peer::{NoAnswer, producer_ids};
 
 /// How long a client waits for a controller to be found, and for what it says.
 const FOUND_WITHIN: Duration = Duration::from_secs(5);
@@ -131,8 +130,7 @@ async fn bring(context: &Context, peers: &Peers, forwarded: &Forwarded) -> Optio
                 continue;
             }
         }
-        let is_refusal = |it: &EnvelopeResponse| it.error_code != 0;
-        let answered = peers.ask(Lane::Forward, &request, ANSWERED_WITHIN, is_refusal).await;
+        let answered = peers.ask(Lane::Forward, &request, ANSWERED_WITHIN).await;
         match answered.map(|response| envelope::answered(&response)) {
             Ok(Ok(returned)) => {
                 if let Some(version) = returned.version {
@@ -199,12 +197,10 @@ fn wanted(topic: &NewTopic) -> create_topics_request::CreatableTopic {
 }
 
 /// A block of producer ids from the controller, where that is another broker.
-pub(crate) async fn allocate(peers: &Peers) -> Result<std::ops::Range<u64>, ErrorCode> {
-    use crate::translate::peer::producer_ids;
+pub(crate) async fn allocate(peers: &Peers) -> Result<Range<u64>, ErrorCode> {
     let epoch = peers.registered_as().ok_or(ErrorCode::CoordinatorNotAvailable)?;
     let request = producer_ids::ask(peers.me, epoch);
-    let no = |it: &brooklet_wire::message::AllocateProducerIdsResponse| it.error_code != 0;
-    let answered = peers.ask(Lane::Control, &request, FOUND_WITHIN, no).await;
+    let answered = peers.ask(Lane::Control, &request, FOUND_WITHIN).await;
     let response = answered.map_err(|_| ErrorCode::CoordinatorLoadInProgress)?;
     // Clients ask again.
     producer_ids::answered(&response).map_err(|_| ErrorCode::CoordinatorLoadInProgress)

@@ -8,18 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use brooklet_meta::broker::BrokerEpoch;
-use brooklet_meta::decide::heartbeat::HeartbeatReply;
 use brooklet_meta::lifecycle::{Answer, Lifecycle, Question, Standing};
 use brooklet_shard::DirectoryId;
 use brooklet_shard::input::Input;
-use brooklet_types::{ErrorCode, Instant};
-use brooklet_wire::message::{
-    BrokerHeartbeatResponse, BrokerRegistrationResponse, JoinQuorumResponse,
-};
+use brooklet_types::Instant;
 use tokio::time::timeout;
 
 use super::controller::AskError;
-use super::ways::{ANSWER_MAX, Lane};
 use super::{Peers, Whereabouts};
 use crate::context::Context;
 use crate::request::brokers;
@@ -40,7 +35,7 @@ pub(super) async fn run(context: Arc<Context>, peers: Arc<Peers>) {
     let mut life = Lifecycle::new(peers.registers.clone(), now());
     let mut cluster = context.shards.watch();
     let mut quorum = peers.quorum.clone();
-    let mut told = None;
+    let mut registered = None;
     let mut joins = now();
     let mut controller = Whereabouts::Nowhere;
     loop {
@@ -52,9 +47,9 @@ pub(super) async fn run(context: Arc<Context>, peers: Arc<Peers>) {
             controller = peers.whereabouts();
             life.controller_changed(now());
         }
-        if life.epoch() != told && life.epoch().is_some() {
-            told = life.epoch();
-            tell_shards(&context, told).await;
+        if let Some(epoch) = life.epoch().filter(|epoch| registered != Some(*epoch)) {
+            registered = Some(epoch);
+            tell_shards(&context, epoch).await;
         }
         peers.standing.send_replace(life.standing());
         if matches!(life.standing(), Standing::Gone | Standing::Refused(_)) {
@@ -100,67 +95,42 @@ async fn answer(context: &Context, peers: &Peers, life: &mut Lifecycle, question
         }
         Question::Heartbeat(heartbeat) => {
             let asked = heartbeat::ask(&heartbeat);
-            let response = match peers.whereabouts() {
-                Whereabouts::Here => Ok(brokers::heartbeat(context, peers.me, &asked).await),
-                Whereabouts::There(_) | Whereabouts::Nowhere => {
-                    let no = |it: &BrokerHeartbeatResponse| is_not_controller(it.error_code);
-                    peers.ask(Lane::Control, &asked, ANSWER_MAX, no).await
-                }
-            };
-            life.heartbeat_answered(now(), heard(response));
+            let here = brokers::heartbeat(context, peers.me, &asked);
+            let response = peers.controller_answers(&asked, here).await;
+            let reply = response.map(|it| heartbeat::answered(&it));
+            life.heartbeat_answered(now(), told("heartbeat", reply));
         }
     }
-}
-
-fn is_not_controller(code: i16) -> bool {
-    code == ErrorCode::NotController.to_wire()
 }
 
 async fn register(context: &Context, peers: &Peers) -> Answer<BrokerEpoch> {
     let request = registration::ask(&peers.registers, &context.cluster_id);
-    let response = match peers.whereabouts() {
-        Whereabouts::Here => Ok(brokers::register(context, peers.me, &request).await),
-        Whereabouts::There(_) | Whereabouts::Nowhere => {
-            let no = |it: &BrokerRegistrationResponse| is_not_controller(it.error_code);
-            peers.ask(Lane::Control, &request, ANSWER_MAX, no).await
-        }
-    };
-    match response.map(|it| registration::answered(&it)) {
-        Ok(Ok(epoch)) => Answer::Ok(epoch),
-        Ok(Err(error)) => refused("registration", &error),
-        Err(error) => lost("registration", &error),
-    }
+    let here = brokers::register(context, peers.me, &request);
+    let response = peers.controller_answers(&request, here).await;
+    told("registration", response.map(|it| registration::answered(&it)))
 }
 
-fn heard(response: Result<BrokerHeartbeatResponse, AskError>) -> Answer<HeartbeatReply> {
-    match response.map(|it| heartbeat::answered(&it)) {
+/// What came of a question, as the machine wants to hear it.
+fn told<T>(what: &str, reply: Result<Result<T, NoAnswer>, AskError>) -> Answer<T> {
+    match reply {
         Ok(Ok(reply)) => Answer::Ok(reply),
-        Ok(Err(error)) => refused("heartbeat", &error),
-        Err(error) => lost("heartbeat", &error),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "{what} refused");
+            Answer::Refused(error.code())
+        }
+        Err(error) => {
+            tracing::debug!(%error, "{what} lost");
+            Answer::Lost
+        }
     }
-}
-
-fn refused<T>(what: &str, error: &NoAnswer) -> Answer<T> {
-    tracing::debug!(%error, "{what} refused");
-    Answer::Refused(error.code())
-}
-
-fn lost<T>(what: &str, error: &AskError) -> Answer<T> {
-    tracing::debug!(%error, "{what} lost");
-    Answer::Lost
 }
 
 /// Asks to be let into the quorum. When it is, the quorum says so.
 async fn ask_to_join(context: &Context, peers: &Peers) {
     let directory = DirectoryId(peers.registers.directory.0);
     let request = join::ask(peers.me, directory);
-    let response = match peers.whereabouts() {
-        Whereabouts::Here => Ok(brokers::join(context, peers.me, &request).await),
-        Whereabouts::There(_) | Whereabouts::Nowhere => {
-            let no = |it: &JoinQuorumResponse| is_not_controller(it.error_code);
-            peers.ask(Lane::Control, &request, ANSWER_MAX, no).await
-        }
-    };
+    let here = brokers::join(context, peers.me, &request);
+    let response = peers.controller_answers(&request, here).await;
     match response.map(|it| join::answered(&it)) {
         Ok(Ok(())) => tracing::debug!("let into the metadata quorum"),
         Ok(Err(error)) => tracing::info!(%error, "not let into the metadata quorum yet"),
@@ -168,8 +138,7 @@ async fn ask_to_join(context: &Context, peers: &Peers) {
     }
 }
 
-async fn tell_shards(context: &Context, epoch: Option<BrokerEpoch>) {
-    let Some(epoch) = epoch else { return };
+async fn tell_shards(context: &Context, epoch: BrokerEpoch) {
     tracing::info!(epoch = epoch.0, "registered with the cluster");
     for shard in context.shards.all() {
         // A shard that has stopped is registered as nothing.

@@ -38,12 +38,12 @@ impl Watching {
 
     /// Watches who takes part in this image of the cluster, and nobody else.
     pub(super) fn follow(&mut self, cluster: &Cluster) {
-        let active = cluster.brokers().filter(|broker| {
-            broker.id != self.peers.me && broker.registration.as_ref().is_some_and(|it| !it.fenced)
+        let others = cluster.brokers().filter(|broker| broker.id != self.peers.me);
+        let unfenced = others.filter_map(|broker| {
+            let known = broker.registration.as_ref().filter(|known| !known.fenced)?;
+            Some((broker.id, known.epoch))
         });
-        let wanted: Vec<(BrokerId, BrokerEpoch)> = active
-            .filter_map(|broker| Some((broker.id, broker.registration.as_ref()?.epoch)))
-            .collect();
+        let wanted: Vec<(BrokerId, BrokerEpoch)> = unfenced.collect();
         self.tasks.retain(|key, task| {
             let stays = wanted.contains(key);
             if !stays {

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 /// Long enough for QUIC not to be answered and TLS to be tried.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
-/// An answer that is later than this ends its connection. What waits for records waits no more than half of it.
+/// An answer that is later than this ends its connection. A fetch that waits for records may take so much longer.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// How long a broker that was not reached is left alone.
 const AGAIN_MIN: Duration = Duration::from_millis(50);

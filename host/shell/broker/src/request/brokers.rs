@@ -88,9 +88,9 @@ pub(crate) async fn heartbeat(
 pub(crate) async fn alter(
     shards: &Shards,
     from: BrokerId,
-    request: AlterPartitionRequest,
+    request: &AlterPartitionRequest,
 ) -> AlterPartitionResponse {
-    let asked = match alter::asked(&request) {
+    let asked = match alter::asked(request) {
         Ok(asked) if asked.broker == from => asked,
         Ok(_) => return alter::answer(&[], Err(ErrorCode::ClusterAuthorizationFailed)),
         Err(error) => return alter::answer(&[], Err(malformed(&error))),
