@@ -49,7 +49,12 @@ async fn lead(context: &Context, peers: &Arc<Peers>) {
         // The broker that a cluster begins with.
         match context.shards.change(begin_cluster).await {
             Ok(Ok(())) => tracing::info!("began a cluster"),
-            Ok(Err(_)) | Err(_) => return,
+            Ok(Err(code)) => {
+                // The disk may be full; whoever leads after us tries as well.
+                tracing::warn!(code = code.name(), "no cluster begun: tried again");
+                return tokio::time::sleep(LOOK_EVERY).await;
+            }
+            Err(_stopping) => return tokio::time::sleep(LOOK_EVERY).await,
         }
     }
     if let Err(error) = users::create_first(&context.shards, &peers.first_users).await {
